@@ -1,0 +1,2 @@
+//! The ABI between guard's eBPF programs and its daemon.
+#![no_std]

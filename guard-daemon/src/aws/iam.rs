@@ -1,0 +1,1 @@
+//! Operation → IAM actions and resources.

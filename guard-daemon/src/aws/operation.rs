@@ -1,0 +1,1 @@
+//! Request → operation, for every AWS protocol.

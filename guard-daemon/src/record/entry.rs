@@ -1,0 +1,171 @@
+//! What a journal entry says. docs/journal.md is the schema for readers; keep both true.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::{Identity, SessionId};
+
+/// One journal entry, before the journal gives it a sequence number, a time and its place in the chain.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Entry {
+    /// The session it belongs to; `None` for the daemon's own entries.
+    pub session: Option<SessionId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// A session began.
+    SessionStarted {
+        /// Who runs it.
+        identity: Identity,
+        /// The profile's name.
+        profile: String,
+        /// SHA-256 of the profile's text, hexadecimal.
+        profile_sha256: String,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// Why: `exited`, `launcher-gone`, `daemon-stopped`, `recovered`.
+        cause: String,
+    },
+    /// A decision on an exchange; durable before any byte of the request goes upstream.
+    ExchangeDecided(Box<ExchangeDecided>),
+    /// How an allowed exchange ended.
+    ExchangeCompleted(Box<ExchangeCompleted>),
+    /// A name was looked up.
+    DnsQuestion {
+        /// The name asked for, lower case, without the final dot.
+        name: String,
+        /// The record type (`A`, `AAAA`, …).
+        kind: String,
+        /// Whether it was answered.
+        allowed: bool,
+        /// `udp` or `tcp`.
+        transport: String,
+    },
+    /// A connection to a host that is not AWS, by name, passed through.
+    ConnectionPassed {
+        /// Who made it.
+        process: Process,
+        /// The allowed name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A connection, datagram, socket or request that guard refused before it was an exchange.
+    Refused {
+        /// Who made it, where known.
+        process: Option<Process>,
+        /// Where it wanted to go, where known.
+        destination: Option<SocketAddr>,
+        /// The name it wanted, where known.
+        host: Option<String>,
+        /// A stable code: `socket-family`, `udp`, `no-origin`, `no-server-name`, `host-not-allowed`,
+        /// `malformed-client-hello`, `malformed-request`, `host-mismatch`, `plain-http`,
+        /// `upstream-tls`, `upstream-connect`, `limit`, `timeout`, ….
+        code: String,
+        /// One sentence for people.
+        detail: String,
+    },
+    /// A person decided, or a hold ended.
+    Approval {
+        /// The approval.
+        approval: String,
+        /// `requested`, `approved`, `denied`, `expired`, `withdrawn`, `used`.
+        state: String,
+        /// Who decided: a user name and id; absent where nobody did.
+        approver: Option<String>,
+        /// What the approver said.
+        reason: Option<String>,
+    },
+    /// The journal was found damaged or unfinished at start and was carried on from its last whole entry.
+    JournalRecovered {
+        /// Bytes of the unfinished last line, which were set aside.
+        bytes: u64,
+        /// The file they were set aside in.
+        kept_in: String,
+    },
+}
+
+/// The process that made a connection.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Process {
+    /// Process id in the host's pid namespace.
+    pub pid: u32,
+    /// User id.
+    pub uid: u32,
+    /// The kernel's name for the task (15 bytes at the most).
+    pub comm: String,
+    /// The executable; `None` where the process was gone when it was looked at.
+    pub exe: Option<String>,
+    /// The command line, secrets redacted, bounded.
+    pub argv: Option<Vec<String>>,
+}
+
+/// A decision on an exchange.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ExchangeDecided {
+    /// Names the exchange: the session's id, a hyphen, a counter.
+    pub exchange: String,
+    /// Who made the call.
+    pub process: Process,
+    /// The request method.
+    pub method: String,
+    /// The checked host.
+    pub host: String,
+    /// The raw path, bounded, without query.
+    pub path: String,
+    /// The service, if known.
+    pub service: Option<String>,
+    /// The operation, if known; several where the wire does not tell them apart.
+    pub operation: Vec<String>,
+    /// IAM actions; `null` for one that is not known.
+    pub actions: Vec<Option<String>>,
+    /// Resource ARNs; `*` where the action takes none, `null` for unknown.
+    pub resources: Vec<Option<String>>,
+    /// The region, if known.
+    pub region: Option<String>,
+    /// `exact`, `partial` or `unknown`.
+    pub confidence: String,
+    /// `allow`, `deny`.
+    pub decision: String,
+    /// The statement's id (or its number) that decided; absent for the profile's default.
+    pub statement: Option<String>,
+    /// One sentence for people.
+    pub reason: String,
+    /// The approval that allowed or refused it.
+    pub approval: Option<String>,
+    /// The access key id that the request was signed with, as received.
+    pub presented_key: Option<String>,
+    /// The access key id that it leaves with.
+    pub signing_key: Option<String>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ExchangeCompleted {
+    /// The exchange.
+    pub exchange: String,
+    /// HTTP status; absent where no response came.
+    pub status: Option<u16>,
+    /// `x-amzn-requestid` or `x-amz-request-id`.
+    pub aws_request_id: Option<String>,
+    /// The AWS error code, where the response is an error and says so.
+    pub aws_error: Option<String>,
+    /// Body bytes sent upstream.
+    pub bytes_sent: u64,
+    /// Body bytes received from upstream.
+    pub bytes_received: u64,
+    /// From the decision to the last byte, in milliseconds.
+    pub milliseconds: u64,
+    /// Paths of masked members (`Credentials.SecretAccessKey`), never values.
+    pub masked: Vec<String>,
+    /// Why it failed, where it did (`upstream-connect`, `client-gone`, …) with a sentence.
+    pub error: Option<String>,
+}

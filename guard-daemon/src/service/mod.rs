@@ -1,0 +1,1 @@
+//! The daemon: start, recovery after a crash, sessions' lives, shutdown.

@@ -1,0 +1,79 @@
+//! A session: one confined process tree with an identity, a profile and credentials.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::{DummyCredentials, Source};
+use crate::gateway::upstream::Upstream;
+use crate::intercept::names::Names;
+use crate::policy::Profile;
+
+/// Names a session: 16 lower-case hexadecimal digits, random, unique on the host.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// Draws a new random identifier.
+    pub fn random() -> Self {
+        let mut bytes = [0; 8];
+        // aws-lc's generator cannot fail once seeded; a zero identifier would only collide, and
+        // creating the session's cgroup refuses a collision.
+        let _ = aws_lc_rs::rand::fill(&mut bytes);
+        Self(hex::encode(bytes))
+    }
+
+    /// Reads an identifier, as from a file name; `None` unless it has the form `random` makes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hexadecimal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (text.len() == 16 && text.bytes().all(hexadecimal)).then(|| Self(text.to_owned()))
+    }
+
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who runs the session, as the host knows it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Identity {
+    /// The invoking user's numeric id.
+    pub uid: u32,
+    /// The invoking user's name, or the number where the host knows no name.
+    pub user: String,
+    /// `/proc/self/loginuid` of the process that started the session, where one is set.
+    pub loginuid: Option<u32>,
+    /// The host's name.
+    pub host: String,
+    /// Why the session runs, as its starter said (`--reason`).
+    pub reason: Option<String>,
+    /// The command line of the confined command.
+    pub command: Vec<String>,
+}
+
+/// Everything an exchange needs to know of the session it belongs to.
+pub struct Session {
+    /// The session's name.
+    pub id: SessionId,
+    /// Who runs it.
+    pub identity: Identity,
+    /// The policy in force.
+    pub profile: Arc<Profile>,
+    /// What the confined tree signs with.
+    pub dummy: DummyCredentials,
+    /// Where the credentials come from that leave this host.
+    pub credentials: Source,
+    /// The way out, with its connection pools.
+    pub upstream: Arc<Upstream>,
+    /// Which name each synthetic address stands for.
+    pub names: Names,
+}

@@ -1,0 +1,40 @@
+//! guard's build, catalog, test and demo tasks: `cargo xtask TASK`.
+
+use clap::{Parser, Subcommand};
+
+mod catalog;
+mod demo;
+mod ebpf;
+mod setup;
+mod test;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the build and the tests need (Debian, Ubuntu).
+    Setup(setup::Arguments),
+    /// Rebuild the eBPF object.
+    Ebpf(ebpf::Arguments),
+    /// Regenerate the catalog of AWS services and operations.
+    Catalog(catalog::Arguments),
+    /// Set up everything and show the main job.
+    Demo(demo::Arguments),
+    /// Set up everything and run all tests.
+    Test(test::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Setup(arguments) => setup::run(&arguments),
+        Task::Ebpf(arguments) => ebpf::run(&arguments),
+        Task::Catalog(arguments) => catalog::run(&arguments),
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments),
+    }
+}

@@ -1,0 +1,10 @@
+//! Installs what the build and the tests need.
+
+/// Its flags.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {}
+
+/// Runs it.
+pub(crate) fn run(_arguments: &Arguments) -> anyhow::Result<()> {
+    anyhow::bail!("not yet")
+}
