@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 mod catalog;
 mod demo;
 mod ebpf;
+mod place;
 mod setup;
 mod test;
 
@@ -31,10 +32,10 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
-        Task::Setup(arguments) => setup::run(&arguments),
+        Task::Setup(arguments) => setup::run_task(&arguments),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
         Task::Catalog(arguments) => catalog::run(&arguments),
-        Task::Demo(arguments) => demo::run(&arguments),
-        Task::Test(arguments) => test::run(&arguments),
+        Task::Demo(arguments) => demo::run_task(&arguments),
+        Task::Test(arguments) => test::run_task(&arguments),
     }
 }

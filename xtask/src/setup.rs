@@ -1,10 +1,181 @@
-//! Installs what the build and the tests need.
+//! Installs what the build and the tests need on Debian and Ubuntu; does nothing where it is there already.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::place::{environment, root, run, tools};
+
+/// The version of cargo-deny that CI uses.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Debian packages: a C compiler for aws-lc, the test clients' interpreters, the tools tests check with.
+const PACKAGES: &[&str] = &[
+    "build-essential",
+    "ca-certificates",
+    "cmake",
+    "curl",
+    "iproute2",
+    "nodejs",
+    "npm",
+    "openssl",
+    "python3",
+    "python3-pip",
+    "python3-venv",
+];
 
 /// Its flags.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Leave out the eBPF toolchain (it is only needed to rebuild the eBPF object).
+    #[arg(long)]
+    without_ebpf: bool,
+}
 
 /// Runs it.
-pub(crate) fn run(_arguments: &Arguments) -> anyhow::Result<()> {
-    anyhow::bail!("not yet")
+pub(crate) fn run_task(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.without_ebpf {
+        clients()?;
+        return deny();
+    }
+    run_all()
+}
+
+/// Everything, the eBPF toolchain included.
+pub(crate) fn run_all() -> anyhow::Result<()> {
+    clients()?;
+    deny()?;
+    crate::ebpf::install_toolchain()
+}
+
+/// What the demo and the tests run: moto, boto3, the AWS CLI, and the JavaScript SDK.
+pub(crate) fn clients() -> anyhow::Result<()> {
+    debian(PACKAGES)?;
+    python()?;
+    node()
+}
+
+/// Installs Debian packages that are not installed; a command that is there under its own name counts.
+pub(crate) fn debian(packages: &[&str]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = packages
+        .iter()
+        .copied()
+        .filter(|name| !is_installed(name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    run(privileged("apt-get").args(["-q", "update"]))?;
+    run(privileged("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-q", "-y", "install", "--no-install-recommends"])
+        .args(&missing))
+}
+
+fn is_installed(package: &str) -> bool {
+    if matches!(package, "nodejs" | "npm") {
+        let program = if package == "nodejs" { "node" } else { package };
+        return Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+    }
+    Command::new("dpkg-query")
+        .args(["-W", "-f=${db:Status-Status}", package])
+        .output()
+        .is_ok_and(|output| output.stdout == b"installed")
+}
+
+fn privileged(program: &str) -> Command {
+    if nix_is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg(program);
+    command
+}
+
+fn nix_is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn python() -> anyhow::Result<()> {
+    let requirements = root().join("tests/stand/requirements.txt");
+    let environment = environment().join("venv");
+    let stamp = environment.join("requirements.txt");
+    if same(&requirements, &stamp) {
+        return Ok(());
+    }
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&environment))?;
+    run(Command::new(environment.join("bin/python"))
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+        ])
+        .arg(&requirements))?;
+    stamped(&requirements, &stamp)
+}
+
+fn node() -> anyhow::Result<()> {
+    let package = root().join("tests/clients/package.json");
+    let directory = environment().join("node");
+    let stamp = directory.join("installed.json");
+    if same(&package, &stamp) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&directory)?;
+    std::fs::copy(&package, directory.join("package.json"))?;
+    run(Command::new("npm")
+        .args([
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--no-package-lock",
+            "--silent",
+        ])
+        .current_dir(&directory))?;
+    stamped(&package, &stamp)
+}
+
+fn deny() -> anyhow::Result<()> {
+    if tools().join("bin/cargo-deny").exists() {
+        return Ok(());
+    }
+    run(crate::place::cargo()
+        .args([
+            "install",
+            "--locked",
+            "cargo-deny",
+            "--version",
+            CARGO_DENY,
+            "--root",
+        ])
+        .arg(tools()))
+}
+
+fn same(wanted: &Path, stamp: &Path) -> bool {
+    match (std::fs::read(wanted), std::fs::read(stamp)) {
+        (Ok(wanted), Ok(stamp)) => wanted == stamp,
+        _ => false,
+    }
+}
+
+fn stamped(wanted: &Path, stamp: &Path) -> anyhow::Result<()> {
+    std::fs::copy(wanted, stamp).with_context(|| format!("cannot write {}", stamp.display()))?;
+    if !same(wanted, stamp) {
+        bail!("{} was not written", stamp.display());
+    }
+    Ok(())
 }

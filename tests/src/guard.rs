@@ -1,0 +1,148 @@
+//! guard under test: its own state and runtime directories, a profile, and `guard run`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
+
+/// The user that confined commands run as, as if root had been reached through sudo.
+pub const USER: u32 = 65534;
+
+/// An installation of guard for one test; its sessions end and its directories go with it.
+pub struct Guard {
+    directory: tempfile::TempDir,
+}
+
+impl Guard {
+    /// A fresh one, with this profile and, besides the flags, this `guard.toml`.
+    pub fn new(profile: &str, config: &str) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("guard-test-")
+            .tempdir()
+            .expect("temp dir");
+        std::fs::write(directory.path().join("profile.toml"), profile).expect("profile");
+        std::fs::write(directory.path().join("guard.toml"), config).expect("config");
+        open(directory.path());
+        Self { directory }
+    }
+
+    /// The binary.
+    pub fn binary() -> PathBuf {
+        std::env::var_os("GUARD_BIN").map_or_else(
+            || crate::workspace().join("target/debug/guard"),
+            PathBuf::from,
+        )
+    }
+
+    /// A directory of the test's own, readable by the confined user.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// `guard SUBCOMMAND` with this installation's directories.
+    pub fn command(&self, subcommand: &[&str]) -> Command {
+        let mut command = Command::new(Self::binary());
+        command
+            .arg("--config")
+            .arg(self.directory().join("guard.toml"))
+            .arg("--state-dir")
+            .arg(self.directory().join("state"))
+            .arg("--runtime-dir")
+            .arg(self.directory().join("run"))
+            .args(subcommand)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+
+    /// `guard run` with the real credentials in guard's environment and the stand-in as AWS; the
+    /// confined command follows as arguments.
+    pub fn run(&self, stand: &Stand) -> Command {
+        let mut command = self.command(&["run", "--profile"]);
+        command
+            .arg(self.directory().join("profile.toml"))
+            .args(["--reason", "end-to-end test"])
+            .arg("--upstream-connect")
+            .arg(format!("*.amazonaws.com={}", stand.address()))
+            .arg("--upstream-connect")
+            .arg(format!("allowed.example={}", stand.address()))
+            .arg("--upstream-roots")
+            .arg(stand.roots())
+            .arg("--")
+            .env("AWS_ACCESS_KEY_ID", REAL_ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", REAL_SECRET)
+            .env("AWS_REGION", "us-east-1")
+            .env("HOME", self.directory())
+            .env("SUDO_UID", USER.to_string())
+            .env("SUDO_GID", USER.to_string())
+            .env("SUDO_USER", "nobody")
+            .current_dir(self.directory())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a confined Python script with boto3 at hand.
+    pub fn python(&self, stand: &Stand, script: &str) -> Output {
+        self.run(stand)
+            .arg(crate::python_program("python"))
+            .arg("-c")
+            .arg(script)
+            .output()
+            .expect("guard runs")
+    }
+
+    /// Runs the confined AWS CLI.
+    pub fn aws(&self, stand: &Stand, arguments: &[&str]) -> Output {
+        self.run(stand)
+            .arg(crate::python_program("aws"))
+            .args(arguments)
+            .output()
+            .expect("guard runs")
+    }
+
+    /// The journal's entries, as `guard journal show -o jsonl` prints them.
+    pub fn journal(&self) -> Vec<Value> {
+        let output = self
+            .command(&["journal", "show", "-o", "jsonl"])
+            .output()
+            .expect("guard journal show runs");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout)
+            .expect("UTF-8")
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+            .collect()
+    }
+
+    /// Journal entries of one type.
+    pub fn entries(&self, kind: &str) -> Vec<Value> {
+        self.journal()
+            .into_iter()
+            .filter(|entry| entry["type"] == kind)
+            .collect()
+    }
+}
+
+/// The confined user must be able to enter the test's directory.
+fn open(directory: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+}
+
+/// Asserts that a command went well; prints what it said otherwise.
+pub fn succeeded(output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{}\n--- stdout\n{}\n--- stderr\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,161 @@
+"""The AWS stand-in: moto behind TLS and a signature check that guard's authors did not write.
+
+Every request must carry a Signature Version 4 that botocore's own signer reproduces from the "real"
+credentials below; a request signed with anything else is refused, as AWS would. Each request becomes a
+line of DIR/requests.jsonl, so that a test can tell what reached "AWS", how often, and signed by whom.
+
+usage: stand.py DIR       writes DIR/ca.pem, then prints "ready PORT"; ends when its stdin closes.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import ssl
+import sys
+import threading
+from urllib.parse import parse_qsl, urlsplit
+
+import trustme
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+REAL = Credentials("AKIAREALREALREALREAL", "real-secret-key-that-only-guard-may-hold")
+UNENCODED_PATHS = ("s3", "s3express", "s3-outposts", "s3-object-lambda")
+NAMES = [
+    "*.amazonaws.com",
+    "*.s3.amazonaws.com",
+    "*.us-east-1.amazonaws.com",
+    "*.s3.us-east-1.amazonaws.com",
+    "*.eu-west-1.amazonaws.com",
+    "*.s3.eu-west-1.amazonaws.com",
+    "*.us-east-1.api.aws",
+    "allowed.example",
+]
+
+
+class SignatureError(Exception):
+    """Why a request is not signed by the real credentials."""
+
+
+def check_signature(environ, body):
+    """Recomputes the request's signature with botocore; raises SignatureError unless it matches."""
+    authorization = environ.get("HTTP_AUTHORIZATION", "")
+    if "X-Amz-Signature=" in environ["RAW_URI"]:
+        raise SignatureError("guard signs in header form, this is a presigned URL")
+    scheme, _, rest = authorization.partition(" ")
+    if scheme != "AWS4-HMAC-SHA256":
+        raise SignatureError(f"no SigV4 Authorization header: {authorization[:40]!r}")
+    fields = dict(part.strip().split("=", 1) for part in rest.split(","))
+    key, _date, region, service, _ = fields["Credential"].split("/")
+    if key != REAL.access_key:
+        raise SignatureError(f"signed with {key}, which is not the real key")
+    host = environ["HTTP_HOST"]
+    headers = {}
+    for name in fields["SignedHeaders"].split(";"):
+        if name == "host":
+            continue
+        variable = name.upper().replace("-", "_")
+        value = environ.get(variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + variable)
+        if value is None:
+            raise SignatureError(f"signed header {name} is missing")
+        headers[name] = value
+    unsigned = [
+        name
+        for name in environ
+        if name.startswith("HTTP_X_AMZ_") and name[5:].replace("_", "-").lower() not in headers
+    ]
+    if unsigned:
+        raise SignatureError(f"headers AWS acts on are not signed: {unsigned}")
+    declared = headers.get("x-amz-content-sha256")
+    if declared and len(declared) == 64 and declared != hashlib.sha256(body).hexdigest():
+        raise SignatureError("x-amz-content-sha256 is not the hash of the body")
+    request = AWSRequest(
+        method=environ["REQUEST_METHOD"],
+        url=f"https://{host}{environ['RAW_URI']}",
+        headers=headers,
+        data=body,
+    )
+    request.context["timestamp"] = headers["x-amz-date"]
+    signer = (S3SigV4Auth if service in UNENCODED_PATHS else SigV4Auth)(REAL, service, region)
+    canonical = signer.canonical_request(request)
+    expected = signer.signature(signer.string_to_sign(request, canonical), request)
+    if expected != fields["Signature"]:
+        raise SignatureError(f"botocore computes another signature over:\n{canonical}")
+
+
+class Stand:
+    """A WSGI application: reads the body, checks the signature, logs, and lets moto answer."""
+
+    def __init__(self, directory):
+        self.moto = DomainDispatcherApplication(create_backend_app)
+        self.log = open(os.path.join(directory, "requests.jsonl"), "a", buffering=1)
+        self.lock = threading.Lock()
+
+    def __call__(self, environ, start_response):
+        if environ.get("HTTP_HOST", "").startswith("allowed.example"):
+            start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "6")])
+            return [b"hello\n"]
+        chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
+        length = -1 if chunked else int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length)
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        try:
+            check_signature(environ, body)
+            verdict = "ok"
+        except SignatureError as error:
+            verdict = str(error)
+        except Exception as error:  # a request so odd that the check itself fails is not signed right
+            verdict = f"{type(error).__name__}: {error}"
+        self.record(environ, body, verdict)
+        if verdict != "ok":
+            message = f"stand: {verdict}".encode()
+            start_response("403 Forbidden", [("Content-Length", str(len(message)))])
+            return [message]
+        return self.moto(environ, start_response)
+
+    def record(self, environ, body, verdict):
+        action = dict(parse_qsl(body.decode("latin-1"))).get("Action") if len(body) < 65536 else None
+        entry = {
+            "method": environ["REQUEST_METHOD"],
+            "host": environ.get("HTTP_HOST"),
+            "path": urlsplit(environ["RAW_URI"]).path,
+            "query": urlsplit(environ["RAW_URI"]).query,
+            "target": environ.get("HTTP_X_AMZ_TARGET"),
+            "action": action,
+            "bytes": len(body),
+            "signature": verdict,
+        }
+        with self.lock:
+            self.log.write(json.dumps(entry) + "\n")
+
+
+class Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, *_):
+        pass
+
+
+def main():
+    directory = sys.argv[1]
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(os.path.join(directory, "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*NAMES).configure_cert(context)
+    server = make_server(
+        "127.0.0.1", 0, Stand(directory), threaded=True, request_handler=Handler, ssl_context=context
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"ready {server.port}", flush=True)
+    sys.stdin.read()
+
+
+main()
