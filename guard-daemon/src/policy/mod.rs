@@ -1,15 +1,18 @@
 //! Decides: (request facts, profile) → decision, in IAM's own terms.
 //!
 //! Invariant: pure. No clock, file or socket is read here; a profile's text comes from `config`.
+//! `profile` parses, `pattern` and `network` match, `evaluate` decides. docs/policy.md is the reference.
 
-use crate::aws::Access;
+mod evaluate;
+mod network;
+mod pattern;
+mod profile;
 
-/// A parsed profile: network allow list, statements, masks.
-#[derive(Debug)]
-pub struct Profile {}
+pub use profile::{BUILT_IN, PolicyError, Profile};
 
 /// What a statement says, or the outcome of evaluation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Goes through.
     Allow,
@@ -28,46 +31,4 @@ pub struct Decision {
     pub statement: Option<String>,
     /// One sentence for people, naming action, resource and statement.
     pub reason: String,
-}
-
-/// Why a profile was not accepted; the text names file position and remedy.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PolicyError {}
-
-impl Profile {
-    /// Parses a profile; unknown keys, empty lists and bad patterns are errors.
-    pub fn parse(_name: &str, _text: &str) -> Result<Self, PolicyError> {
-        unimplemented!("contract")
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        unimplemented!("contract")
-    }
-
-    /// SHA-256 of its text, hexadecimal.
-    pub fn sha256(&self) -> &str {
-        unimplemented!("contract")
-    }
-
-    /// Decides on a call. Every access must be allowed; deny beats approve beats allow.
-    pub fn decide(&self, _access: &[Access]) -> Decision {
-        unimplemented!("contract")
-    }
-
-    /// Whether a host that is not AWS may be reached by name and port.
-    pub fn allows_host(&self, _host: &str, _port: u16) -> bool {
-        unimplemented!("contract")
-    }
-
-    /// Whether a name may be resolved: some port of it is allowed.
-    pub fn allows_name(&self, _host: &str) -> bool {
-        unimplemented!("contract")
-    }
-
-    /// Whether members of this class are masked.
-    pub fn masks(&self, _class: crate::mask::Class) -> bool {
-        unimplemented!("contract")
-    }
 }
