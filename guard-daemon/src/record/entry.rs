@@ -119,7 +119,8 @@ pub struct ExchangeDecided {
     pub method: String,
     /// The checked host.
     pub host: String,
-    /// The raw path, bounded, without query.
+    /// The raw path, without query; a query that comes with it by mistake is never written.
+    #[serde(serialize_with = "without_query")]
     pub path: String,
     /// The service, if known.
     pub service: Option<String>,
@@ -168,4 +169,9 @@ pub struct ExchangeCompleted {
     pub masked: Vec<String>,
     /// Why it failed, where it did (`upstream-connect`, `client-gone`, …) with a sentence.
     pub error: Option<String>,
+}
+
+/// Writes a path up to where a query begins: queries carry presigned signatures and tokens.
+fn without_query<S: serde::Serializer>(path: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(path.split(['?', '#']).next().unwrap_or_default())
 }

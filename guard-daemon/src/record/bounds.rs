@@ -1,0 +1,107 @@
+//! Keeps every entry within a journal line: what the agent sends may be long, the record of it may not.
+
+use serde_json::Value;
+
+use super::chain::{LINE_BYTES, OVERHEAD_BYTES};
+use super::entry::Entry;
+
+/// Bytes of an entry as JSON at the most.
+pub(super) const ENTRY_BYTES: usize = LINE_BYTES - OVERHEAD_BYTES;
+
+/// Bytes per string and elements per list, tried in this order until the entry fits. The last step fits
+/// whatever the content is: no entry has more than 30 strings and 8 lists, and an escaped byte takes six.
+const STEPS: [(usize, usize); 5] = [(8192, 256), (2048, 128), (512, 64), (128, 32), (48, 16)];
+
+/// The entry as a JSON object of at most `ENTRY_BYTES`. Strings and lists that are too long are cut and
+/// end with a marker that says how much is missing.
+pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, serde_json::Error> {
+    let whole = serde_json::to_vec(entry)?;
+    if whole.len() <= ENTRY_BYTES {
+        return Ok(whole);
+    }
+    let mut cut = Vec::new();
+    for (bytes, elements) in STEPS {
+        let mut value: Value = serde_json::from_slice(&whole)?;
+        shorten(&mut value, bytes, elements);
+        cut = serde_json::to_vec(&value)?;
+        if cut.len() <= ENTRY_BYTES {
+            break;
+        }
+    }
+    Ok(cut)
+}
+
+fn shorten(value: &mut Value, bytes: usize, elements: usize) {
+    match value {
+        Value::String(text) if text.len() > bytes => {
+            let missing = text.len() - text.floor_char_boundary(bytes);
+            text.truncate(text.floor_char_boundary(bytes));
+            text.push_str(&format!("…[{missing} bytes cut]"));
+        }
+        Value::Array(list) => {
+            if list.len() > elements {
+                let missing = list.len() - elements;
+                list.truncate(elements);
+                list.push(Value::String(format!("…[{missing} elements cut]")));
+            }
+            list.iter_mut().for_each(|element| shorten(element, bytes, elements));
+        }
+        Value::Object(members) => {
+            members.values_mut().for_each(|member| shorten(member, bytes, elements));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::entry::Event;
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn a_usual_entry_is_kept_whole() {
+        for entry in samples::all() {
+            assert_eq!(encode(&entry).unwrap(), serde_json::to_vec(&entry).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_query_never_reaches_the_journal() {
+        let mut decided = samples::decided("a-1");
+        decided.path = "/bucket/key?X-Amz-Signature=abcdef#frag".to_owned();
+        let entry = Entry { session: None, event: Event::ExchangeDecided(Box::new(decided)) };
+        let text = String::from_utf8(encode(&entry).unwrap()).unwrap();
+        assert!(text.contains(r#""path":"/bucket/key""#), "{text}");
+        assert!(!text.contains("Signature"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn whatever_the_agent_sends_fits_and_reads_back(
+            unit in "\\PC|[\\x00-\\x1f]",
+            length in 0usize..40_000,
+            count in 0usize..3_000,
+        ) {
+            let long = unit.repeat(length);
+            let mut decided = samples::decided("a-1");
+            decided.path.clone_from(&long);
+            decided.host.clone_from(&long);
+            decided.reason.clone_from(&long);
+            decided.process.argv = Some(vec![unit.repeat(length / 100 + 1); count]);
+            decided.resources = vec![Some(unit.repeat(length / 1000 + 40)); count];
+            decided.actions = vec![Some(unit.repeat(64)); count];
+            let entry = Entry { session: None, event: Event::ExchangeDecided(Box::new(decided)) };
+            let bytes = encode(&entry).unwrap();
+            prop_assert!(bytes.len() <= ENTRY_BYTES);
+            prop_assert!(!bytes.contains(&b'\n'));
+            let back: Entry = serde_json::from_slice(&bytes).unwrap();
+            let Event::ExchangeDecided(back) = back.event else { panic!("another event") };
+            prop_assert_eq!(&back.decision, "deny");
+            prop_assert_eq!(&back.exchange, "a-1");
+        }
+    }
+}
