@@ -30,7 +30,7 @@ pub(super) fn request(
         )
         .header(CONTENT_LENGTH, BODY.len())
         .body(Bytes::from_static(BODY))
-        .map_err(|_| SigV4Error::Unsignable("its region is not part of a host name"))?;
+        .map_err(|_invalid| SigV4Error::Unsignable("its region is not part of a host name"))?;
     let (mut parts, body) = request.into_parts();
     let scope = Scope {
         region,

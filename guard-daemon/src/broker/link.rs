@@ -109,7 +109,7 @@ impl Link {
             self.requests
                 .write_all(line.as_bytes())
                 .await
-                .map_err(|_| BrokerError::Ended)?;
+                .map_err(|_closed| BrokerError::Ended)?;
             loop {
                 match self.reply().await? {
                     Reply::Credentials {
@@ -137,7 +137,7 @@ impl Link {
             let read = bounded
                 .read_until(b'\n', &mut line)
                 .await
-                .map_err(|_| BrokerError::Ended)?;
+                .map_err(|_closed| BrokerError::Ended)?;
             if read == 0 || line.last() != Some(&b'\n') {
                 return Err(BrokerError::Ended);
             }

@@ -90,14 +90,14 @@ pub enum BrokerError {
 }
 
 /// Credentials are renewed when they have less than this left.
-const RENEW_AHEAD: Duration = Duration::from_secs(5 * 60);
+const RENEW_AHEAD: Duration = Duration::from_mins(5);
 /// Where renewing fails, those at hand are used while they have at least this left.
-const USABLE: Duration = Duration::from_secs(60);
+const USABLE: Duration = Duration::from_mins(1);
 /// After an attempt the source is left alone for this long; meanwhile it gives the same result. Bounds the
 /// calls to a source that fails, or whose credentials are always about to expire.
 const RETRY_GAP: Duration = Duration::from_secs(10);
 /// The same for the account.
-const ACCOUNT_RETRY_GAP: Duration = Duration::from_secs(60);
+const ACCOUNT_RETRY_GAP: Duration = Duration::from_mins(1);
 
 impl Source {
     /// The source a selection means: the owner's environment keys where no profile is selected, else that
@@ -114,14 +114,17 @@ impl Source {
             .keys
             .as_ref()
             .filter(|_| selection.profile.is_none());
-        let link = match Link::start(launch).await {
-            Ok(link) => Some(link),
+        let link = match keys {
+            Some(_) if selection.region.is_some() => None,
             // With keys at hand the files only tell the region.
-            Err(error) if keys.is_some() => {
-                tracing::warn!(%error, "the region of the owner's profile is not known");
-                None
-            }
-            Err(error) => return Err(error),
+            Some(_) => match Link::start(launch).await {
+                Ok(link) => Some(link),
+                Err(error) => {
+                    tracing::warn!(%error, "the region of the owner's profile is not known");
+                    None
+                }
+            },
+            None => Some(Link::start(launch).await?),
         };
         let region = selection.region.clone().or_else(|| {
             link.as_ref()

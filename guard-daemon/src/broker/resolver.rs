@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use aws_config::Region;
 use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileSet};
@@ -194,14 +193,10 @@ impl Configuration {
             .configure(&config)
             .build();
         Box::new(
-            CredentialsProviderChain::first_try(
-                "environment",
-                EnvironmentVariableCredentialsProvider::new(),
-            )
-            .or_else("default profile", profile.build())
-            .or_else("web identity", web)
-            .or_else("container", container)
-            .or_else("instance metadata", instance),
+            CredentialsProviderChain::first_try("default profile", profile.build())
+                .or_else("web identity", web)
+                .or_else("container", container)
+                .or_else("instance metadata", instance),
         )
     }
 }

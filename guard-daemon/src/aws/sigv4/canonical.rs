@@ -140,10 +140,11 @@ fn headers(signed: &[String], request: &RequestView<'_>) -> Result<String, SigV4
         for value in request.headers.get_all(name.as_str()) {
             block.push(separator);
             separator = ',';
-            let value = str::from_utf8(value.as_bytes()).map_err(|_| SigV4Error::Malformed {
-                part: "a signed header",
-                why: "its value is not UTF-8",
-            })?;
+            let value =
+                str::from_utf8(value.as_bytes()).map_err(|_invalid| SigV4Error::Malformed {
+                    part: "a signed header",
+                    why: "its value is not UTF-8",
+                })?;
             fold(value, &mut block);
         }
         if separator == ':' {

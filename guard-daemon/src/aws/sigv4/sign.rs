@@ -69,7 +69,7 @@ pub fn sign(
     parts.headers.remove(CONTENT_SHA256);
     strip_query(parts)?;
     let host_value = HeaderValue::from_str(host)
-        .map_err(|_| SigV4Error::Unsignable("its host is not a header value"))?;
+        .map_err(|_invalid| SigV4Error::Unsignable("its host is not a header value"))?;
     parts.headers.insert(HOST, host_value);
 
     let mut settings = SigningSettings::default();
@@ -88,7 +88,7 @@ pub fn sign(
         .time(now)
         .settings(settings)
         .build()
-        .map_err(|_| SigV4Error::Unsignable("its scope is not complete"))?
+        .map_err(|_invalid| SigV4Error::Unsignable("its scope is not complete"))?
         .into();
 
     let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -101,16 +101,16 @@ pub fn sign(
         signed_headers(&parts.headers, host)?.into_iter(),
         body(payload),
     )
-    .map_err(|_| SigV4Error::Unsignable("its host, path and query do not make a URL"))?;
+    .map_err(|_invalid| SigV4Error::Unsignable("its host, path and query do not make a URL"))?;
     let (instructions, _) = sign_http(request, &params)
-        .map_err(|_| {
+        .map_err(|_invalid| {
             SigV4Error::Unsignable("a header or credential has a value that cannot be sent")
         })?
         .into_parts();
 
     let (headers, _) = instructions.into_parts();
     for header in headers {
-        let mut value = HeaderValue::from_str(header.value()).map_err(|_| {
+        let mut value = HeaderValue::from_str(header.value()).map_err(|_invalid| {
             SigV4Error::Unsignable("a credential has characters that cannot be sent")
         })?;
         value.set_sensitive(header.sensitive() || header.name() == AUTHORIZATION.as_str());
@@ -150,8 +150,8 @@ fn strip_query(parts: &mut Parts) -> Result<(), SigV4Error> {
     };
     let unusable = SigV4Error::Unsignable("its path and query do not make a URL");
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
-    uri.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_| unusable.clone())?);
-    parts.uri = http::Uri::from_parts(uri).map_err(|_| unusable)?;
+    uri.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_invalid| unusable.clone())?);
+    parts.uri = http::Uri::from_parts(uri).map_err(|_invalid| unusable)?;
     Ok(())
 }
 
@@ -165,7 +165,7 @@ fn signed_headers<'a>(
             continue;
         }
         let value = str::from_utf8(value.as_bytes())
-            .map_err(|_| SigV4Error::Unsignable("a header's value is not UTF-8"))?;
+            .map_err(|_invalid| SigV4Error::Unsignable("a header's value is not UTF-8"))?;
         signed.push((name.as_str(), value));
     }
     Ok(signed)

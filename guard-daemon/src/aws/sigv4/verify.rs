@@ -32,7 +32,7 @@ pub fn verify(
     all_signed(presented, request)?;
 
     let mut signature = [0; 32];
-    hex::decode_to_slice(&presented.signature, &mut signature).map_err(|_| {
+    hex::decode_to_slice(&presented.signature, &mut signature).map_err(|_invalid| {
         SigV4Error::Malformed {
             part: "Signature",
             why: "it must be 64 lower-case hexadecimal digits",
