@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = guard_daemon::broker::resolver_if_asked() {
+        return code;
+    }
     guard_daemon::cli::main()
 }

@@ -1,72 +1,308 @@
 //! Credentials: the dummies a session signs with, and the real ones that leave this host.
+//!
+//! A session's real credentials are what its owner would get on this host outside guard. Whatever the
+//! owner's profile names (files, `credential_process`, the SSO cache) is read and run as the owner, never
+//! as the daemon, in a `resolver` process that starts before the confined tree does and takes its
+//! configuration once: the tree cannot change afterwards where credentials come from.
+//! `link` is the daemon's end of it, `selection` what the owner asked for, `caller` finds the account.
 
-/// What the confined tree signs with: valid in form, worthless outside this session.
+mod caller;
+mod dummy;
+mod link;
+mod resolver;
+mod selection;
+mod wire;
+
+use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+pub use dummy::DummyCredentials;
+pub use resolver::resolver_if_asked;
+pub use selection::{Keys, Owner, Selection};
+
+use link::{Launch, Link};
+
+/// Where a session's real credentials come from. Clones share the cache and the resolver process, which
+/// ends with the last of them.
 #[derive(Clone)]
-pub struct DummyCredentials {
-    /// 20 characters, `AKIA…`, random.
-    pub access_key_id: String,
-    /// 40 characters, random.
-    pub secret_access_key: String,
+pub struct Source {
+    shared: Arc<Shared>,
 }
 
-/// Where a session's real credentials come from.
-#[derive(Clone)]
-pub struct Source {}
+struct Shared {
+    /// What the source is called in errors.
+    name: String,
+    remedy: String,
+    region: Option<String>,
+    /// Read on every exchange.
+    current: RwLock<Option<Credentials>>,
+    /// Held by the one that refreshes.
+    refresh: Arc<Mutex<Refresh>>,
+    account: RwLock<Option<String>>,
+    /// Held by the one that asks; when the last attempt failed.
+    ask: Mutex<Option<Instant>>,
+}
+
+/// How to get the next credentials.
+struct Refresh {
+    /// `None` for keys that do not change.
+    link: Option<Link>,
+    /// The last attempt: when it ended, and how it failed.
+    last: Option<(Instant, Option<BrokerError>)>,
+}
 
 /// Why real credentials could not be had; the text says which source failed and what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BrokerError {}
-
-/// What `guard run` saw in the invoking user's environment and flags, to choose the source.
-#[derive(Clone, Default, serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Selection {
-    /// `--aws-profile`, else `AWS_PROFILE`.
-    pub profile: Option<String>,
-    /// `--region`, else `AWS_REGION`, else `AWS_DEFAULT_REGION`.
-    pub region: Option<String>,
-    /// The invoking user's home, for `~/.aws`.
-    pub home: Option<std::path::PathBuf>,
-    /// `AWS_CONFIG_FILE`.
-    pub config_file: Option<std::path::PathBuf>,
-    /// `AWS_SHARED_CREDENTIALS_FILE`.
-    pub credentials_file: Option<std::path::PathBuf>,
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, where set (and no profile is).
-    pub keys: Option<Keys>,
+pub enum BrokerError {
+    /// The resolver process could not be started.
+    #[error(
+        "cannot start the process that reads the session owner's credentials: {0}; `guard` must be executable by that user"
+    )]
+    Start(String),
+    /// The owner's configuration names no usable source.
+    #[error(
+        "the AWS configuration of the session's owner cannot be used: {0}; correct it and start the session again"
+    )]
+    Configuration(String),
+    /// The source exists, but gave nothing.
+    #[error("no AWS credentials from {name}: {text}; {remedy}")]
+    Unavailable {
+        /// Which source.
+        name: String,
+        /// What it said.
+        text: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The resolver process is gone. It is not started again: the confined tree may have changed what it
+    /// would read.
+    #[error(
+        "the process that reads the session owner's credentials has ended; start the session again"
+    )]
+    Ended,
 }
 
-/// Static keys from the environment.
-#[derive(Clone, serde::Deserialize, serde::Serialize)]
-pub struct Keys {
-    /// The access key id.
-    pub access_key_id: String,
-    /// The secret.
-    pub secret_access_key: String,
-    /// The session token, for temporary keys.
-    pub session_token: Option<String>,
-}
-
-impl DummyCredentials {
-    /// Draws new ones.
-    pub fn random() -> Self {
-        unimplemented!("contract")
-    }
-}
+/// Credentials are renewed when they have less than this left.
+const RENEW_AHEAD: Duration = Duration::from_mins(5);
+/// Where renewing fails, those at hand are used while they have at least this left.
+const USABLE: Duration = Duration::from_mins(1);
+/// After an attempt the source is left alone for this long; meanwhile it gives the same result. Bounds the
+/// calls to a source that fails, or whose credentials are always about to expire.
+const RETRY_GAP: Duration = Duration::from_secs(10);
+/// The same for the account.
+const ACCOUNT_RETRY_GAP: Duration = Duration::from_mins(1);
 
 impl Source {
-    /// The source a selection means, by the usual chain.
-    pub async fn new(_selection: &Selection) -> Result<Self, BrokerError> {
-        unimplemented!("contract")
+    /// The source a selection means: the owner's environment keys where no profile is selected, else that
+    /// profile, else the usual chain (default profile, web identity, container, instance metadata).
+    ///
+    /// Reads the owner's configuration files, but fetches nothing yet. To be called before the confined
+    /// tree starts, inside a Tokio runtime.
+    pub async fn new(selection: &Selection, owner: Owner) -> Result<Self, BrokerError> {
+        Self::launch(selection, Launch::own(selection, owner)).await
     }
 
-    /// Credentials that are good for at least a few minutes; cached, one refresh at a time.
-    pub async fn credentials(&self) -> Result<aws_credential_types::Credentials, BrokerError> {
-        unimplemented!("contract")
+    async fn launch(selection: &Selection, launch: Launch) -> Result<Self, BrokerError> {
+        let keys = selection
+            .keys
+            .as_ref()
+            .filter(|_| selection.profile.is_none());
+        let link = match keys {
+            Some(_) if selection.region.is_some() => None,
+            // With keys at hand the files only tell the region.
+            Some(_) => match Link::start(launch).await {
+                Ok(link) => Some(link),
+                Err(error) => {
+                    tracing::warn!(%error, "the region of the owner's profile is not known");
+                    None
+                }
+            },
+            None => Some(Link::start(launch).await?),
+        };
+        let region = selection.region.clone().or_else(|| {
+            link.as_ref()
+                .and_then(|link| link.region().map(str::to_owned))
+        });
+        let (name, remedy) = selection.describe();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                name,
+                remedy,
+                region,
+                current: RwLock::new(keys.map(Keys::credentials)),
+                refresh: Arc::new(Mutex::new(Refresh {
+                    link: link.filter(|_| keys.is_none()),
+                    last: None,
+                })),
+                account: RwLock::new(None),
+                ask: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// The region the owner uses: the selection's, else the profile's. The confined tree cannot read the
+    /// profile, so that its environment must say it.
+    pub fn region(&self) -> Option<&str> {
+        self.shared.region.as_deref()
+    }
+
+    /// Credentials that are good for at least a minute, and mostly five; cached, one refresh at a time.
+    ///
+    /// A caller that goes away does not stop a refresh that others may wait for.
+    pub async fn credentials(&self) -> Result<Credentials, BrokerError> {
+        if let Some(credentials) = self.shared.current(RENEW_AHEAD) {
+            return Ok(credentials);
+        }
+        let refresh = Arc::clone(&self.shared.refresh).lock_owned().await;
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.renew(refresh).await })
+            .await
+            .unwrap_or(Err(BrokerError::Ended))
     }
 
     /// The account of the credentials, if it is known without a call.
     pub fn account(&self) -> Option<String> {
-        unimplemented!("contract")
+        let known = self
+            .shared
+            .account
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        known.or_else(|| {
+            let credentials = self.shared.current(Duration::ZERO)?;
+            Some(credentials.account_id()?.as_str().to_owned())
+        })
+    }
+
+    /// The account of the credentials; asks STS (GetCallerIdentity, which no policy can deny) where it is
+    /// not known. `send` carries the signed request to its host and returns the whole response. `None`
+    /// where that fails; it is then not tried again for a minute.
+    pub async fn resolve_account<F, R, E>(&self, send: F) -> Option<String>
+    where
+        F: FnOnce(http::Request<Bytes>) -> R,
+        R: Future<Output = Result<http::Response<Bytes>, E>>,
+        E: std::fmt::Display,
+    {
+        if let Some(account) = self.account() {
+            return Some(account);
+        }
+        let mut failed = self.shared.ask.lock().await;
+        if let Some(account) = self.account() {
+            return Some(account);
+        }
+        if failed.is_some_and(|at| at.elapsed() < ACCOUNT_RETRY_GAP) {
+            return None;
+        }
+        match self.ask_account(send).await {
+            Ok(account) => {
+                *self
+                    .shared
+                    .account
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = Some(account.clone());
+                Some(account)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error,
+                    "the account of the session's credentials is not known"
+                );
+                *failed = Some(Instant::now());
+                None
+            }
+        }
+    }
+
+    async fn ask_account<F, R, E>(&self, send: F) -> Result<String, String>
+    where
+        F: FnOnce(http::Request<Bytes>) -> R,
+        R: Future<Output = Result<http::Response<Bytes>, E>>,
+        E: std::fmt::Display,
+    {
+        let credentials = self
+            .credentials()
+            .await
+            .map_err(|error| error.to_string())?;
+        if let Some(account) = credentials.account_id() {
+            return Ok(account.as_str().to_owned());
+        }
+        let request = caller::request(self.region(), &credentials, SystemTime::now())
+            .map_err(|error| error.to_string())?;
+        let response = send(request).await.map_err(|error| error.to_string())?;
+        caller::account(&response)
     }
 }
+
+impl Shared {
+    fn current(&self, left: Duration) -> Option<Credentials> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current
+            .as_ref()
+            .filter(|credentials| lasts(credentials, left))
+            .cloned()
+    }
+
+    async fn renew(
+        &self,
+        mut refresh: impl std::ops::DerefMut<Target = Refresh>,
+    ) -> Result<Credentials, BrokerError> {
+        // Another caller may have renewed them, or tried to, while this one waited.
+        if let Some(credentials) = self.current(RENEW_AHEAD) {
+            return Ok(credentials);
+        }
+        let recent = refresh
+            .last
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < RETRY_GAP);
+        let error = match (recent, self.current(USABLE)) {
+            (Some(_), Some(credentials)) => return Ok(credentials),
+            (Some((_, Some(error))), None) => error.clone(),
+            _ => match self.fetch(refresh.link.as_mut()).await {
+                Ok(credentials) => {
+                    refresh.last = Some((Instant::now(), None));
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) =
+                        Some(credentials.clone());
+                    return Ok(credentials);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the session's credentials could not be renewed");
+                    refresh.last = Some((Instant::now(), Some(error.clone())));
+                    error
+                }
+            },
+        };
+        self.current(USABLE).ok_or(error)
+    }
+
+    async fn fetch(&self, link: Option<&mut Link>) -> Result<Credentials, BrokerError> {
+        let unavailable = |text: String| BrokerError::Unavailable {
+            name: self.name.clone(),
+            text,
+            remedy: self.remedy.clone(),
+        };
+        let link = link.ok_or(BrokerError::Ended)?;
+        let credentials = link.fetch().await?.map_err(unavailable)?;
+        if lasts(&credentials, USABLE) {
+            Ok(credentials)
+        } else {
+            Err(unavailable("what it gave has expired".to_owned()))
+        }
+    }
+}
+
+/// Whether credentials hold for `left` from now on.
+fn lasts(credentials: &Credentials, left: Duration) -> bool {
+    credentials
+        .expiry()
+        .is_none_or(|expiry| expiry > SystemTime::now() + left)
+}
+
+#[cfg(test)]
+mod tests;

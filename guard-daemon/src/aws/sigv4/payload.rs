@@ -1,0 +1,130 @@
+//! Which payload line a request was signed with: decides whether the gateway must read the whole body.
+
+use http::HeaderMap;
+
+use super::presented::is_lower_hex;
+use super::{Form, Presented, SigV4Error, is_s3, pairs, signature_parameter};
+use crate::aws::RequestView;
+
+/// What a request says of its payload's part in the signature.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DeclaredPayload {
+    /// Nothing: the signature covers the SHA-256 of the whole body.
+    Absent,
+    /// The body's SHA-256, 64 lower-case hexadecimal digits. To be compared with what is forwarded.
+    Sha256(String),
+    /// `UNSIGNED-PAYLOAD`.
+    Unsigned,
+    /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`: aws-chunked, its checksum in a trailer, no signature in it.
+    StreamingUnsignedTrailer,
+}
+
+/// Reads the `x-amz-content-sha256` header. Chunk-signed bodies (`STREAMING-AWS4-…`) are unsupported.
+pub fn declared_payload(headers: &HeaderMap) -> Result<DeclaredPayload, SigV4Error> {
+    let mut values = headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else {
+        return Ok(DeclaredPayload::Absent);
+    };
+    if values.next().is_some() {
+        return Err(SigV4Error::Doubled(HEADER));
+    }
+    read(value.as_bytes())
+}
+
+/// As `declared_payload`, for a presigned URL too, which may declare it in the query, and which S3 takes as
+/// `UNSIGNED-PAYLOAD` where it declares nothing.
+pub fn declared_payload_of(
+    presented: &Presented,
+    request: &RequestView<'_>,
+) -> Result<DeclaredPayload, SigV4Error> {
+    let declared = declared_payload(request.headers)?;
+    if presented.form == Form::Header || declared != DeclaredPayload::Absent {
+        return Ok(declared);
+    }
+    match pairs(request.query).find(|(name, _)| signature_parameter(name) == Some(HEADER)) {
+        Some((_, value)) => read(value.as_bytes()),
+        None if is_s3(&presented.service) => Ok(DeclaredPayload::Unsigned),
+        None => Ok(DeclaredPayload::Absent),
+    }
+}
+
+const HEADER: &str = "x-amz-content-sha256";
+
+fn read(value: &[u8]) -> Result<DeclaredPayload, SigV4Error> {
+    match value {
+        b"UNSIGNED-PAYLOAD" => Ok(DeclaredPayload::Unsigned),
+        b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(DeclaredPayload::StreamingUnsignedTrailer),
+        value if value.starts_with(b"STREAMING-AWS4-") => Err(SigV4Error::Unsupported(
+            "chunk-signed uploads (x-amz-content-sha256: STREAMING-AWS4-…)",
+        )),
+        value => match str::from_utf8(value) {
+            Ok(hex) if hex.len() == 64 && hex.bytes().all(is_lower_hex) => {
+                Ok(DeclaredPayload::Sha256(hex.to_owned()))
+            }
+            _ => Err(SigV4Error::Malformed {
+                part: HEADER,
+                why: "it must be 64 lower-case hexadecimal digits, UNSIGNED-PAYLOAD or \
+                      STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn declared(values: &[&str]) -> Result<DeclaredPayload, SigV4Error> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(HEADER, value.parse().unwrap());
+        }
+        declared_payload(&headers)
+    }
+
+    #[test]
+    fn reads_every_form() {
+        assert_eq!(declared(&[]), Ok(DeclaredPayload::Absent));
+        assert_eq!(
+            declared(&[EMPTY]),
+            Ok(DeclaredPayload::Sha256(EMPTY.to_owned()))
+        );
+        assert_eq!(
+            declared(&["UNSIGNED-PAYLOAD"]),
+            Ok(DeclaredPayload::Unsigned)
+        );
+        assert_eq!(
+            declared(&["STREAMING-UNSIGNED-PAYLOAD-TRAILER"]),
+            Ok(DeclaredPayload::StreamingUnsignedTrailer)
+        );
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_carry() {
+        for chunked in [
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+            "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
+        ] {
+            assert!(
+                matches!(declared(&[chunked]), Err(SigV4Error::Unsupported(_))),
+                "{chunked}"
+            );
+        }
+        for odd in [
+            "",
+            "unsigned-payload",
+            "STREAMING",
+            &EMPTY.to_uppercase(),
+            &EMPTY[1..],
+        ] {
+            assert!(
+                matches!(declared(&[odd]), Err(SigV4Error::Malformed { .. })),
+                "{odd}"
+            );
+        }
+        assert_eq!(declared(&[EMPTY, EMPTY]), Err(SigV4Error::Doubled(HEADER)));
+    }
+}

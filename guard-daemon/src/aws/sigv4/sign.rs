@@ -1,0 +1,181 @@
+//! Signs what leaves, with the real credentials, in header form.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign as sign_http,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
+use http::header::{AUTHORIZATION, DATE, HOST, HeaderName, PROXY_AUTHORIZATION};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+use super::{Payload, SigV4Error, is_s3, signature_parameter};
+use crate::aws::Scope;
+
+/// What a client authenticates with; none of it leaves.
+const CLIENT_AUTHENTICATION: [HeaderName; 7] = [
+    AUTHORIZATION,
+    PROXY_AUTHORIZATION,
+    DATE,
+    HeaderName::from_static("x-amz-date"),
+    HeaderName::from_static("x-amz-region-set"),
+    HeaderName::from_static("x-amz-s3session-token"),
+    HeaderName::from_static("x-amz-security-token"),
+];
+
+/// What may change between here and AWS, or what botocore leaves unsigned for that reason.
+const UNSIGNED: [&str; 16] = [
+    "baggage",
+    "connection",
+    "expect",
+    "host", // Signed, but from the argument.
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-amzn-trace-id",
+    "x-amz-content-sha256", // Signed, but from the payload.
+];
+
+/// Strips every client signature (header and query) from `parts` and signs it in header form. The path and
+/// the rest of the query leave byte for byte as they came; `Host` becomes `host`.
+///
+/// `x-amz-content-sha256` is set from `payload` for S3, and wherever the client sent it.
+pub fn sign(
+    parts: &mut Parts,
+    host: &str,
+    payload: Payload<'_>,
+    scope: Scope<'_>,
+    credentials: &Credentials,
+    now: SystemTime,
+) -> Result<(), SigV4Error> {
+    let s3 = is_s3(scope.service);
+    let checksum = s3 || parts.headers.contains_key(CONTENT_SHA256);
+    for name in CLIENT_AUTHENTICATION {
+        parts.headers.remove(name);
+    }
+    parts.headers.remove(CONTENT_SHA256);
+    strip_query(parts)?;
+    let host_value = HeaderValue::from_str(host)
+        .map_err(|_invalid| SigV4Error::Unsignable("its host is not a header value"))?;
+    parts.headers.insert(HOST, host_value);
+
+    let mut settings = SigningSettings::default();
+    if s3 {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    }
+    if checksum {
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    }
+    let identity: Identity = credentials.clone().into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(scope.region)
+        .name(scope.service)
+        .time(now)
+        .settings(settings)
+        .build()
+        .map_err(|_invalid| SigV4Error::Unsignable("its scope is not complete"))?
+        .into();
+
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    if !target.starts_with('/') {
+        return Err(SigV4Error::Unsignable("its target is not a path"));
+    }
+    let request = SignableRequest::new(
+        parts.method.as_str(),
+        format!("https://{host}{target}"),
+        signed_headers(&parts.headers, host)?.into_iter(),
+        body(payload),
+    )
+    .map_err(|_invalid| SigV4Error::Unsignable("its host, path and query do not make a URL"))?;
+    let (instructions, _) = sign_http(request, &params)
+        .map_err(|_invalid| {
+            SigV4Error::Unsignable("a header or credential has a value that cannot be sent")
+        })?
+        .into_parts();
+
+    let (headers, _) = instructions.into_parts();
+    for header in headers {
+        let mut value = HeaderValue::from_str(header.value()).map_err(|_invalid| {
+            SigV4Error::Unsignable("a credential has characters that cannot be sent")
+        })?;
+        value.set_sensitive(header.sensitive() || header.name() == AUTHORIZATION.as_str());
+        parts.headers.insert(header.name(), value);
+    }
+    Ok(())
+}
+
+const CONTENT_SHA256: &str = "x-amz-content-sha256";
+
+/// Takes the parameters of a signature out of the query and leaves every other byte alone.
+fn strip_query(parts: &mut Parts) -> Result<(), SigV4Error> {
+    let Some(query) = parts.uri.query() else {
+        return Ok(());
+    };
+    // The signer would sign another query than the one that leaves.
+    if percent_decode_str(query).decode_utf8().is_err() {
+        return Err(SigV4Error::Unsignable(
+            "its query is not UTF-8 once decoded",
+        ));
+    }
+    let of_signature = |pair: &&str| {
+        signature_parameter(pair.split_once('=').map_or(*pair, |(name, _)| name)).is_some()
+    };
+    if !query.split('&').any(|pair| of_signature(&pair)) {
+        return Ok(());
+    }
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !of_signature(pair))
+        .collect();
+    let path = parts.uri.path();
+    let target = if kept.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", kept.join("&"))
+    };
+    let unusable = SigV4Error::Unsignable("its path and query do not make a URL");
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_invalid| unusable.clone())?);
+    parts.uri = http::Uri::from_parts(uri).map_err(|_invalid| unusable)?;
+    Ok(())
+}
+
+fn signed_headers<'a>(
+    headers: &'a HeaderMap,
+    host: &'a str,
+) -> Result<Vec<(&'a str, &'a str)>, SigV4Error> {
+    let mut signed = vec![("host", host)];
+    for (name, value) in headers {
+        if UNSIGNED.contains(&name.as_str()) {
+            continue;
+        }
+        let value = str::from_utf8(value.as_bytes())
+            .map_err(|_invalid| SigV4Error::Unsignable("a header's value is not UTF-8"))?;
+        signed.push((name.as_str(), value));
+    }
+    Ok(signed)
+}
+
+fn body(payload: Payload<'_>) -> SignableBody<'_> {
+    match payload {
+        Payload::Bytes(bytes) => SignableBody::Bytes(bytes),
+        Payload::Sha256(hex) => SignableBody::Precomputed(hex.to_owned()),
+        Payload::Unsigned => SignableBody::UnsignedPayload,
+        Payload::StreamingUnsignedTrailer => SignableBody::StreamingUnsignedPayloadTrailer,
+    }
+}

@@ -1,0 +1,114 @@
+//! Verifies a signature: that whoever made the request holds the session's dummy secret.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::hmac::{self, HMAC_SHA256, Key, Tag};
+use zeroize::Zeroizing;
+
+use super::{Form, Payload, Presented, SigV4Error, canonical, stamp};
+use crate::aws::RequestView;
+
+/// How far a request's date may be from guard's clock, in seconds: AWS's own bound.
+const SKEW: i64 = 15 * 60;
+
+/// Headers that SDKs leave out of a presigned URL's signature although they send them with it. None of
+/// them changes what the request does.
+const UNSIGNED_IN_URL: [&str; 3] = [
+    "x-amz-checksum-mode",
+    "x-amz-content-sha256",
+    "x-amz-user-agent",
+];
+
+/// Verifies a signature with the session's secret: recomputed, compared in constant time, ±15 min, or for a
+/// presigned URL until it expires. Every `x-amz-*` header and `host` must be signed.
+pub fn verify(
+    presented: &Presented,
+    request: &RequestView<'_>,
+    payload: Payload<'_>,
+    secret: &str,
+    now: SystemTime,
+) -> Result<(), SigV4Error> {
+    in_time(presented, now)?;
+    all_signed(presented, request)?;
+
+    let mut signature = [0; 32];
+    hex::decode_to_slice(&presented.signature, &mut signature).map_err(|_invalid| {
+        SigV4Error::Malformed {
+            part: "Signature",
+            why: "it must be 64 lower-case hexadecimal digits",
+        }
+    })?;
+    let key = signing_key(presented, secret);
+    for hash in canonical::hashes(presented, request, payload)? {
+        let to_sign = format!(
+            "AWS4-HMAC-SHA256\n{}\n{}/{}/{}/aws4_request\n{hash}",
+            presented.date,
+            day(presented),
+            presented.region,
+            presented.service
+        );
+        // Constant time in the signature; which spelling of the query matched is no secret.
+        if hmac::verify(&key, to_sign.as_bytes(), &signature).is_ok() {
+            return Ok(());
+        }
+    }
+    Err(SigV4Error::Mismatch)
+}
+
+fn in_time(presented: &Presented, now: SystemTime) -> Result<(), SigV4Error> {
+    let signed = stamp::seconds(&presented.date).ok_or(SigV4Error::Malformed {
+        part: "the date",
+        why: "it must be YYYYMMDDTHHMMSSZ",
+    })?;
+    let now = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs().cast_signed());
+    let ahead = signed - now;
+    match presented.form {
+        Form::Header if ahead.abs() > SKEW => Err(SigV4Error::Skewed { seconds: ahead }),
+        Form::Query { .. } if ahead > SKEW => Err(SigV4Error::Skewed { seconds: ahead }),
+        Form::Query { expires } => match now - signed - i64::from(expires) {
+            late @ 1.. => Err(SigV4Error::Expired {
+                seconds: late.unsigned_abs(),
+            }),
+            _ => Ok(()),
+        },
+        Form::Header => Ok(()),
+    }
+}
+
+fn all_signed(presented: &Presented, request: &RequestView<'_>) -> Result<(), SigV4Error> {
+    let signed = |name: &str| presented.signed_headers.iter().any(|known| known == name);
+    let url = presented.form != Form::Header;
+    // Without x-amz-date the signature's date is that of `Date`, which then must be covered.
+    let dated = !url && !request.headers.contains_key("x-amz-date");
+    let required = request
+        .headers
+        .keys()
+        .map(http::HeaderName::as_str)
+        .filter(|name| name.starts_with("x-amz-") && !(url && UNSIGNED_IN_URL.contains(name)))
+        .chain(["host"])
+        .chain(dated.then_some("date"));
+    for name in required {
+        if !signed(name) {
+            return Err(SigV4Error::NotSigned(name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn signing_key(presented: &Presented, secret: &str) -> Key {
+    let secret = Zeroizing::new(format!("AWS4{secret}"));
+    let step = |key: &[u8], text: &str| -> Tag {
+        hmac::sign(&Key::new(HMAC_SHA256, key), text.as_bytes())
+    };
+    let key = step(secret.as_bytes(), day(presented));
+    let key = step(key.as_ref(), &presented.region);
+    let key = step(key.as_ref(), &presented.service);
+    let key = step(key.as_ref(), "aws4_request");
+    Key::new(HMAC_SHA256, key.as_ref())
+}
+
+fn day(presented: &Presented) -> &str {
+    presented.date.get(..8).unwrap_or_default()
+}

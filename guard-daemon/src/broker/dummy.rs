@@ -1,0 +1,101 @@
+//! What the confined tree signs with.
+
+use std::fmt;
+
+use zeroize::Zeroize;
+
+/// What the confined tree signs with: valid in form, worthless outside this session.
+#[derive(Clone)]
+pub struct DummyCredentials {
+    /// 20 characters, `AKIA…`, random.
+    pub access_key_id: String,
+    /// 40 characters, random.
+    pub secret_access_key: String,
+}
+
+/// What AWS draws access key ids from.
+const KEY_ID: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+/// Base64 without `+` and `/`, which some shells and URLs would change.
+const SECRET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+impl DummyCredentials {
+    /// Draws new ones.
+    ///
+    /// # Panics
+    /// Where the operating system has no random numbers: guessable credentials would be worse.
+    pub fn random() -> Self {
+        Self {
+            access_key_id: format!("AKIA{}", draw(KEY_ID, 16)),
+            secret_access_key: draw(SECRET, 40),
+        }
+    }
+}
+
+/// `count` characters of `alphabet`, all equally likely. The alphabet has at most 256 characters.
+fn draw(alphabet: &[u8], count: usize) -> String {
+    let fair = 256 - 256 % alphabet.len();
+    let mut drawn = String::with_capacity(count);
+    while drawn.len() < count {
+        let mut bytes = [0; 64];
+        aws_lc_rs::rand::fill(&mut bytes).expect("the operating system has random numbers");
+        let fair = bytes
+            .iter()
+            .map(|byte| usize::from(*byte))
+            .filter(|byte| *byte < fair);
+        drawn.extend(
+            fair.take(count - drawn.len())
+                .map(|b| char::from(alphabet[b % alphabet.len()])),
+        );
+        bytes.zeroize();
+    }
+    drawn
+}
+
+impl fmt::Debug for DummyCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DummyCredentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for DummyCredentials {
+    fn drop(&mut self) {
+        self.secret_access_key.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn have_the_form_that_sdks_expect() {
+        let mut seen = HashSet::new();
+        for _ in 0..100 {
+            let dummy = DummyCredentials::random();
+            let (prefix, rest) = dummy.access_key_id.split_at(4);
+            assert_eq!(prefix, "AKIA");
+            assert_eq!(rest.len(), 16);
+            assert!(rest.bytes().all(|b| KEY_ID.contains(&b)), "{rest}");
+            assert_eq!(dummy.secret_access_key.len(), 40);
+            assert!(
+                dummy
+                    .secret_access_key
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric())
+            );
+            assert!(!format!("{dummy:?}").contains(&dummy.secret_access_key));
+            assert!(seen.insert(dummy.access_key_id.clone()));
+            assert!(seen.insert(dummy.secret_access_key.clone()));
+        }
+    }
+
+    #[test]
+    fn every_character_is_drawn() {
+        let drawn: HashSet<char> = draw(SECRET, 10_000).chars().collect();
+        assert_eq!(drawn.len(), SECRET.len());
+    }
+}

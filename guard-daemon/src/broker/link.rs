@@ -1,0 +1,158 @@
+//! The daemon's end of a resolver process.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::wire::{LINE_BYTES, Reply};
+use super::{BrokerError, Owner, Selection, resolver};
+
+/// How long the resolver may take to read the configuration.
+const START: Duration = Duration::from_secs(10);
+/// How long the resolver may take for credentials; it gives up before that itself.
+const FETCH: Duration = Duration::from_secs(30);
+
+/// How a resolver is started.
+pub(super) struct Launch {
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) environment: BTreeMap<String, OsString>,
+    pub(super) owner: Owner,
+}
+
+impl Launch {
+    /// This very program, with the environment that `selection` means, as `owner`.
+    pub(super) fn own(selection: &Selection, owner: Owner) -> Self {
+        Self {
+            // Works also when the file was replaced by an update, or is out of the owner's reach.
+            program: PathBuf::from("/proc/self/exe"),
+            arguments: vec![resolver::ARGUMENT.into()],
+            environment: selection.environment(),
+            owner,
+        }
+    }
+}
+
+/// A running resolver; it ends when this is dropped.
+pub(super) struct Link {
+    child: Child,
+    requests: Sender,
+    replies: BufReader<Receiver>,
+    last: u64,
+    region: Option<String>,
+}
+
+impl Link {
+    /// Starts a resolver and waits until it has read its configuration.
+    pub(super) async fn start(launch: Launch) -> Result<Self, BrokerError> {
+        let failed = |error: std::io::Error| BrokerError::Start(error.to_string());
+        let mut child = Command::new(&launch.program)
+            .args(&launch.arguments)
+            .env_clear()
+            .envs(&launch.environment)
+            .current_dir("/")
+            .uid(launch.owner.uid)
+            .gid(launch.owner.gid)
+            // Signals for the terminal's foreground group are the confined command's.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (stdin, stdout) = pipes.ok_or_else(|| BrokerError::Start("no pipes".to_owned()))?;
+        let mut link = Self {
+            child,
+            requests: Sender::from_owned_fd(OwnedFd::from(stdin)).map_err(failed)?,
+            replies: BufReader::new(
+                Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(failed)?,
+            ),
+            last: 0,
+            region: None,
+        };
+        match timeout(START, link.reply()).await {
+            Ok(Ok(Reply::Ready { region })) => {
+                link.region = region;
+                Ok(link)
+            }
+            Ok(Ok(Reply::Refused { text })) => Err(BrokerError::Configuration(text)),
+            Ok(Ok(_)) => Err(BrokerError::Start(
+                "it answered before it was asked".to_owned(),
+            )),
+            Ok(Err(_)) => Err(BrokerError::Start("it ended at once".to_owned())),
+            Err(_) => Err(BrokerError::Start("it did not answer in 10 s".to_owned())),
+        }
+    }
+
+    /// The region of the profile.
+    pub(super) fn region(&self) -> Option<&str> {
+        self.region.as_deref()
+    }
+
+    /// Asks for credentials; the inner error is the source's own.
+    pub(super) async fn fetch(&mut self) -> Result<Result<Credentials, String>, BrokerError> {
+        self.last += 1;
+        let asked = self.last;
+        let exchange = async {
+            let line = format!("{asked}\n");
+            self.requests
+                .write_all(line.as_bytes())
+                .await
+                .map_err(|_closed| BrokerError::Ended)?;
+            loop {
+                match self.reply().await? {
+                    Reply::Credentials {
+                        number,
+                        credentials,
+                    } if number == asked => {
+                        return Ok(Ok((&credentials).into()));
+                    }
+                    Reply::Failed { number, text } if number == asked => return Ok(Err(text)),
+                    // The late answer to a request that timed out.
+                    _ => {}
+                }
+            }
+        };
+        match timeout(FETCH, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Ok(Err("it did not answer in 30 s".to_owned())),
+        }
+    }
+
+    async fn reply(&mut self) -> Result<Reply, BrokerError> {
+        loop {
+            let mut line = Zeroizing::new(Vec::new());
+            let mut bounded = (&mut self.replies).take(LINE_BYTES as u64);
+            let read = bounded
+                .read_until(b'\n', &mut line)
+                .await
+                .map_err(|_closed| BrokerError::Ended)?;
+            if read == 0 || line.last() != Some(&b'\n') {
+                return Err(BrokerError::Ended);
+            }
+            // The test harness, as a resolver, prints lines of its own.
+            if let Ok(reply) = serde_json::from_slice(&line) {
+                return Ok(reply);
+            }
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // An error means that it has ended; a killed process is reaped at once.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

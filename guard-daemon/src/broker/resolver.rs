@@ -1,0 +1,255 @@
+//! The resolver process: reads one user's AWS configuration as that user, and answers with credentials.
+//!
+//! It reads the profile files once, at its start. Its environment is exactly what the daemon chose, its
+//! memory is closed to other processes of the same user, and it ends when the daemon closes the pipe.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use aws_config::Region;
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileSet};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_types::os_shim_internal::{Env, Fs};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use zeroize::Zeroizing;
+
+use super::wire::{Given, Reply};
+
+/// The argument, alone, that makes `guard` a resolver.
+pub(super) const ARGUMENT: &str = "credential-resolver";
+
+/// Bytes of a configuration file.
+const FILE_BYTES: u64 = 1024 * 1024;
+/// Bytes of an error's text.
+const TEXT_BYTES: usize = 2048;
+/// How long credentials may take.
+const FETCH: Duration = Duration::from_secs(25);
+
+/// Runs as a resolver and returns its exit code, where the command line asks for one; else `None`. To be
+/// called first in `main`.
+pub fn resolver_if_asked() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let asked =
+        arguments.next().is_some_and(|first| first == ARGUMENT) && arguments.next().is_none();
+    asked.then(|| {
+        if run().is_ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    })
+}
+
+pub(super) fn run() -> io::Result<()> {
+    // Before any secret is here: no other process of this user, the confined tree least of all, may
+    // read this one's memory or environment.
+    nix::sys::prctl::set_dumpable(false)?;
+    let requests = io::stdin().as_fd().try_clone_to_owned()?;
+    let replies = io::stdout().as_fd().try_clone_to_owned()?;
+    // A credential_process inherits neither pipe.
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let requests = Receiver::from_owned_fd(requests)?;
+        let mut replies = Sender::from_owned_fd(replies)?;
+        match Configuration::read().await {
+            Ok(configuration) => {
+                let provider = configuration.provider();
+                send(
+                    &mut replies,
+                    &Reply::Ready {
+                        region: configuration.region,
+                    },
+                )
+                .await?;
+                answer(provider.as_ref(), requests, replies).await
+            }
+            Err(text) => {
+                send(
+                    &mut replies,
+                    &Reply::Refused {
+                        text: bounded(text),
+                    },
+                )
+                .await
+            }
+        }
+    })
+}
+
+async fn answer(
+    provider: &dyn ProvideCredentials,
+    requests: Receiver,
+    mut replies: Sender,
+) -> io::Result<()> {
+    let mut requests = BufReader::new(requests);
+    loop {
+        let mut line = String::new();
+        if (&mut requests).take(32).read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let number = line.trim().parse().map_err(io::Error::other)?;
+        let reply = match tokio::time::timeout(FETCH, provider.provide_credentials()).await {
+            Ok(Ok(credentials)) => Reply::Credentials {
+                number,
+                credentials: Given::from(&credentials),
+            },
+            Ok(Err(error)) => Reply::Failed {
+                number,
+                text: bounded(causes(&error)),
+            },
+            Err(_) => Reply::Failed {
+                number,
+                text: "it did not answer in 25 s".to_owned(),
+            },
+        };
+        send(&mut replies, &reply).await?;
+    }
+}
+
+async fn send(replies: &mut Sender, reply: &Reply) -> io::Result<()> {
+    let mut line = Zeroizing::new(serde_json::to_vec(reply)?);
+    line.push(b'\n');
+    replies.write_all(&line).await
+}
+
+/// The owner's configuration, as it was when the session started.
+struct Configuration {
+    files: EnvConfigFiles,
+    /// The selected one.
+    profile: Option<String>,
+    region: Option<String>,
+}
+
+impl Configuration {
+    async fn read() -> Result<Self, String> {
+        let files = EnvConfigFiles::builder()
+            .include_default_config_file(false)
+            .include_default_credentials_file(false)
+            .with_contents(
+                EnvConfigFileKind::Config,
+                contents("AWS_CONFIG_FILE", "config")?,
+            )
+            .with_contents(
+                EnvConfigFileKind::Credentials,
+                contents("AWS_SHARED_CREDENTIALS_FILE", "credentials")?,
+            )
+            .build();
+        let set: ProfileSet = aws_config::profile::load(&Fs::real(), &Env::real(), &files, None)
+            .await
+            .map_err(|error| causes(&error))?;
+        let profile = std::env::var("AWS_PROFILE").ok();
+        if let Some(name) = &profile
+            && set.get_profile(name).is_none()
+        {
+            return Err(format!(
+                "there is no profile {name:?} in its config or credentials file"
+            ));
+        }
+        let region = std::env::var("AWS_REGION")
+            .ok()
+            .or_else(|| set.get("region").map(str::to_owned));
+        Ok(Self {
+            files,
+            profile,
+            region,
+        })
+    }
+
+    /// The selected profile alone, or the usual chain.
+    fn provider(&self) -> Box<dyn ProvideCredentials> {
+        let region = self.region.clone().map(Region::new);
+        let config = ProviderConfig::without_region().with_region(region);
+        let profile = ProfileFileCredentialsProvider::builder()
+            .configure(&config)
+            .profile_files(self.files.clone());
+        if let Some(name) = &self.profile {
+            return Box::new(profile.profile_name(name).build());
+        }
+        let web = WebIdentityTokenCredentialsProvider::builder()
+            .configure(&config)
+            .build();
+        let container = EcsCredentialsProvider::builder().configure(&config).build();
+        let instance = ImdsCredentialsProvider::builder()
+            .configure(&config)
+            .build();
+        Box::new(
+            CredentialsProviderChain::first_try("default profile", profile.build())
+                .or_else("web identity", web)
+                .or_else("container", container)
+                .or_else("instance metadata", instance),
+        )
+    }
+}
+
+/// A configuration file's text; empty where there is none, unless a variable names it.
+fn contents(variable: &str, default: &str) -> Result<String, String> {
+    let named = std::env::var_os(variable);
+    let home = std::env::var_os("HOME");
+    let path = match (&named, &home) {
+        (Some(named), home) => expand(named, home.as_deref()),
+        (None, Some(home)) => PathBuf::from(home).join(".aws").join(default),
+        (None, None) => return Ok(String::new()),
+    };
+    let read = || {
+        let mut text = String::new();
+        let file = std::fs::File::open(&path)?;
+        io::Read::read_to_string(&mut io::Read::take(file, FILE_BYTES + 1), &mut text)?;
+        Ok(text)
+    };
+    match read() {
+        Ok(text) if text.len() as u64 > FILE_BYTES => {
+            Err(format!("{} is larger than 1 MiB", path.display()))
+        }
+        Ok(text) => Ok(text),
+        // SDKs take a missing file, even a named one, for an empty one.
+        Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+fn expand(named: &OsStr, home: Option<&OsStr>) -> PathBuf {
+    let named = PathBuf::from(named);
+    match (named.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => named,
+    }
+}
+
+/// An error and all its causes; the SDK's own texts say little.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        cause = error.source();
+    }
+    texts.join(": ")
+}
+
+fn bounded(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TEXT_BYTES));
+    text
+}

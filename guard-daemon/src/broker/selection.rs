@@ -1,0 +1,291 @@
+//! What the session's owner asked for: flags, and the part of the environment that chooses credentials.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use aws_credential_types::Credentials;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+/// The user whose credentials a session uses and as whom they are read. Never taken from what a client
+/// says: it is the peer of the control socket, or who started `guard run`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Owner {
+    /// Numeric user id.
+    pub uid: u32,
+    /// Numeric group id. Supplementary groups are dropped.
+    pub gid: u32,
+}
+
+/// What `guard run` saw in the invoking user's environment and flags, to choose the source.
+#[derive(Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    /// `--aws-profile`, else `AWS_PROFILE`.
+    pub profile: Option<String>,
+    /// `--region`, else `AWS_REGION`, else `AWS_DEFAULT_REGION`.
+    pub region: Option<String>,
+    /// The invoking user's home, for `~/.aws`.
+    pub home: Option<PathBuf>,
+    /// `AWS_CONFIG_FILE`.
+    pub config_file: Option<PathBuf>,
+    /// `AWS_SHARED_CREDENTIALS_FILE`.
+    pub credentials_file: Option<PathBuf>,
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, where set. They are the source
+    /// unless a profile is selected; a profile may name them (`credential_source = Environment`).
+    pub keys: Option<Keys>,
+    /// Others of `VARIABLES`, where set.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Static keys from the environment.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The access key id.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: String,
+    /// The session token, for temporary keys.
+    pub session_token: Option<String>,
+}
+
+/// Variables besides those with a field of their own that tell the usual chain where credentials are, and
+/// how to get there. No other variable reaches the resolver.
+const VARIABLES: [&str; 18] = [
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "PATH",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "https_proxy",
+    "no_proxy",
+];
+
+impl Selection {
+    /// Reads the environment through `variable`; the flags, where given, come first.
+    pub fn from_environment(
+        variable: impl Fn(&str) -> Option<String>,
+        profile: Option<String>,
+        region: Option<String>,
+        home: Option<PathBuf>,
+    ) -> Self {
+        // An empty variable means an unset one to every SDK.
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let keys = set("AWS_ACCESS_KEY_ID").zip(set("AWS_SECRET_ACCESS_KEY"));
+        Self {
+            profile: profile.or_else(|| set("AWS_PROFILE")),
+            region: region
+                .or_else(|| set("AWS_REGION"))
+                .or_else(|| set("AWS_DEFAULT_REGION")),
+            home,
+            config_file: set("AWS_CONFIG_FILE").map(PathBuf::from),
+            credentials_file: set("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from),
+            keys: keys.map(|(access_key_id, secret_access_key)| Keys {
+                access_key_id,
+                secret_access_key,
+                session_token: set("AWS_SESSION_TOKEN"),
+            }),
+            variables: VARIABLES
+                .into_iter()
+                .filter_map(|name| Some((name.to_owned(), set(name)?)))
+                .collect(),
+        }
+    }
+
+    /// The whole environment of the resolver.
+    pub(super) fn environment(&self) -> BTreeMap<String, std::ffi::OsString> {
+        let mut environment = BTreeMap::new();
+        for (name, value) in &self.variables {
+            if VARIABLES.contains(&name.as_str()) {
+                environment.insert(name.clone(), value.into());
+            }
+        }
+        let mut set = |name: &str, value: Option<std::ffi::OsString>| {
+            if let Some(value) = value {
+                environment.insert(name.to_owned(), value);
+            }
+        };
+        set("HOME", self.home.as_ref().map(Into::into));
+        set("AWS_PROFILE", self.profile.as_ref().map(Into::into));
+        set("AWS_REGION", self.region.as_ref().map(Into::into));
+        set("AWS_CONFIG_FILE", self.config_file.as_ref().map(Into::into));
+        set(
+            "AWS_SHARED_CREDENTIALS_FILE",
+            self.credentials_file.as_ref().map(Into::into),
+        );
+        // Without a profile the keys are the source, and nothing else needs them.
+        if let Some(keys) = self.keys.as_ref().filter(|_| self.profile.is_some()) {
+            set("AWS_ACCESS_KEY_ID", Some((&keys.access_key_id).into()));
+            set(
+                "AWS_SECRET_ACCESS_KEY",
+                Some((&keys.secret_access_key).into()),
+            );
+            set(
+                "AWS_SESSION_TOKEN",
+                keys.session_token.as_ref().map(Into::into),
+            );
+        }
+        environment
+    }
+
+    /// What the source is called, and what its owner can do when it gives nothing.
+    pub(super) fn describe(&self) -> (String, String) {
+        match (&self.profile, &self.keys) {
+            (Some(profile), _) => (
+                format!("profile {profile:?}"),
+                format!(
+                    "check `aws sts get-caller-identity --profile {profile}` outside guard, and for IAM \
+                     Identity Center run `aws sso login --profile {profile}`"
+                ),
+            ),
+            (None, Some(_)) => (
+                "AWS_ACCESS_KEY_ID in the environment".to_owned(),
+                "set new keys and start the session again".to_owned(),
+            ),
+            (None, None) => (
+                "the default profile, web identity, container or instance metadata".to_owned(),
+                "set AWS_PROFILE or pass --aws-profile, or run `aws configure`".to_owned(),
+            ),
+        }
+    }
+}
+
+impl Keys {
+    pub(super) fn credentials(&self) -> Credentials {
+        Credentials::new(
+            self.access_key_id.clone(),
+            self.secret_access_key.clone(),
+            self.session_token.clone(),
+            None,
+            "environment",
+        )
+    }
+}
+
+impl fmt::Debug for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.variables.keys().collect();
+        f.debug_struct("Selection")
+            .field("profile", &self.profile)
+            .field("region", &self.region)
+            .field("home", &self.home)
+            .field("config_file", &self.config_file)
+            .field("credentials_file", &self.credentials_file)
+            .field("keys", &self.keys)
+            // One of them may be a container's token.
+            .field("variables", &names)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.secret_access_key.zeroize();
+        self.session_token.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(pairs: &[(&str, &str)], profile: Option<&str>) -> Selection {
+        let find = |name: &str| {
+            pairs
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        Selection::from_environment(
+            find,
+            profile.map(str::to_owned),
+            None,
+            Some("/home/u".into()),
+        )
+    }
+
+    #[test]
+    fn flags_come_before_variables_and_empty_ones_are_unset() {
+        let pairs = [
+            ("AWS_PROFILE", "variable"),
+            ("AWS_REGION", ""),
+            ("AWS_DEFAULT_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "AKIA"),
+            ("AWS_SECRET_ACCESS_KEY", ""),
+            ("LD_PRELOAD", "x"),
+            ("AWS_ROLE_ARN", "arn"),
+        ];
+        let from_flag = selection(&pairs, Some("flag"));
+        assert_eq!(from_flag.profile.as_deref(), Some("flag"));
+        let from_variable = selection(&pairs, None);
+        assert_eq!(from_variable.profile.as_deref(), Some("variable"));
+        assert_eq!(from_variable.region.as_deref(), Some("eu-west-1"));
+        assert!(from_variable.keys.is_none());
+        assert_eq!(
+            from_variable.variables.keys().collect::<Vec<_>>(),
+            ["AWS_ROLE_ARN"]
+        );
+    }
+
+    #[test]
+    fn the_resolver_gets_what_it_needs_and_no_more() {
+        let pairs = [
+            ("AWS_ACCESS_KEY_ID", "AKIA"),
+            ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+            ("PATH", "/bin"),
+        ];
+        let mut selected = selection(&pairs, None);
+        selected
+            .variables
+            .insert("LD_PRELOAD".to_owned(), "x".to_owned());
+        let names = |selection: &Selection| selection.environment().into_keys().collect::<Vec<_>>();
+        assert_eq!(names(&selected), ["HOME", "PATH"]);
+        selected.profile = Some("p".to_owned());
+        assert_eq!(
+            names(&selected),
+            [
+                "AWS_ACCESS_KEY_ID",
+                "AWS_PROFILE",
+                "AWS_SECRET_ACCESS_KEY",
+                "HOME",
+                "PATH"
+            ]
+        );
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let selected = selection(
+            &[
+                ("AWS_ACCESS_KEY_ID", "AKIA"),
+                ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+                ("AWS_SESSION_TOKEN", "s3cret"),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "s3cret"),
+            ],
+            None,
+        );
+        assert!(!format!("{selected:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,402 @@
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// This test binary stands in for `guard`: with the variable below it is a resolver.
+const AS_RESOLVER: &str = "GUARD_TEST_RESOLVER";
+
+#[test]
+#[expect(
+    clippy::exit,
+    reason = "as a resolver this process must not return to the test harness"
+)]
+fn resolver_process() {
+    if std::env::var_os(AS_RESOLVER).is_some() {
+        // Ends the line that the harness began.
+        let _ = writeln!(std::io::stdout());
+        std::process::exit(i32::from(resolver::run().is_err()));
+    }
+}
+
+struct Home {
+    directory: TempDir,
+    selection: Selection,
+    owner: Owner,
+}
+
+impl Home {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join(".aws")).unwrap();
+        let selection = Selection {
+            home: Some(directory.path().to_owned()),
+            // No host's instance metadata takes part in tests.
+            variables: [
+                ("AWS_EC2_METADATA_DISABLED", "true"),
+                ("PATH", "/usr/bin:/bin"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+            ..Selection::default()
+        };
+        let owner = Owner {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        };
+        Self {
+            directory,
+            selection,
+            owner,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A default profile whose `credential_process` is this shell script. `$RESOLVER` is the resolver's
+    /// process id: the SDK starts the script through a shell.
+    fn process(&self, script: &str) {
+        self.write(
+            "process",
+            &format!(
+                "#!/bin/sh\ncd {}\nRESOLVER=$(cut -d' ' -f4 /proc/$PPID/stat)\n{script}\n",
+                self.directory.path().display()
+            ),
+        );
+        fs::set_permissions(self.path("process"), fs::Permissions::from_mode(0o755)).unwrap();
+        let process = self.path("process");
+        self.write(
+            ".aws/config",
+            &format!("[default]\ncredential_process = {}\n", process.display()),
+        );
+    }
+
+    async fn source(&self) -> Result<Source, BrokerError> {
+        let mut environment = self.selection.environment();
+        environment.insert(AS_RESOLVER.to_owned(), "1".into());
+        let launch = Launch {
+            program: Path::new("/proc/self/exe").to_owned(),
+            arguments: [
+                "--exact",
+                "broker::tests::resolver_process",
+                "--nocapture",
+                "--test-threads=1",
+            ]
+            .map(Into::into)
+            .into(),
+            environment,
+            owner: self.owner,
+        };
+        Source::launch(&self.selection, launch).await
+    }
+
+    fn runs(&self) -> usize {
+        fs::read_to_string(self.path("runs"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    }
+}
+
+fn given(seconds: i64) -> String {
+    let expiry = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+    let expiry = expiry
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap();
+    format!(
+        r#"echo run >> runs; echo '{{"Version":1,"AccessKeyId":"AKIAPROCESS","SecretAccessKey":"s3cret","SessionToken":"token","Expiration":"{expiry}","AccountId":"123456789012"}}'"#
+    )
+}
+
+#[tokio::test]
+async fn environment_keys_are_the_source_unless_a_profile_is_selected() {
+    let mut home = Home::new();
+    home.write(
+        ".aws/config",
+        "[default]\nregion = eu-west-1\n[profile p]\nregion = eu-west-2\n",
+    );
+    home.write(
+        ".aws/credentials",
+        "[p]\naws_access_key_id = AKIAPROFILE\naws_secret_access_key = b\n",
+    );
+    home.selection.keys = Some(Keys {
+        access_key_id: "AKIAKEYS".to_owned(),
+        secret_access_key: "a".to_owned(),
+        session_token: Some("token".to_owned()),
+    });
+    let source = home.source().await.unwrap();
+    let credentials = source.credentials().await.unwrap();
+    assert_eq!(credentials.access_key_id(), "AKIAKEYS");
+    assert_eq!(credentials.session_token(), Some("token"));
+    assert_eq!(source.region(), Some("eu-west-1"));
+    assert_eq!(source.account(), None);
+
+    home.selection.profile = Some("p".to_owned());
+    let source = home.source().await.unwrap();
+    assert_eq!(
+        source.credentials().await.unwrap().access_key_id(),
+        "AKIAPROFILE"
+    );
+    assert_eq!(source.region(), Some("eu-west-2"));
+    home.selection.region = Some("eu-west-3".to_owned());
+    assert_eq!(home.source().await.unwrap().region(), Some("eu-west-3"));
+}
+
+#[tokio::test]
+async fn configuration_is_taken_once_at_the_start() {
+    let home = Home::new();
+    let keys =
+        |id: &str| format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = a\n");
+    home.write(".aws/credentials", &keys("AKIABEFORE"));
+    let source = home.source().await.unwrap();
+    home.write(".aws/credentials", &keys("AKIAAFTER"));
+    home.process("touch ran-outside");
+    assert_eq!(
+        source.credentials().await.unwrap().access_key_id(),
+        "AKIABEFORE"
+    );
+    assert!(!home.path("ran-outside").exists());
+}
+
+#[tokio::test]
+async fn unusable_configuration_is_an_error_at_the_start() {
+    let mut home = Home::new();
+    home.selection.profile = Some("absent".to_owned());
+    let error = home.source().await.err().unwrap();
+    assert!(
+        matches!(&error, BrokerError::Configuration(text) if text.contains("\"absent\"")),
+        "{error}"
+    );
+    home.selection.profile = None;
+    home.write(".aws/config", "[default\n");
+    assert!(matches!(
+        home.source().await.err(),
+        Some(BrokerError::Configuration(_))
+    ));
+    home.write(".aws/config", &"#".repeat(1024 * 1024 + 1));
+    assert!(matches!(
+        home.source().await.err(),
+        Some(BrokerError::Configuration(_))
+    ));
+}
+
+#[tokio::test]
+async fn one_refresh_serves_all_who_wait() {
+    let home = Home::new();
+    home.process(&format!("sleep 0.3; {}", given(3600)));
+    let source = home.source().await.unwrap();
+    assert_eq!(source.account(), None);
+    // One that goes away does not stop it.
+    let gone = tokio::time::timeout(Duration::from_millis(50), source.credentials()).await;
+    assert!(gone.is_err());
+    let waiting: Vec<_> = (0..8)
+        .map(|_| source.clone())
+        .map(|source| tokio::spawn(async move { source.credentials().await }))
+        .collect();
+    for waiting in waiting {
+        assert_eq!(
+            waiting.await.unwrap().unwrap().session_token(),
+            Some("token")
+        );
+    }
+    assert_eq!(home.runs(), 1);
+    assert_eq!(source.account().as_deref(), Some("123456789012"));
+}
+
+#[tokio::test]
+async fn credentials_about_to_expire_are_renewed_but_not_on_every_call() {
+    let home = Home::new();
+    home.process(&given(120));
+    let source = home.source().await.unwrap();
+    for _ in 0..3 {
+        source.credentials().await.unwrap();
+    }
+    assert_eq!(home.runs(), 1);
+    source.shared.refresh.lock().await.last = None;
+    source.credentials().await.unwrap();
+    assert_eq!(home.runs(), 2);
+    // A failure is no matter while those at hand are good.
+    home.process("exit 1");
+    source.shared.refresh.lock().await.last = None;
+    assert_eq!(
+        source.credentials().await.unwrap().access_key_id(),
+        "AKIAPROCESS"
+    );
+}
+
+#[tokio::test]
+async fn a_failure_says_what_to_do_and_is_not_repeated() {
+    let home = Home::new();
+    home.process("echo run >> runs; exit 1");
+    let source = home.source().await.unwrap();
+    let error = source.credentials().await.unwrap_err();
+    assert!(error.to_string().contains("aws configure"), "{error}");
+    assert!(matches!(error, BrokerError::Unavailable { .. }), "{error}");
+    assert_eq!(source.credentials().await.unwrap_err(), error);
+    assert_eq!(home.runs(), 1);
+
+    let home = Home::new();
+    home.process(&given(-5));
+    let error = home
+        .source()
+        .await
+        .unwrap()
+        .credentials()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, BrokerError::Unavailable { .. }), "{error}");
+
+    let mut home = Home::new();
+    home.selection.home = None;
+    let error = home
+        .source()
+        .await
+        .unwrap()
+        .credentials()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, BrokerError::Unavailable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_dead_resolver_is_not_started_again() {
+    let home = Home::new();
+    home.process("kill -9 $RESOLVER");
+    let source = home.source().await.unwrap();
+    assert_eq!(source.credentials().await.unwrap_err(), BrokerError::Ended);
+    source.shared.refresh.lock().await.last = None;
+    home.process(&given(3600));
+    assert_eq!(source.credentials().await.unwrap_err(), BrokerError::Ended);
+}
+
+#[tokio::test]
+async fn configured_programs_run_as_the_owner_with_a_clean_environment() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not run: only root can read credentials as another user");
+        return;
+    }
+    let mut home = Home::new();
+    home.owner = Owner {
+        uid: 65534,
+        gid: 65534,
+    };
+    home.process(&format!(
+        "env > env; id -u > uid; id -G > groups; stat -c %u /proc/$RESOLVER/environ /proc/$RESOLVER/mem > closed; cat <&0 > stdin; {}",
+        given(3600)
+    ));
+    for name in ["", ".aws"] {
+        nix::unistd::chown(&home.path(name), Some(65534.into()), Some(65534.into())).unwrap();
+    }
+    let source = home.source().await.unwrap();
+    source.credentials().await.unwrap();
+    let read = |name: &str| fs::read_to_string(home.path(name)).unwrap();
+    assert_eq!(
+        (read("uid").trim(), read("groups").trim()),
+        ("65534", "65534")
+    );
+    // The kernel gives the files of a process that is not dumpable to root.
+    assert_eq!(read("closed"), "0\n0\n");
+    assert_eq!(read("stdin"), "");
+    let env = read("env");
+    let mut names: Vec<&str> = env
+        .lines()
+        .filter_map(|line| Some(line.split_once('=')?.0))
+        .collect();
+    names.sort_unstable();
+    names.retain(|name| !["_", "PWD", "OLDPWD", "SHLVL"].contains(name));
+    assert_eq!(
+        names,
+        ["AWS_EC2_METADATA_DISABLED", AS_RESOLVER, "HOME", "PATH"]
+    );
+
+    // A file that the owner may not read is not read for them.
+    home.write(
+        "secret",
+        "[default]\naws_access_key_id = AKIAROOT\naws_secret_access_key = a\n",
+    );
+    fs::set_permissions(home.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    home.selection.credentials_file = Some(home.path("secret"));
+    let error = home.source().await.err().unwrap();
+    assert!(
+        matches!(&error, BrokerError::Configuration(text) if !text.contains("AKIAROOT")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_container_endpoint_is_asked_when_nothing_is_configured() {
+    let mut home = Home::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}/role", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 4096];
+        let read = stream.read(&mut head).unwrap();
+        let body = r#"{"AccessKeyId":"ASIACONTAINER","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z"}"#;
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        String::from_utf8_lossy(&head[..read]).to_lowercase()
+    });
+    for (name, value) in [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pass"),
+    ] {
+        home.selection
+            .variables
+            .insert(name.to_owned(), value.to_owned());
+    }
+    let source = home.source().await.unwrap();
+    assert_eq!(
+        source.credentials().await.unwrap().access_key_id(),
+        "ASIACONTAINER"
+    );
+    assert!(server.join().unwrap().contains("authorization: pass"));
+}
+
+#[tokio::test]
+async fn the_account_is_asked_for_once() {
+    let mut home = Home::new();
+    home.selection.region = Some("eu-west-1".to_owned());
+    home.selection.keys = Some(Keys {
+        access_key_id: "AKIAKEYSKEYSKEYSKEYS".to_owned(),
+        secret_access_key: "a".to_owned(),
+        session_token: None,
+    });
+    let source = home.source().await.unwrap();
+    let fails = async |_| Err::<http::Response<Bytes>, _>("no way out");
+    assert_eq!(source.resolve_account(fails).await, None);
+    let unasked =
+        |_| -> std::future::Ready<Result<http::Response<Bytes>, &str>> { panic!("asked") };
+    assert_eq!(source.resolve_account(unasked).await, None);
+
+    *source.shared.ask.lock().await = None;
+    let answers = async |request: http::Request<Bytes>| {
+        assert_eq!(request.uri().host(), Some("sts.eu-west-1.amazonaws.com"));
+        let body = Bytes::from_static(b"<R><Account>123456789012</Account></R>");
+        Ok::<_, String>(http::Response::new(body))
+    };
+    assert_eq!(
+        source.resolve_account(answers).await.as_deref(),
+        Some("123456789012")
+    );
+    assert_eq!(
+        source.resolve_account(unasked).await.as_deref(),
+        Some("123456789012")
+    );
+    assert_eq!(source.account().as_deref(), Some("123456789012"));
+}

@@ -1,0 +1,74 @@
+"""Verifies SigV4 signatures with botocore's own signer: a check that guard's code has no part in.
+
+As a program: one JSON request per line on stdin, `ok` or the reason per line on stdout.
+    {"method", "url", "headers": [[name, value]…], "body": base64, "secret"}
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import sys
+
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
+from botocore.credentials import Credentials
+
+S3_NAMES = {"s3", "s3express", "s3-object-lambda", "s3-outposts"}
+
+
+def verify(method, url, headers, body, secret):
+    """None where the signature in the Authorization header is right, else what is wrong."""
+    lower = [(name.lower(), value) for name, value in headers]
+    authorizations = [value for name, value in lower if name == "authorization"]
+    if len(authorizations) != 1:
+        return f"{len(authorizations)} Authorization headers"
+    if "X-Amz-Signature" in url or "X-Amz-Credential" in url:
+        return "a signature is left in the query"
+    algorithm, _, rest = authorizations[0].partition(" ")
+    if algorithm != "AWS4-HMAC-SHA256":
+        return f"algorithm {algorithm}"
+    fields = dict(part.strip().split("=", 1) for part in rest.split(","))
+    key, day, region, service, _ = fields["Credential"].split("/")
+    signed = fields["SignedHeaders"].split(";")
+    unsigned = [name for name, _ in lower if name.startswith("x-amz-") and name not in signed]
+    if unsigned or "host" not in signed:
+        return f"not signed: {unsigned or 'host'}"
+    stamp = dict(lower).get("x-amz-date", "")
+    if stamp[:8] != day:
+        return "x-amz-date is not on the scope's day"
+    declared = dict(lower).get("x-amz-content-sha256")
+    if declared and len(declared) == 64 and declared != hashlib.sha256(body).hexdigest():
+        return "x-amz-content-sha256 is not the body's"
+    if service in S3_NAMES and not declared:
+        return "S3 without x-amz-content-sha256"
+
+    kind = S3SigV4Auth if service in S3_NAMES else SigV4Auth
+    signer = kind(Credentials(key, secret), service, region)
+    request = AWSRequest(method=method, url=url, data=body)
+    for name, value in headers:
+        request.headers[name] = value
+    request.context["timestamp"] = stamp
+
+    to_sign = HTTPHeaders()
+    for name, value in lower:
+        if name in signed:
+            to_sign[name] = value
+    signer.headers_to_sign = lambda _: to_sign
+    string = signer.string_to_sign(request, signer.canonical_request(request))
+    if not hmac.compare_digest(signer.signature(string, request), fields["Signature"]):
+        return "the signature differs"
+    return None
+
+
+def main():
+    for line in sys.stdin:
+        request = json.loads(line)
+        body = base64.b64decode(request["body"])
+        wrong = verify(request["method"], request["url"], request["headers"], body, request["secret"])
+        print(wrong or "ok", flush=True)
+
+
+if __name__ == "__main__":
+    main()
