@@ -15,4 +15,13 @@ impl Upstream {
     pub fn new(_config: &UpstreamConfig) -> Result<Self, UpstreamError> {
         unimplemented!("contract")
     }
+
+    /// Connects to a host and port without TLS, for a connection that is passed through.
+    pub async fn dial(
+        &self,
+        _host: &str,
+        _port: u16,
+    ) -> Result<tokio::net::TcpStream, UpstreamError> {
+        unimplemented!("contract")
+    }
 }

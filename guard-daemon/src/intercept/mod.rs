@@ -1,12 +1,33 @@
 //! Takes a session's redirected connections and DNS questions and finds out what they are.
+//!
+//! `connection` decides on one connection: AWS endpoints have their TLS terminated (`authority`) and go to
+//! `gateway`, allowed hosts are copied both ways (`passthrough`), all else is refused and journalled.
+//! `resolver` gives each allowed name an address of its own (`names`), by which a connection is known.
+//! `surroundings` is all that these need from the rest of guard.
 
 pub mod authority;
+mod client_hello;
+mod connection;
 pub mod names;
+mod passthrough;
+mod resolver;
+mod surroundings;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use self::connection::{Connection, reset};
+use self::resolver::Pace;
+use self::surroundings::{Live, Surroundings};
 use crate::gateway::Gateway;
-use crate::kernel::Hooks;
+use crate::kernel::{self, Hooks, Origin};
+use crate::record::entry::{Event, Process};
 use crate::session::Session;
 
 /// A session's sockets, opened in its network namespace: 127.0.0.1 and ::1.
@@ -18,11 +39,203 @@ pub struct Wires {
 }
 
 /// Serves a session's connections and questions until dropped; journals what the hooks refuse.
-pub async fn serve(
-    _gateway: Arc<Gateway>,
-    _session: Arc<Session>,
-    _hooks: Arc<Hooks>,
-    _wires: Wires,
-) {
-    unimplemented!("contract")
+///
+/// Dropping the future ends every connection. Should a part of it fail, it fails closed: what is
+/// redirected to a socket that nobody serves goes nowhere.
+pub async fn serve(gateway: Arc<Gateway>, session: Arc<Session>, hooks: Arc<Hooks>, wires: Wires) {
+    let id = session.id.clone();
+    let allowance = Arc::new(Semaphore::new(gateway.config.limits.connections));
+    let around = Arc::new(Live { gateway, session });
+    let pace = Arc::new(Pace::default());
+    let mut parts = JoinSet::new();
+    for listener in wires.tcp {
+        match listener
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(listener))
+        {
+            Ok(listener) => {
+                let lobby = Lobby {
+                    around: around.clone(),
+                    pace: pace.clone(),
+                    allowance: allowance.clone(),
+                };
+                let hooks = hooks.clone();
+                let origins = move |peer| hooks.take_origin(peer);
+                parts.spawn(lobby.accept(listener, origins, kernel::process::describe));
+            }
+            Err(error) => tracing::error!(session = %id, %error, "cannot serve a gateway socket"),
+        }
+    }
+    for socket in wires.udp {
+        match socket
+            .set_nonblocking(true)
+            .and_then(|()| UdpSocket::from_std(socket))
+        {
+            Ok(socket) => {
+                parts.spawn(resolver::datagrams(around.clone(), pace.clone(), socket));
+            }
+            Err(error) => tracing::error!(session = %id, %error, "cannot serve a resolver socket"),
+        }
+    }
+    parts.spawn(report_refusals(around, hooks));
+    while let Some(ended) = parts.join_next().await {
+        // None of the parts ends by itself.
+        tracing::error!(session = %id, error = ?ended.err(), "a part of the session's gateway ended");
+    }
 }
+
+/// Journals what the hooks refuse.
+async fn report_refusals(around: Arc<Live>, hooks: Arc<Hooks>) {
+    loop {
+        let refusal = hooks.next_refusal().await;
+        let process = Process {
+            pid: refusal.pid,
+            uid: refusal.uid,
+            comm: refusal.comm,
+            ..Process::default()
+        };
+        let event = Event::Refused {
+            process: Some(process),
+            destination: refusal.destination,
+            host: refusal
+                .destination
+                .and_then(|d| around.names().name_of(d.ip())),
+            code: refusal.code.to_owned(),
+            detail: refusal.detail,
+        };
+        // It was refused already; that it could not be recorded has been logged.
+        let _ = around.record(event).await;
+    }
+}
+
+/// Where connections arrive.
+struct Lobby<S> {
+    around: Arc<S>,
+    pace: Arc<Pace>,
+    /// How many connections may be open.
+    allowance: Arc<Semaphore>,
+}
+
+impl<S: Surroundings> Lobby<S> {
+    /// Accepts connections and serves each in a task of its own, until dropped.
+    async fn accept(
+        self,
+        listener: TcpListener,
+        origins: impl Fn(SocketAddr) -> Option<Origin> + Send + 'static,
+        describe: fn(&Origin) -> Process,
+    ) {
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, peer) = tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of descriptors, most likely; they come back as connections end.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        sleep(AFTER_ERROR).await;
+                        continue;
+                    }
+                },
+                Some(ended) = connections.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a connection's task failed");
+                    }
+                    continue;
+                }
+            };
+            // Taken out in any case, so that nothing stale stays behind for a later connection.
+            let Some(origin) = origins(peer) else {
+                let detail = "a connection reached the gateway without being redirected there";
+                self.turn_away(&stream, None, "no-origin", detail).await;
+                continue;
+            };
+            let Ok(permit) = self.allowance.clone().try_acquire_owned() else {
+                let detail =
+                    "the session has as many connections open as [limits] connections allows";
+                self.turn_away(&stream, Some(&origin), "limit", detail)
+                    .await;
+                continue;
+            };
+            let (around, pace) = (self.around.clone(), self.pace.clone());
+            connections.spawn(async move {
+                serve_connection(&*around, &pace, origin, stream, describe).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn turn_away(
+        &self,
+        stream: &TcpStream,
+        origin: Option<&Origin>,
+        code: &str,
+        detail: &str,
+    ) {
+        reset(stream);
+        let destination = origin.map(|origin| origin.destination);
+        let event = Event::Refused {
+            process: origin.map(seen_by_hooks),
+            destination,
+            host: destination.and_then(|d| self.around.names().name_of(d.ip())),
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+        };
+        let _ = self.around.record(event).await;
+    }
+}
+
+async fn serve_connection<S: Surroundings>(
+    around: &S,
+    pace: &Pace,
+    origin: Origin,
+    stream: TcpStream,
+    describe: fn(&Origin) -> Process,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot switch Nagle's algorithm off");
+    }
+    let destination = origin.destination;
+    if destination.port() == DNS {
+        return resolver::stream(around, pace, stream).await;
+    }
+    let process = described(origin, describe).await;
+    Connection {
+        around,
+        process,
+        destination,
+        stream,
+    }
+    .serve()
+    .await;
+}
+
+/// Looks the process up. The files under /proc can block on the process's own memory, so another thread
+/// reads them, and not for ever.
+async fn described(origin: Origin, describe: fn(&Origin) -> Process) -> Process {
+    let fallback = seen_by_hooks(&origin);
+    let looking = tokio::task::spawn_blocking(move || describe(&origin));
+    match tokio::time::timeout(DESCRIBE_TIMEOUT, looking).await {
+        Ok(Ok(process)) => process,
+        Ok(Err(_)) | Err(_) => fallback,
+    }
+}
+
+/// What the hooks alone tell of a process.
+fn seen_by_hooks(origin: &Origin) -> Process {
+    Process {
+        pid: origin.pid,
+        uid: origin.uid,
+        comm: origin.comm.clone(),
+        ..Process::default()
+    }
+}
+
+/// Connections that wanted this port are the resolver's.
+const DNS: u16 = 53;
+
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+const AFTER_ERROR: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //!
 //! One of the two modules that may hold `unsafe`.
 
+pub mod process;
+
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
