@@ -1,8 +1,14 @@
 //! What clients and the daemon say to each other: one JSON line each way per request.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::approval::ApprovalView;
+use crate::broker::Selection;
+use crate::config::UpstreamConfig;
+use crate::sandbox::environment::Changes;
+use crate::session::{Identity, SessionId};
 
 /// A client's request.
 #[derive(Deserialize, Serialize)]
@@ -24,6 +30,32 @@ pub enum Request {
         /// Why.
         reason: Option<String>,
     },
+    /// The daemon and its sessions.
+    Status,
+    /// Confine a process. The session ends with `EndSession` or with this connection. Root only; one per
+    /// connection.
+    StartSession(Box<StartSession>),
+    /// End the session of this connection.
+    EndSession,
+}
+
+/// What a session is made of, as the launcher knows it.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartSession {
+    /// The process that will become the command: a child of the asking process, in a network namespace
+    /// of its own, waiting.
+    pub pid: u32,
+    /// Who runs it, and what.
+    pub identity: Identity,
+    /// The profile's name, or an absolute path.
+    pub profile: String,
+    /// Where its real credentials come from.
+    pub aws: Selection,
+    /// Laid over the daemon's own `[upstream]`.
+    pub upstream: UpstreamConfig,
+    /// What of the user's environment the session's own depends on: `sandbox::environment::relevant`.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// The daemon's reply.
@@ -40,6 +72,19 @@ pub enum Reply {
         /// As it stands now.
         approval: ApprovalView,
     },
+    /// To `Status`.
+    Status(Status),
+    /// To `StartSession`: the process is confined and may go on.
+    SessionStarted {
+        /// The session's name.
+        session: SessionId,
+        /// What to change in the command's environment.
+        environment: Changes,
+        /// What the person at the terminal should know, one sentence each.
+        warnings: Vec<String>,
+    },
+    /// To `EndSession`: nothing of the session is left.
+    SessionEnded,
     /// The request was refused.
     Error {
         /// `not-found`, `not-permitted`, `confined`, `bad-request`, `failed`.
@@ -47,4 +92,78 @@ pub enum Reply {
         /// What was wrong and what to do.
         message: String,
     },
+}
+
+/// A daemon and its sessions.
+#[derive(Deserialize, Serialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// It was started by `guard run` and ends with its last session.
+    pub embedded: bool,
+    /// Its sessions, oldest first.
+    pub sessions: Vec<SessionView>,
+}
+
+/// A session as people see it.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct SessionView {
+    /// Its name.
+    pub id: SessionId,
+    /// Who runs it, and what.
+    pub identity: Identity,
+    /// The profile's name.
+    pub profile: String,
+    /// The process that became the command.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub age_seconds: u64,
+    /// What holds the tree: `network-namespace`, `cgroup-hooks`, `no-new-privileges`, `capabilities`.
+    pub enforced: Vec<String>,
+}
+
+impl Reply {
+    /// A refusal.
+    pub(super) fn error(code: &str, message: impl ToString) -> Self {
+        Self::Error {
+            code: code.to_owned(),
+            message: message.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_the_documented_form() {
+        let text = r#"{"request":"approval_decide","id":"a-1","approve":true,"reason":null}"#;
+        let request: Request = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), text);
+        let start = r#"{"request":"start_session","pid":7,"identity":{"uid":0,"user":"root",
+            "loginuid":null,"host":"h","reason":null,"command":["true"]},"profile":"standard",
+            "aws":{},"upstream":{},"environment":{}}"#;
+        // Selection's members have no defaults of their own.
+        let aws = r#""aws":{"profile":null,"region":null,"home":null,"config_file":null,
+            "credentials_file":null,"keys":null}"#;
+        let start = start.replace(r#""aws":{}"#, aws);
+        let request: Request = serde_json::from_str(&start).unwrap();
+        assert!(matches!(request, Request::StartSession(start) if start.pid == 7));
+    }
+
+    #[test]
+    fn unknown_requests_and_members_are_errors() {
+        for text in [
+            r#"{"request":"reboot"}"#,
+            r#"{"request":"approval_show","id":"a","extra":1}"#,
+            r#"{"id":"a"}"#,
+            "[]",
+            "",
+        ] {
+            assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
+        }
+    }
 }

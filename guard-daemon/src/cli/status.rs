@@ -1,0 +1,88 @@
+//! `guard status`: the daemon and its sessions.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use super::{Exit, Global};
+use crate::control::client::Client;
+use crate::control::wire::{Reply, Request, Status};
+
+/// Prints the daemon's state.
+pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
+    let config = global.load()?;
+    let mut client = Client::connect(&config.runtime_dir)?;
+    match client.request(&Request::Status)? {
+        Reply::Status(status) => {
+            std::io::stdout().write_all(render(&status).as_bytes())?;
+            Ok(Exit::Success.into())
+        }
+        Reply::Error { message, .. } => bail!(message),
+        _ => bail!("the daemon answers another question; are daemon and command of the same version?"),
+    }
+}
+
+fn render(status: &Status) -> String {
+    let kind = if status.embedded { "embedded in guard run" } else { "daemon" };
+    let mut text = format!("guard {} ({kind}, pid {})\n", status.version, status.pid);
+    if status.sessions.is_empty() {
+        text.push_str("no sessions\n");
+    }
+    for session in &status.sessions {
+        let identity = &session.identity;
+        text.push_str(&format!(
+            "session {id}  user {user}  profile {profile}  pid {pid}  {age} s\n  \
+             command: {command}\n  enforced: {enforced}\n",
+            id = session.id,
+            user = printable(&identity.user),
+            profile = printable(&session.profile),
+            pid = session.pid,
+            age = session.age_seconds,
+            command = printable(&identity.command.join(" ")),
+            enforced = session.enforced.join(", "),
+        ));
+    }
+    text
+}
+
+/// Without control characters, which would speak to the reader's terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::wire::SessionView;
+    use crate::session::{Identity, SessionId};
+
+    #[test]
+    fn shows_sessions_without_control_characters() {
+        let session = SessionView {
+            id: SessionId::parse("0123456789abcdef").unwrap(),
+            identity: Identity {
+                uid: 1000,
+                user: "ana".to_owned(),
+                loginuid: None,
+                host: "h".to_owned(),
+                reason: None,
+                command: vec!["sh".to_owned(), "\u{1b}[2J".to_owned()],
+            },
+            profile: "standard".to_owned(),
+            pid: 7,
+            age_seconds: 3,
+            enforced: vec!["cgroup-hooks".to_owned()],
+        };
+        let text = render(&Status {
+            version: "1".to_owned(),
+            pid: 2,
+            embedded: true,
+            sessions: vec![session],
+        });
+        assert!(text.contains("session 0123456789abcdef  user ana"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+}

@@ -1,0 +1,301 @@
+//! What the confined command finds in its environment, and what it no longer finds there.
+//!
+//! The launcher says what the user had set (`relevant`), the daemon computes the changes (`changes`),
+//! the launcher's child applies them. The files the variables name are `trust`'s.
+//!
+//! Proxy variables are unset: a proxy cannot be reached from the session's network namespace, so each
+//! of them would only make clients fail. The way out through a proxy is the daemon's configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::DummyCredentials;
+use crate::session::SessionId;
+
+/// Names the session inside it.
+pub const SESSION: &str = "GUARD_SESSION";
+
+/// Variables that name a file of roots that replaces a client's own. Each gets the combined bundle,
+/// into which whatever file the user had named is merged. OpenSSL, Go, Ruby, rustls-native-certs;
+/// requests and botocore; curl; git; pip; cargo; AWS SDKs; bundler; Nix; gRPC; codex; npm (2).
+const BUNDLE: [&str; 13] = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "CARGO_HTTP_CAINFO",
+    "AWS_CA_BUNDLE",
+    "BUNDLE_SSL_CA_CERT",
+    "NIX_SSL_CERT_FILE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "CODEX_CA_CERTIFICATE",
+    "npm_config_cafile",
+    "NPM_CONFIG_CAFILE",
+];
+
+/// Variables that name roots which a client (Node.js, Deno) adds to its own.
+const EXTRA: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"];
+
+/// OpenSSL's directories of roots, separated by colons; folded into the bundle.
+const DIRECTORIES: &str = "SSL_CERT_DIR";
+
+/// Options for every JVM.
+const JAVA: &str = "JAVA_TOOL_OPTIONS";
+
+/// What would lead a client to credentials or routes that are not the session's.
+const UNSET: [&str; 30] = [
+    DIRECTORIES,
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_VAULT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    // sudo's, which would have tools in the session take root's caller for their own.
+    "SUDO_UID",
+    "SUDO_GID",
+    "SUDO_USER",
+    "SUDO_COMMAND",
+    "SUDO_HOME",
+];
+
+/// Changes to the environment of the confined command.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    /// Variables that are set.
+    pub set: BTreeMap<String, String>,
+    /// Variables that are removed.
+    pub unset: Vec<String>,
+}
+
+/// The roots that a user's environment names.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Roots {
+    /// Files that stand for a client's whole store.
+    pub bundles: Vec<PathBuf>,
+    /// Files that a client adds to its store.
+    pub extras: Vec<PathBuf>,
+    /// Directories of roots.
+    pub directories: Vec<PathBuf>,
+}
+
+/// The files a session is handed.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// Roots that replace a client's own, PEM.
+    pub bundle: &'a Path,
+    /// Roots that are added to a client's own, PEM.
+    pub extra: &'a Path,
+    /// The bundle as a Java trust store, PKCS #12.
+    pub trust_store: &'a Path,
+    /// An empty file, in the place of AWS configuration.
+    pub empty: &'a Path,
+}
+
+/// The part of an environment that `changes` and `roots` look at.
+pub fn relevant(all: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    all.filter(|(name, value)| {
+        let name = name.as_str();
+        !value.is_empty()
+            && (BUNDLE.contains(&name) || EXTRA.contains(&name) || [DIRECTORIES, JAVA].contains(&name))
+    })
+    .collect()
+}
+
+/// The roots that the user had named, each once, in the order of the variables above.
+pub fn roots(user: &BTreeMap<String, String>) -> Roots {
+    let named = |names: &[&str]| {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for value in names.iter().filter_map(|&name| user.get(name)) {
+            let file = PathBuf::from(value);
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+        files
+    };
+    let directories = user.get(DIRECTORIES).map_or_else(Vec::new, |value| {
+        value
+            .split(':')
+            .filter(|part| !part.is_empty())
+            .map(PathBuf::from)
+            .collect()
+    });
+    Roots {
+        bundles: named(&BUNDLE),
+        extras: named(&EXTRA),
+        directories,
+    }
+}
+
+/// The changes for a session. `user` is `relevant` of what the user had set; without a region, what the
+/// user had is left.
+pub fn changes(
+    session: &SessionId,
+    dummy: &DummyCredentials,
+    region: Option<&str>,
+    files: Files<'_>,
+    user: &BTreeMap<String, String>,
+) -> Changes {
+    let mut set = BTreeMap::new();
+    let mut put = |name: &str, value: String| {
+        set.insert(name.to_owned(), value);
+    };
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    put(SESSION, session.to_string());
+    put("AWS_ACCESS_KEY_ID", dummy.access_key_id.clone());
+    put("AWS_SECRET_ACCESS_KEY", dummy.secret_access_key.clone());
+    put("AWS_EC2_METADATA_DISABLED", "true".to_owned());
+    put("AWS_CONFIG_FILE", text(files.empty));
+    put("AWS_SHARED_CREDENTIALS_FILE", text(files.empty));
+    if let Some(region) = region {
+        put("AWS_REGION", region.to_owned());
+        put("AWS_DEFAULT_REGION", region.to_owned());
+    }
+    for name in BUNDLE {
+        put(name, text(files.bundle));
+    }
+    for name in EXTRA {
+        put(name, text(files.extra));
+    }
+    put(JAVA, java_options(user.get(JAVA), files.trust_store));
+    Changes {
+        set,
+        unset: UNSET.map(str::to_owned).to_vec(),
+    }
+}
+
+/// The user's options with ours behind them: of a property set twice, the JVM takes the last.
+fn java_options(user: Option<&String>, trust_store: &Path) -> String {
+    let path = trust_store.to_string_lossy();
+    // JVMs split the variable at white space and, since JDK 9, join what stands in quotes.
+    let quote = if path.contains(char::is_whitespace) { "\"" } else { "" };
+    let ours = format!(
+        "{quote}-Djavax.net.ssl.trustStore={path}{quote} \
+         -Djavax.net.ssl.trustStorePassword={password} -Djavax.net.ssl.trustStoreType=PKCS12",
+        password = super::trust::STORE_PASSWORD,
+    );
+    match user.map(|options| options.trim()) {
+        Some(options) if !options.is_empty() => format!("{options} {ours}"),
+        _ => ours,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> Files<'static> {
+        Files {
+            bundle: Path::new("/s/ca-bundle.pem"),
+            extra: Path::new("/s/ca-extra.pem"),
+            trust_store: Path::new("/s/trust.p12"),
+            empty: Path::new("/s/empty"),
+        }
+    }
+
+    fn dummy() -> DummyCredentials {
+        DummyCredentials {
+            access_key_id: "AKIAEXAMPLEEXAMPLE00".to_owned(),
+            secret_access_key: "secret".to_owned(),
+        }
+    }
+
+    fn user(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        relevant(pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())))
+    }
+
+    fn changes_for(pairs: &[(&str, &str)], region: Option<&str>) -> Changes {
+        changes(&SessionId::random(), &dummy(), region, files(), &user(pairs))
+    }
+
+    #[test]
+    fn every_root_variable_names_a_file_of_the_session() {
+        let set = changes_for(&[("SSL_CERT_FILE", "/mine.pem")], None).set;
+        for name in BUNDLE {
+            assert_eq!(set[name], "/s/ca-bundle.pem", "{name}");
+        }
+        for name in EXTRA {
+            assert_eq!(set[name], "/s/ca-extra.pem", "{name}");
+        }
+    }
+
+    #[test]
+    fn only_dummy_credentials_remain() {
+        let changes = changes_for(&[], Some("eu-central-1"));
+        assert_eq!(changes.set["AWS_ACCESS_KEY_ID"], "AKIAEXAMPLEEXAMPLE00");
+        assert_eq!(changes.set["AWS_SECRET_ACCESS_KEY"], "secret");
+        for name in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
+            assert_eq!(changes.set[name], "/s/empty", "{name}");
+        }
+        for name in [
+            "AWS_SESSION_TOKEN",
+            "AWS_PROFILE",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_BEARER_TOKEN_BEDROCK",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "HTTPS_PROXY",
+            "https_proxy",
+            "SSL_CERT_DIR",
+        ] {
+            assert!(changes.unset.iter().any(|n| n == name), "{name}");
+            assert!(!changes.set.contains_key(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_region_is_set_only_when_known() {
+        let known = changes_for(&[], Some("eu-central-1")).set;
+        assert_eq!(known["AWS_REGION"], "eu-central-1");
+        assert_eq!(known["AWS_DEFAULT_REGION"], "eu-central-1");
+        assert!(!changes_for(&[], None).set.contains_key("AWS_REGION"));
+    }
+
+    #[test]
+    fn collects_the_users_roots_once_each() {
+        let roots = roots(&user(&[
+            ("SSL_CERT_FILE", "/a.pem"),
+            ("AWS_CA_BUNDLE", "/b.pem"),
+            ("REQUESTS_CA_BUNDLE", "/a.pem"),
+            ("CURL_CA_BUNDLE", ""),
+            ("NODE_EXTRA_CA_CERTS", "/n.pem"),
+            ("SSL_CERT_DIR", "/d::/e"),
+            ("HOME", "/root"),
+        ]));
+        assert_eq!(roots.bundles, [PathBuf::from("/a.pem"), "/b.pem".into()]);
+        assert_eq!(roots.extras, [PathBuf::from("/n.pem")]);
+        assert_eq!(roots.directories, [PathBuf::from("/d"), "/e".into()]);
+    }
+
+    #[test]
+    fn java_options_are_appended() {
+        let ours = java_options(None, Path::new("/s/trust.p12"));
+        assert!(ours.starts_with("-Djavax.net.ssl.trustStore=/s/trust.p12 "), "{ours}");
+        let both = java_options(Some(&"-Xmx1g".to_owned()), Path::new("/s/trust.p12"));
+        assert_eq!(both, format!("-Xmx1g {ours}"));
+        let spaced = java_options(None, Path::new("/a b/t"));
+        assert!(spaced.starts_with("\"-Djavax.net.ssl.trustStore=/a b/t\" "), "{spaced}");
+    }
+}
