@@ -48,8 +48,10 @@ pub struct StartSession {
     pub pid: u32,
     /// Who runs it, and what.
     pub identity: Identity,
-    /// The profile's name, or an absolute path.
-    pub profile: String,
+    /// The invoking user's group.
+    pub gid: u32,
+    /// The profile's name, or an absolute path; `None` for the default.
+    pub profile: Option<String>,
     /// Where its real credentials come from.
     pub aws: Selection,
     /// Laid over the daemon's own `[upstream]`.
@@ -114,6 +116,8 @@ pub struct SessionView {
     pub id: SessionId,
     /// Who runs it, and what.
     pub identity: Identity,
+    /// The invoking user's group.
+    pub gid: u32,
     /// The profile's name.
     pub profile: String,
     /// The process that became the command.

@@ -5,7 +5,6 @@
 pub mod directories;
 pub mod embedded;
 mod recovery;
-mod region;
 pub mod sessions;
 
 use std::io::{self, Write};

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{persist, region};
 use crate::broker::{BrokerError, DummyCredentials, Source};
-use crate::config::{ConfigError, UpstreamConfig};
+use crate::config::ConfigError;
 use crate::control::wire::{SessionView, StartSession};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::{Upstream, UpstreamError};
@@ -151,15 +151,17 @@ impl Sessions {
         let pid = request.pid;
         check_child(pid, launcher)?;
         let namespace = Arc::new(Namespace::of_process(pid)?);
-        let profile = Arc::new(config.profile(&request.profile)?);
-        let region = region::of(&request.aws).await;
-        let upstream = Upstream::new(&laid_over(&config.upstream, request.upstream))?;
+        let profile = Arc::new(config.profile(request.profile.as_deref())?);
+        let owner = Owner { uid: request.identity.uid, gid: request.gid };
+        let credentials = Source::new(&request.aws, owner).await?;
+        let region = credentials.region().map(str::to_owned);
+        let upstream = Upstream::new(&config.upstream.with(request.upstream))?;
         let session = Arc::new(Session {
             id: id.clone(),
             identity: request.identity,
             profile,
             dummy: DummyCredentials::random(),
-            credentials: Source::new(&request.aws).await?,
+            credentials,
             upstream: Arc::new(upstream),
             names: Names::default(),
         });
@@ -368,14 +370,6 @@ pub(super) fn files(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("sessions")
 }
 
-/// The run's settings over the daemon's.
-fn laid_over(base: &UpstreamConfig, run: UpstreamConfig) -> UpstreamConfig {
-    let mut merged = base.clone();
-    merged.connect.extend(run.connect);
-    merged.roots.extend(run.roots);
-    merged
-}
-
 /// Moves the process into its cgroup and looks whether it is there.
 fn admit(cgroup: &Cgroup, id: &SessionId, pid: u32) -> Result<(), SessionError> {
     cgroup.admit(pid)?;
@@ -414,21 +408,5 @@ mod tests {
         checked.unwrap();
         assert!(matches!(stranger, Err(SessionError::NotAChild { .. })));
         assert!(matches!(absent, Err(SessionError::NotAChild { .. })));
-    }
-
-    #[test]
-    fn the_runs_upstream_settings_lie_over_the_daemons() {
-        let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-        let base = UpstreamConfig {
-            connect: [pair("a", "1:1"), pair("b", "2:2")].into(),
-            roots: vec!["/x.pem".into()],
-        };
-        let run = UpstreamConfig {
-            connect: [pair("b", "3:3")].into(),
-            roots: vec!["/y.pem".into()],
-        };
-        let merged = laid_over(&base, run);
-        assert_eq!(merged.connect, [pair("a", "1:1"), pair("b", "3:3")].into());
-        assert_eq!(merged.roots, [PathBuf::from("/x.pem"), "/y.pem".into()]);
     }
 }
