@@ -127,4 +127,47 @@ mod tests {
         }
         assert_eq!(declared(&[EMPTY, EMPTY]), Err(SigV4Error::Doubled(HEADER)));
     }
+
+    #[test]
+    fn a_url_declares_in_its_query_too() {
+        let of = |form, service: &str, query: &str| {
+            let presented = Presented {
+                access_key_id: String::new(),
+                region: String::new(),
+                service: service.to_owned(),
+                signed_headers: Vec::new(),
+                signature: String::new(),
+                form,
+                date: String::new(),
+            };
+            declared_payload_of(
+                &presented,
+                &RequestView {
+                    method: &http::Method::GET,
+                    host: "h",
+                    path: "/",
+                    query,
+                    headers: &HeaderMap::new(),
+                    body: crate::aws::BodyView::Unread,
+                },
+            )
+        };
+        let url = Form::Query { expires: 60 };
+        let hash = format!("X-Amz-Content-Sha256={EMPTY}");
+        let unsigned = "a=b&x-amz-content-sha256=UNSIGNED-PAYLOAD";
+        for (form, service, query, declared) in [
+            (url, "s3", "", DeclaredPayload::Unsigned),
+            (
+                url,
+                "s3",
+                hash.as_str(),
+                DeclaredPayload::Sha256(EMPTY.to_owned()),
+            ),
+            (url, "sts", "", DeclaredPayload::Absent),
+            (url, "sts", unsigned, DeclaredPayload::Unsigned),
+            (Form::Header, "s3", unsigned, DeclaredPayload::Absent),
+        ] {
+            assert_eq!(of(form, service, query), Ok(declared), "{service} {query}");
+        }
+    }
 }

@@ -112,3 +112,91 @@ fn signing_key(presented: &Presented, secret: &str) -> Key {
 fn day(presented: &Presented) -> &str {
     presented.date.get(..8).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+    use super::*;
+    use crate::aws::BodyView;
+
+    fn covered(form: Form, signed: &[&str], sent: &[&str]) -> Result<(), SigV4Error> {
+        let mut headers = HeaderMap::new();
+        for name in sent {
+            headers.insert(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_static("a"),
+            );
+        }
+        let presented = Presented {
+            access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            region: "us-east-1".to_owned(),
+            service: "s3".to_owned(),
+            signed_headers: signed.iter().map(|name| (*name).to_owned()).collect(),
+            signature: "0".repeat(64),
+            form,
+            date: "20130524T000000Z".to_owned(),
+        };
+        all_signed(
+            &presented,
+            &RequestView {
+                method: &Method::GET,
+                host: "b.s3.amazonaws.com",
+                path: "/",
+                query: "",
+                headers: &headers,
+                body: BodyView::Unread,
+            },
+        )
+    }
+
+    #[test]
+    fn what_aws_acts_on_must_be_signed() {
+        let url = Form::Query { expires: 60 };
+        for (form, signed, sent, missing) in [
+            (
+                Form::Header,
+                &["host", "x-amz-date"][..],
+                &["x-amz-date", "accept"][..],
+                None,
+            ),
+            (Form::Header, &["x-amz-date"], &["x-amz-date"], Some("host")),
+            (Form::Header, &["host"], &["x-amz-date"], Some("x-amz-date")),
+            (Form::Header, &["host"], &["date"], Some("date")),
+            (Form::Header, &["date", "host"], &["date"], None),
+            (
+                Form::Header,
+                &["host", "x-amz-date"],
+                &["x-amz-date", "x-amz-acl"],
+                Some("x-amz-acl"),
+            ),
+            (
+                Form::Header,
+                &["host", "x-amz-date"],
+                &["x-amz-date", "x-amz-content-sha256"],
+                Some("x-amz-content-sha256"),
+            ),
+            (
+                url,
+                &["host"],
+                &["date", "range", "x-amz-content-sha256"],
+                None,
+            ),
+            (
+                url,
+                &["host"],
+                &["x-amz-checksum-mode", "x-amz-user-agent"],
+                None,
+            ),
+            (url, &["host"], &["x-amz-acl"], Some("x-amz-acl")),
+            (url, &["host", "x-amz-acl"], &["x-amz-acl"], None),
+        ] {
+            let wanted = missing.map_or(Ok(()), |name| Err(SigV4Error::NotSigned(name.to_owned())));
+            assert_eq!(
+                covered(form, signed, sent),
+                wanted,
+                "{form:?} {signed:?} {sent:?}"
+            );
+        }
+    }
+}
