@@ -148,7 +148,7 @@ mod tests {
             &client_side,
             &mut upstream_side,
             b"",
-            Duration::from_secs(60),
+            Duration::from_mins(1),
         )
         .await;
         assert_eq!(relayed.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
@@ -164,7 +164,7 @@ mod tests {
                 &client_side,
                 &mut upstream_side,
                 b"",
-                Duration::from_secs(60),
+                Duration::from_mins(1),
             )
             .await
         });
