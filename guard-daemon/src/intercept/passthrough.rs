@@ -102,3 +102,84 @@ impl Activity {
 
 /// Bytes per `splice`: what a pipe holds by default (pipe(7)).
 const CHUNK: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn what_was_said_first_arrives_first_and_silence_ends_it() {
+        let ((mut client, client_side), (mut upstream_side, mut server)) =
+            (pair().await, pair().await);
+        client.write_all(b"then").await.unwrap();
+        let idle = Duration::from_millis(300);
+        let began = Instant::now();
+        let talking = async {
+            let mut heard = [0; 9];
+            server.read_exact(&mut heard).await.unwrap();
+            tokio::time::sleep(idle / 2).await;
+            server.write_all(b"reply").await.unwrap();
+            heard
+        };
+        let relaying = relay(&client_side, &mut upstream_side, b"first", idle);
+        let (relayed, heard) = tokio::join!(relaying, talking);
+        assert_eq!(&heard, b"firstthen");
+        assert_eq!(relayed.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= idle * 3 / 2, "the reply counts as life");
+    }
+
+    #[tokio::test]
+    async fn a_reset_on_one_side_ends_both() {
+        let ((client, client_side), (mut upstream_side, server)) = (pair().await, pair().await);
+        server.set_zero_linger().unwrap();
+        drop(server);
+        let relayed = relay(
+            &client_side,
+            &mut upstream_side,
+            b"",
+            Duration::from_mins(1),
+        )
+        .await;
+        assert_eq!(relayed.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_holds_the_writer_back() {
+        let ((mut client, client_side), (mut upstream_side, mut server)) =
+            (pair().await, pair().await);
+        let relaying = tokio::spawn(async move {
+            relay(
+                &client_side,
+                &mut upstream_side,
+                b"",
+                Duration::from_mins(1),
+            )
+            .await
+        });
+        let sent: Vec<u8> = (0..64_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let expected = sent.clone();
+        let writing = tokio::spawn(async move { client.write_all(&sent).await.map(|()| client) });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(
+            !writing.is_finished(),
+            "64 MB went somewhere though nobody reads"
+        );
+        let mut received = vec![0; expected.len()];
+        server.read_exact(&mut received).await.unwrap();
+        assert!(received == expected);
+        drop((writing.await.unwrap().unwrap(), server));
+        relaying.await.unwrap().unwrap();
+    }
+}

@@ -297,8 +297,8 @@ fn outsider(program: &str, arguments: &[&str], complaint: &str) {
             return;
         };
         let (mut socket, _) = listener.accept().unwrap();
-        let mut server = ServerConnection::new(config).unwrap();
-        let mut stream = rustls::Stream::new(&mut server, &mut socket);
+        let mut session = ServerConnection::new(config).unwrap();
+        let mut stream = rustls::Stream::new(&mut session, &mut socket);
         let served = stream
             .read(&mut [0; 9])
             .and_then(|_| stream.write(b"y"))

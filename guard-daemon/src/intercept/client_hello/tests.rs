@@ -157,7 +157,7 @@ async fn what_names_no_server_or_hides_it_is_refused() {
 
 #[tokio::test]
 async fn what_is_no_hello_is_refused_within_bounds() {
-    let long_record = [&[0x16, 3, 1, 0xff, 0xff][..], &[0; 20_000]].concat();
+    let long_record = [&[0x16, 3, 1, 0xff, 0xff][..], &vec![0; 20_000]].concat();
     // A handshake message of 40,000 bytes, in records of 1,000.
     let mut endless = vec![1, 0, 0x9c, 0x40];
     endless.resize(40_004, 0);

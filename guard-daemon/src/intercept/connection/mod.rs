@@ -1,6 +1,8 @@
 //! Decides what becomes of one redirected connection: its exchanges are served, it is passed through, or
 //! it is refused with a reason that the client shows to whoever reads its output.
 
+mod refusal;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,6 +11,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::StartHandshake;
 
+pub(super) use self::refusal::reset;
+use self::refusal::{
+    ACCESS_DENIED, Refusal, explain_handshake, forbidden, looks_like_http, plain_to_aws,
+};
 use super::client_hello::{self, Hello, Opening, OpeningError};
 use super::passthrough;
 use super::surroundings::{Surroundings, Unrecorded};
@@ -31,13 +37,6 @@ enum Standing {
     Allowed,
     /// It may not be reached.
     Refused(Refusal),
-}
-
-/// Why a connection is refused.
-struct Refusal {
-    code: &'static str,
-    host: Option<String>,
-    detail: String,
 }
 
 impl<S: Surroundings> Connection<'_, S> {
@@ -193,7 +192,12 @@ impl<S: Surroundings> Connection<'_, S> {
 
     /// Finishes the handshake as the AWS endpoint and serves its exchanges.
     async fn terminate(self, hello: Hello, deadline: Instant) {
-        let server_name = hello.server_name;
+        let Hello {
+            server_name,
+            raw,
+            accepted,
+        } = hello;
+        drop(raw);
         let config = match self.around.authority().server_config(&server_name) {
             Ok(config) => config,
             Err(error) => {
@@ -212,7 +216,7 @@ impl<S: Surroundings> Connection<'_, S> {
             destination,
             stream,
         } = self;
-        let handshake = StartHandshake::from_parts(hello.accepted, stream).into_stream(config);
+        let handshake = StartHandshake::from_parts(accepted, stream).into_stream(config);
         let (code, detail) = match timeout_at(deadline, handshake).await {
             Ok(Ok(tls)) => {
                 let caller = Caller {
@@ -301,85 +305,8 @@ impl<S: Surroundings> Connection<'_, S> {
     }
 }
 
-/// Resets the connection when it is dropped, so that the client fails at once.
-pub(super) fn reset(stream: &TcpStream) {
-    // Fails only on a socket that is gone already.
-    let _ = stream.set_zero_linger();
-}
-
-fn plain_to_aws(host: String, http: bool) -> Refusal {
-    let (code, detail) = if http {
-        (
-            "plain-http",
-            format!("{host} is reached by HTTPS only: use an https:// endpoint URL"),
-        )
-    } else {
-        (
-            "not-tls",
-            format!("{host} is reached by HTTPS only, and this is neither TLS nor HTTP"),
-        )
-    };
-    Refusal {
-        code,
-        host: Some(host),
-        detail,
-    }
-}
-
-/// A refusal as an HTTP/1.1 response. The text holds only names that were checked.
-fn forbidden(detail: &str) -> String {
-    let body = format!("guard refused this request: {detail}\n");
-    format!(
-        "HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain; charset=utf-8\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-fn looks_like_http(bytes: &[u8]) -> bool {
-    const METHODS: [&[u8]; 10] = [
-        b"GET ",
-        b"HEAD ",
-        b"POST ",
-        b"PUT ",
-        b"DELETE ",
-        b"OPTIONS ",
-        b"PATCH ",
-        b"CONNECT ",
-        b"TRACE ",
-        b"PRI * HTTP/2.0\r\n",
-    ];
-    METHODS.iter().any(|method| bytes.starts_with(method))
-}
-
-/// Says what a failed handshake most likely means.
-fn explain_handshake(error: &std::io::Error) -> String {
-    const HINT: &str = "the client does not trust guard's authority: point it at the bundle in \
-                        SSL_CERT_FILE, AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS, or it pins certificates";
-    use rustls::AlertDescription as Alert;
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
-        Some(rustls::Error::AlertReceived(
-            alert @ (Alert::UnknownCA
-            | Alert::BadCertificate
-            | Alert::CertificateUnknown
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateExpired),
-        )) => format!("the client refused the certificate ({alert:?}): {HINT}"),
-        _ if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            format!("the client closed the connection in the handshake; perhaps {HINT}")
-        }
-        _ => format!("the TLS handshake failed: {error}"),
-    }
-}
-
 /// The only port where AWS endpoints are served.
 const HTTPS: u16 = 443;
-
-/// A fatal `access_denied` alert in a record of its own (RFC 8446 §6.2).
-const ACCESS_DENIED: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 49];
 
 /// For connecting to an upstream that is passed through.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);

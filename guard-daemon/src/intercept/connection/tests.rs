@@ -267,7 +267,7 @@ async fn an_allowed_host_is_reached_end_to_end_and_recorded_first() {
         write.shutdown().await.unwrap();
     };
     let mut echoed = Vec::new();
-    let (_, read) = tokio::join!(writing, read.read_to_end(&mut echoed));
+    let ((), read) = tokio::join!(writing, read.read_to_end(&mut echoed));
     read.unwrap();
     assert!(
         echoed == sent,
