@@ -1,12 +1,29 @@
 //! Loads, attaches and pins the eBPF programs of a session, and reads what they report.
 //!
-//! One of the two modules that may hold `unsafe`.
+//! One of the two modules that may hold `unsafe` (`netns` and `refusal` do). The programs are in `guard-ebpf`, what
+//! both sides share is in `guard-common`, docs/ebpf.md tells how the object is built.
+//!
+//! - `attach` puts the hooks of a session in place, as links and maps pinned on a bpffs, so that they
+//!   outlive the daemon: a dead daemon means a closed port, never direct egress.
+//! - `Hooks` answers the gateway (`take_origin`) and the journal (`next_refusal`).
+//! - `process` says who is behind a process id.
 
+mod attach;
+mod bpffs;
+mod netns;
+mod origin;
 pub mod process;
+mod refusal;
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use aya::programs::links::PinnedLink;
+
+pub use bpffs::mount_private_bpffs;
+pub use netns::netns_cookie;
 
 /// What the hooks of a session are told.
 #[derive(Clone, Copy, Debug)]
@@ -15,14 +32,17 @@ pub struct HookSettings {
     pub gateway_port: u16,
     /// The resolver's UDP port there.
     pub resolver_port: u16,
-    /// The session has a network namespace of its own: loopback in it is the agent's own.
+    /// The session has a network namespace of its own: loopback in it is the agent's own. `attach`
+    /// refuses sessions without one.
     pub own_network: bool,
+    /// The cookie of that namespace: `netns_cookie` of the gateway's listener.
+    pub netns_cookie: u64,
 }
 
 /// What a redirected connection was before the redirect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Origin {
-    /// Where the process wanted to connect to.
+    /// Where the process wanted to connect to; IPv4 also where an IPv6 socket connected to it.
     pub destination: SocketAddr,
     /// Thread group id, in the initial pid namespace.
     pub pid: u32,
@@ -30,14 +50,15 @@ pub struct Origin {
     pub uid: u32,
     /// The task's name.
     pub comm: String,
-    /// `CLOCK_BOOTTIME`/monotonic nanoseconds of the connect, to tell a reused pid from the caller.
+    /// `CLOCK_BOOTTIME` nanoseconds of the connect, to tell a reused pid from the caller.
     pub at: u64,
 }
 
 /// Something the hooks refused.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
-    /// A stable code, as in `record::entry::Event::Refused`.
+    /// A stable code, as in `record::entry::Event::Refused`: `udp`, `socket-family`, `reserved-port`,
+    /// `unset`, or `lost-reports` for refusals that are only counted (then the process is all zero).
     pub code: &'static str,
     /// One sentence for people.
     pub detail: String,
@@ -49,39 +70,135 @@ pub struct Refusal {
     pub uid: u32,
     /// The task's name.
     pub comm: String,
+    /// `CLOCK_BOOTTIME` nanoseconds of the call, to tell a reused pid from the caller.
+    pub at: u64,
 }
 
 /// The attached programs of one session. Dropping it detaches nothing: the links are pinned.
-pub struct Hooks {}
+#[derive(Debug)]
+pub struct Hooks {
+    origins: origin::Origins,
+    refusals: refusal::Refusals,
+    /// Held as well as pinned: removing a pin alone detaches nothing while the daemon lives.
+    _links: Vec<PinnedLink>,
+}
 
-/// Why the hooks could not be put in place.
+/// Why the hooks could not be put in place, or removed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum KernelError {}
+pub enum KernelError {
+    /// The kernel refused for want of privilege.
+    #[error(
+        "{step}: not permitted; run guard as root with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN, \
+         outside of containers that withhold bpf(2)"
+    )]
+    NotPermitted {
+        /// What was being done.
+        step: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The cgroup is not one of cgroup v2.
+    #[error(
+        "the session's cgroup is not in a cgroup v2 hierarchy; mount one \
+         (`mount -t cgroup2 none /sys/fs/cgroup/unified`) or boot with systemd.unified_cgroup_hierarchy=1"
+    )]
+    NotCgroup2,
+    /// The pins would not outlive the daemon, or the place for them could not be made.
+    #[error("{path}: {problem}")]
+    Pins {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+        /// What the kernel said, where it said something.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// A hook that is required is missing or failed.
+    #[error(
+        "{step} failed; guard needs Linux 5.15 or newer with cgroup BPF (`guard doctor` tells more)"
+    )]
+    Kernel {
+        /// What was being done.
+        step: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The session shares the host's network.
+    #[error(
+        "the hooks confine sessions with a network namespace of their own only; start the session \
+         with `guard run`"
+    )]
+    SharedNetwork,
+    /// A setting that would make the programs refuse everything.
+    #[error("the gateway's and the resolver's port must not be zero; open the listeners first")]
+    NoPort,
+    /// Refusals are read on tokio's reactor.
+    #[error("the hooks must be attached from within a tokio runtime with I/O enabled")]
+    NoRuntime,
+}
 
 impl Hooks {
     /// Loads the programs, attaches them to `cgroup` (a directory of cgroup v2) and pins links and maps
-    /// under `pins` (made; on a bpffs). Egress goes first, the connect hooks last.
+    /// under `pins` (made; on a bpffs). Egress goes first, the connect hooks last. If it fails, nothing
+    /// stays attached or pinned. Blocks for the verifier: some 50 ms.
     pub fn attach(
-        _cgroup: BorrowedFd<'_>,
-        _pins: &Path,
-        _settings: HookSettings,
+        cgroup: BorrowedFd<'_>,
+        pins: &Path,
+        settings: HookSettings,
     ) -> Result<Self, KernelError> {
-        unimplemented!("contract")
+        attach::attach(cgroup, pins, settings)
     }
 
-    /// Takes out what the connection from `client` (as the gateway's accept saw it) was; once.
-    pub fn take_origin(&self, _client: SocketAddr) -> Option<Origin> {
-        unimplemented!("contract")
+    /// Takes out what the connection from `client` (as the gateway's accept saw it) was; once. `None`
+    /// means that the connection was not redirected: reset it.
+    pub fn take_origin(&self, client: SocketAddr) -> Option<Origin> {
+        self.origins.take(client)
     }
 
     /// Waits for the next refusal the hooks report. Lost reports are counted and reported as one.
     pub async fn next_refusal(&self) -> Refusal {
-        unimplemented!("contract")
+        self.refusals.next().await
     }
 
-    /// Detaches and unpins everything under `pins`.
-    pub fn remove(_pins: &Path) -> Result<(), KernelError> {
-        unimplemented!("contract")
+    /// Unpins everything under `pins` and removes it; nothing there is success. The programs detach with
+    /// the last handle: where `Hooks` of the session are still held, when those are dropped.
+    pub fn remove(pins: &Path) -> Result<(), KernelError> {
+        attach::remove(pins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error as `main` prints it.
+    #[test]
+    fn errors_say_what_to_do() {
+        let source = || io::Error::from_raw_os_error(libc::EPERM).into();
+        let step = "loading the program connect4".to_owned();
+        for (error, word) in [
+            (
+                KernelError::NotPermitted {
+                    step: step.clone(),
+                    source: source(),
+                },
+                "root",
+            ),
+            (
+                KernelError::Kernel {
+                    step,
+                    source: source(),
+                },
+                "5.15",
+            ),
+            (KernelError::NotCgroup2, "mount"),
+            (KernelError::SharedNetwork, "guard run"),
+        ] {
+            assert!(error.to_string().contains(word), "{error}");
+        }
     }
 }

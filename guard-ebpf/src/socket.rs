@@ -1,0 +1,67 @@
+//! `cgroup/sock_create`, `cgroup/sock_release`, `cgroup/bind4,6`: which sockets there may be.
+
+use aya_ebpf::bindings::bpf_sock_addr;
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr};
+use aya_ebpf::programs::{SockAddrContext, SockContext};
+use guard_common::{Endpoint, RefusalCode};
+
+use crate::caller::{ALLOW, Socket, refuse};
+use crate::connect::{endpoint4, endpoint6, is_tcp, is_udp, socket};
+use crate::maps::{DNS_SERVERS, ORIGINS_BY_SOCKET, settings};
+use crate::volatile::read;
+
+/// Lets TCP and UDP be created, nothing else: raw and ping sockets pass the other hooks by, an MPTCP
+/// socket's cookie is not the one they see, SCTP and UDP-Lite have no gateway. The kernel asks for
+/// AF_INET and AF_INET6 only; other families are for seccomp.
+#[cgroup_sock(sock_create)]
+pub(crate) fn sock_create(context: SockContext) -> i32 {
+    let socket = Socket {
+        family: read!(context.sock, family),
+        kind: read!(context.sock, type_),
+        protocol: read!(context.sock, protocol),
+    };
+    if settings().is_none() {
+        return refuse(RefusalCode::Unset, Endpoint::NONE, &socket);
+    }
+    if is_tcp(&socket) || is_udp(&socket) {
+        return ALLOW;
+    }
+    refuse(RefusalCode::SocketFamily, Endpoint::NONE, &socket)
+}
+
+/// Forgets a socket. What is filed for the gateway stays: a client may write and close before it is
+/// accepted.
+#[cgroup_sock(sock_release)]
+pub(crate) fn sock_release(context: SockContext) -> i32 {
+    // SAFETY: the kernel's own context.
+    let cookie = unsafe { bpf_get_socket_cookie(context.sock.cast()) };
+    let _ = ORIGINS_BY_SOCKET.remove(cookie);
+    let _ = DNS_SERVERS.remove(cookie);
+    ALLOW
+}
+
+#[cgroup_sock_addr(bind4)]
+pub(crate) fn bind4(context: SockAddrContext) -> i32 {
+    bind(context.sock_addr, endpoint4(context.sock_addr))
+}
+
+#[cgroup_sock_addr(bind6)]
+pub(crate) fn bind6(context: SockAddrContext) -> i32 {
+    bind(context.sock_addr, endpoint6(context.sock_addr))
+}
+
+/// Keeps a confined process from taking guard's ports when the daemon is gone, and its siblings'
+/// connections with them.
+#[inline(always)]
+fn bind(context: *mut bpf_sock_addr, address: Endpoint) -> i32 {
+    let Some(settings) = settings() else {
+        return refuse(RefusalCode::Unset, address, &socket(context));
+    };
+    if address.port == u32::from(settings.gateway_port)
+        || address.port == u32::from(settings.resolver_port)
+     {
+        return refuse(RefusalCode::ReservedPort, address, &socket(context));
+    }
+    ALLOW
+}
