@@ -20,14 +20,17 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let result = global.load().map_err(anyhow::Error::from).and_then(|config| {
-        service::run(config, arguments.embedded).map_err(|error| {
-            if arguments.embedded {
-                tell_launcher(&embedded::failure(&error));
-            }
-            error.into()
-        })
-    });
+    let result = global
+        .load()
+        .map_err(anyhow::Error::from)
+        .and_then(|config| {
+            service::run(config, arguments.embedded).map_err(|error| {
+                if arguments.embedded {
+                    tell_launcher(&embedded::failure(&error));
+                }
+                error.into()
+            })
+        });
     result.map(|()| Exit::Success.into())
 }
 

@@ -93,13 +93,21 @@ mod tests {
 
     #[test]
     fn errors_have_their_codes_also_below_a_context() {
-        let missing = LaunchError::NotFound { command: "x".into() };
+        let missing = LaunchError::NotFound {
+            command: "x".into(),
+        };
         let plain = anyhow::anyhow!("something");
         for (error, expected) in [
             (UserError::NotRoot.into(), Exit::NotPermitted),
             (anyhow::Error::from(missing).context("run"), Exit::NotFound),
-            (anyhow::Error::from(client_error()).context("status"), Exit::Unavailable),
-            (EmbeddedError::Client(client_error()).into(), Exit::Unavailable),
+            (
+                anyhow::Error::from(client_error()).context("status"),
+                Exit::Unavailable,
+            ),
+            (
+                EmbeddedError::Client(client_error()).into(),
+                Exit::Unavailable,
+            ),
             (LaunchError::NulByte.into(), Exit::Guard),
             (ServiceError::NotRoot.into(), Exit::NotPermitted),
             (plain, Exit::Failure),

@@ -102,12 +102,25 @@ mod tests {
 
     #[test]
     fn run_takes_everything_after_two_hyphens() {
-        let cli = Cli::try_parse_from(["guard", "run", "--reason", "x", "--", "ls", "--state-dir", "-l"]);
+        let cli = Cli::try_parse_from([
+            "guard",
+            "run",
+            "--reason",
+            "x",
+            "--",
+            "ls",
+            "--state-dir",
+            "-l",
+        ]);
         let Command::Run(arguments) = cli.unwrap().command else {
             panic!("not run");
         };
         assert_eq!(arguments.command, ["ls", "--state-dir", "-l"]);
-        for wrong in [&["guard", "run"][..], &["guard", "run", "--"], &["guard", "run", "ls"]] {
+        for wrong in [
+            &["guard", "run"][..],
+            &["guard", "run", "--"],
+            &["guard", "run", "ls"],
+        ] {
             assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
         }
     }

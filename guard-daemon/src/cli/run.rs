@@ -12,10 +12,10 @@ use crate::broker::Selection;
 use crate::config::UpstreamConfig;
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request, StartSession};
+use crate::sandbox::cgroup;
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::launch::{self, End, Isolated};
 use crate::sandbox::user::Invoker;
-use crate::sandbox::cgroup;
 use crate::service::embedded;
 use crate::session::{Identity, SessionId};
 
@@ -104,9 +104,12 @@ fn request(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<StartSess
         None => None,
         // A name has no slash; a path is the launcher's, not the daemon's, to resolve.
         Some(path) if path.contains('/') || path.ends_with(".toml") => Some(
-            absolute(Path::new(path))?.into_os_string().into_string().map_err(|path| {
-                anyhow::anyhow!("the profile's path {} is not UTF-8", path.display())
-            })?,
+            absolute(Path::new(path))?
+                .into_os_string()
+                .into_string()
+                .map_err(|path| {
+                    anyhow::anyhow!("the profile's path {} is not UTF-8", path.display())
+                })?,
         ),
         Some(name) => Some(name.clone()),
     };
@@ -129,7 +132,11 @@ fn request(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<StartSess
         gid: invoker.gid.as_raw(),
         aws: selection(arguments, invoker)?,
         upstream: UpstreamConfig {
-            connect: arguments.upstream_connect.iter().cloned().collect::<BTreeMap<_, _>>(),
+            connect: arguments
+                .upstream_connect
+                .iter()
+                .cloned()
+                .collect::<BTreeMap<_, _>>(),
             roots: roots.collect::<Result<_, _>>()?,
         },
         environment: environment::relevant(std::env::vars_os().filter_map(|(name, value)| {
@@ -144,7 +151,10 @@ fn selection(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<Selecti
         |name| std::env::var(name).ok(),
         arguments.aws_profile.clone(),
         arguments.region.clone(),
-        invoker.home.clone().or_else(|| std::env::var_os("HOME").map(PathBuf::from)),
+        invoker
+            .home
+            .clone()
+            .or_else(|| std::env::var_os("HOME").map(PathBuf::from)),
     );
     for file in [&mut selection.config_file, &mut selection.credentials_file] {
         if let Some(path) = file {
@@ -154,19 +164,22 @@ fn selection(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<Selecti
     Ok(selection)
 }
 
-fn start_session(
-    client: &mut Client,
-    start: StartSession,
-) -> anyhow::Result<(SessionId, Changes)> {
+fn start_session(client: &mut Client, start: StartSession) -> anyhow::Result<(SessionId, Changes)> {
     match client.request(&Request::StartSession(Box::new(start)))? {
-        Reply::SessionStarted { session, environment, warnings } => {
+        Reply::SessionStarted {
+            session,
+            environment,
+            warnings,
+        } => {
             for warning in warnings {
                 say(&warning);
             }
             Ok((session, environment))
         }
         Reply::Error { message, .. } => bail!(message),
-        _ => bail!("the daemon answers another question; are daemon and command of the same version?"),
+        _ => bail!(
+            "the daemon answers another question; are daemon and command of the same version?"
+        ),
     }
 }
 

@@ -19,12 +19,18 @@ pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
             Ok(Exit::Success.into())
         }
         Reply::Error { message, .. } => bail!(message),
-        _ => bail!("the daemon answers another question; are daemon and command of the same version?"),
+        _ => bail!(
+            "the daemon answers another question; are daemon and command of the same version?"
+        ),
     }
 }
 
 fn render(status: &Status) -> String {
-    let kind = if status.embedded { "embedded in guard run" } else { "daemon" };
+    let kind = if status.embedded {
+        "embedded in guard run"
+    } else {
+        "daemon"
+    };
     let mut text = format!("guard {} ({kind}, pid {})\n", status.version, status.pid);
     if status.sessions.is_empty() {
         text.push_str("no sessions\n");
@@ -82,7 +88,10 @@ mod tests {
             embedded: true,
             sessions: vec![session],
         });
-        assert!(text.contains("session 0123456789abcdef  user ana"), "{text}");
+        assert!(
+            text.contains("session 0123456789abcdef  user ana"),
+            "{text}"
+        );
         assert!(!text.contains('\u{1b}'), "{text:?}");
     }
 }

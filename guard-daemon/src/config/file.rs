@@ -54,20 +54,36 @@ struct RawLimits {
 
 /// Parses and validates the text of `path`. The directories are the caller's to set.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
-    let file: File = toml::from_str(text)
-        .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
-    let invalid = |what| ConfigError::Invalid { path: path.to_owned(), what };
-    file.upstream.validate().map_err(|what| invalid(format!("[upstream] connect: {what}")))?;
+    let file: File = toml::from_str(text).map_err(|source| ConfigError::Syntax {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
+    let invalid = |what| ConfigError::Invalid {
+        path: path.to_owned(),
+        what,
+    };
+    file.upstream
+        .validate()
+        .map_err(|what| invalid(format!("[upstream] connect: {what}")))?;
     for root in &file.upstream.roots {
         std::fs::File::open(root).map_err(|source| {
-            invalid(format!("[upstream] roots: {} cannot be read: {source}", root.display()))
+            invalid(format!(
+                "[upstream] roots: {} cannot be read: {source}",
+                root.display()
+            ))
         })?;
     }
     if !file.profile_dir.is_absolute() {
         return Err(invalid("profile_dir: write an absolute path".to_owned()));
     }
-    let hold = within("[approval] hold_seconds", Some(file.approval.hold_seconds), 50, 1, 3600)
-        .map_err(invalid)?;
+    let hold = within(
+        "[approval] hold_seconds",
+        Some(file.approval.hold_seconds),
+        50,
+        1,
+        3600,
+    )
+    .map_err(invalid)?;
     let limits = file.limits.validate().map_err(invalid)?;
     Ok(Config {
         state_dir: PathBuf::new(),
@@ -123,7 +139,13 @@ impl RawLimits {
     }
 }
 
-fn within(key: &str, value: Option<u64>, default: u64, least: u64, most: u64) -> Result<u64, String> {
+fn within(
+    key: &str,
+    value: Option<u64>,
+    default: u64,
+    least: u64,
+    most: u64,
+) -> Result<u64, String> {
     let value = value.unwrap_or(default);
     if (least..=most).contains(&value) {
         return Ok(value);
@@ -139,8 +161,14 @@ mod tests {
     fn what_is_wrong_is_named() {
         let cases = [
             ("[upstream]\nrotos = []", "rotos"),
-            ("[upstream.connect]\n\"*.amazonaws.com\" = \"nowhere\"", "nowhere"),
-            ("[upstream]\nroots = [\"/nowhere/root.pem\"]", "/nowhere/root.pem"),
+            (
+                "[upstream.connect]\n\"*.amazonaws.com\" = \"nowhere\"",
+                "nowhere",
+            ),
+            (
+                "[upstream]\nroots = [\"/nowhere/root.pem\"]",
+                "/nowhere/root.pem",
+            ),
             ("[approval]\nhold_seconds = 0", "hold_seconds is 0"),
             ("[limits]\nhead_bytes = 1", "head_bytes is 1"),
             ("profile_dir = \"relative\"", "absolute"),
@@ -148,7 +176,10 @@ mod tests {
         ];
         for (text, part) in cases {
             let error = parse(Path::new("g.toml"), text).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains("g.toml"), "{part}: {error}");
+            assert!(
+                error.contains(part) && error.contains("g.toml"),
+                "{part}: {error}"
+            );
         }
     }
 

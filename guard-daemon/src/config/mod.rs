@@ -143,12 +143,16 @@ impl Config {
         let name = wanted.unwrap_or(DEFAULT_PROFILE);
         if name.contains('/') || Path::new(name).extension().is_some_and(|e| e == "toml") {
             let path = Path::new(name);
-            let stem = path.file_stem().map_or("profile".into(), |stem| stem.to_string_lossy());
+            let stem = path
+                .file_stem()
+                .map_or("profile".into(), |stem| stem.to_string_lossy());
             return Ok(Profile::parse(&stem, &read(path)?)?);
         }
         match read(&self.profile_dir.join(format!("{name}.toml"))) {
             Ok(text) => Ok(Profile::parse(name, &text)?),
-            Err(ConfigError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(ConfigError::Read { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
                 if name == DEFAULT_PROFILE {
                     return Ok(Profile::parse(name, BUILT_IN)?);
                 }
@@ -164,10 +168,15 @@ impl Config {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let failed = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut text = String::new();
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    file.take(MAX_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     if text.len() as u64 > MAX_FILE {
         return Err(ConfigError::TooLong(path.to_owned()));
     }
@@ -179,10 +188,21 @@ fn profiles(directory: &Path) -> String {
     let mut names: Vec<String> = std::fs::read_dir(directory)
         .into_iter()
         .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned))
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .to_str()?
+                .strip_suffix(".toml")
+                .map(str::to_owned)
+        })
         .collect();
     names.sort();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +229,10 @@ mod tests {
             assert_eq!(profile.decide(&[]).effect, Effect::Deny);
         }
         let error = config.profile(Some("other")).unwrap_err().to_string();
-        assert!(error.contains("no profile \"other\"") && error.contains("review"), "{error}");
+        assert!(
+            error.contains("no profile \"other\"") && error.contains("review"),
+            "{error}"
+        );
         assert!(config.profile(Some("./nowhere.toml")).is_err());
     }
 

@@ -34,7 +34,9 @@ impl UpstreamConfig {
 
     /// Whether every pattern and target makes sense.
     pub(super) fn validate(&self) -> Result<(), String> {
-        self.connect.iter().try_for_each(|(pattern, target)| check(pattern, target))
+        self.connect
+            .iter()
+            .try_for_each(|(pattern, target)| check(pattern, target))
     }
 }
 
@@ -42,18 +44,22 @@ fn check(pattern: &str, target: &str) -> Result<(), String> {
     let name = pattern.strip_prefix("*.").unwrap_or(pattern);
     let label = |label: &str| {
         !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
     };
     if !name.split('.').all(label) {
         return Err(format!(
             "{pattern:?} is not a host pattern; write a lower-case host, or \"*.\" and one"
         ));
     }
-    let host = target.rsplit_once(':').filter(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
-    });
+    let host = target
+        .rsplit_once(':')
+        .filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
     if host.is_none() {
-        return Err(format!("{target:?} is not where {pattern:?} could be dialled; write \"host:port\""));
+        return Err(format!(
+            "{target:?} is not where {pattern:?} could be dialled; write \"host:port\""
+        ));
     }
     Ok(())
 }
@@ -64,10 +70,27 @@ mod tests {
 
     #[test]
     fn connect_rules_are_checked() {
-        for text in ["*.amazonaws.com=127.0.0.1:5443", "sts.amazonaws.com=[::1]:443", "a=b:1"] {
+        for text in [
+            "*.amazonaws.com=127.0.0.1:5443",
+            "sts.amazonaws.com=[::1]:443",
+            "a=b:1",
+        ] {
             assert!(UpstreamConfig::parse_connect(text).is_ok(), "{text}");
         }
-        for text in ["", "a", "a=", "=h:1", "a=h", "a=h:", "a=:1", "a=h:0", "a=h:65536", "A=h:1", "*=h:1", "a b=h:1"] {
+        for text in [
+            "",
+            "a",
+            "a=",
+            "=h:1",
+            "a=h",
+            "a=h:",
+            "a=:1",
+            "a=h:0",
+            "a=h:65536",
+            "A=h:1",
+            "*=h:1",
+            "a b=h:1",
+        ] {
             assert!(UpstreamConfig::parse_connect(text).is_err(), "{text}");
         }
     }

@@ -55,10 +55,14 @@ pub enum ClientError {
         source: io::Error,
     },
     /// What came is no reply of this version.
-    #[error("the guard daemon's reply is not understood ({0}); are daemon and command of the same version?")]
+    #[error(
+        "the guard daemon's reply is not understood ({0}); are daemon and command of the same version?"
+    )]
     Protocol(#[from] serde_json::Error),
     /// The request does not fit.
-    #[error("the request is larger than {LINE_BYTES} bytes; shorten the command line or its environment")]
+    #[error(
+        "the request is larger than {LINE_BYTES} bytes; shorten the command line or its environment"
+    )]
     TooLong,
 }
 
@@ -67,11 +71,16 @@ impl Client {
     pub fn connect(runtime_dir: &Path) -> Result<Self, ClientError> {
         let socket = socket_path(runtime_dir);
         let stream = UnixStream::connect(&socket).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NotRunning { socket: socket.clone() }
-            }
-            io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket: socket.clone() },
-            _ => ClientError::Io { socket: socket.clone(), source },
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning {
+                socket: socket.clone(),
+            },
+            io::ErrorKind::PermissionDenied => ClientError::NotPermitted {
+                socket: socket.clone(),
+            },
+            _ => ClientError::Io {
+                socket: socket.clone(),
+                source,
+            },
         })?;
         stream
             .set_read_timeout(Some(PATIENCE))
@@ -93,7 +102,10 @@ impl Client {
         line.clear();
         // A reply may list many approvals: twice a request is far beyond their bound.
         let limit = 2 * LINE_BYTES as u64;
-        (&mut self.stream).take(limit).read_until(b'\n', &mut line).map_err(lost)?;
+        (&mut self.stream)
+            .take(limit)
+            .read_until(b'\n', &mut line)
+            .map_err(lost)?;
         if line.is_empty() {
             return Err(ClientError::Closed);
         }

@@ -21,7 +21,9 @@ use crate::session::SessionId;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     /// It belongs to a confined tree.
-    #[error("this process is confined in guard session {session}, which cannot use guard's control socket; ask the person who started it")]
+    #[error(
+        "this process is confined in guard session {session}, which cannot use guard's control socket; ask the person who started it"
+    )]
     Confined {
         /// The session, as far as it is known.
         session: SessionId,
@@ -29,13 +31,17 @@ pub(super) enum Refusal {
         peer: Description,
     },
     /// It is neither root nor in the group.
-    #[error("user {uid} is neither root nor a member of the group {GROUP}; use sudo, or have root run: usermod -aG {GROUP} NAME")]
+    #[error(
+        "user {uid} is neither root nor a member of the group {GROUP}; use sudo, or have root run: usermod -aG {GROUP} NAME"
+    )]
     NotPermitted {
         /// The user.
         uid: u32,
     },
     /// It could not be looked at. Refused, as it might be confined.
-    #[error("the process that connected could not be examined: {0}; connect from a process that stays, in this host's pid namespace")]
+    #[error(
+        "the process that connected could not be examined: {0}; connect from a process that stays, in this host's pid namespace"
+    )]
     Unknown(io::Error),
 }
 
@@ -83,7 +89,9 @@ impl Peer {
         let credentials = getsockopt(socket, sockopt::PeerCredentials).map_err(unknown)?;
         let pid = u32::try_from(credentials.pid()).unwrap_or_default();
         if pid == 0 {
-            return Err(Refusal::Unknown(io::Error::other("it is in another pid namespace")));
+            return Err(Refusal::Unknown(io::Error::other(
+                "it is in another pid namespace",
+            )));
         }
         let handle = match getsockopt(socket, sockopt::PeerPidfd) {
             // Linux before 6.5: the number may have been reused since it connected, for as long as the
@@ -113,7 +121,10 @@ impl Peer {
         }
         let confined = cgroup::session_of(&group).or_else(|| {
             let same = |(_, identity): &&(SessionId, network::Identity)| *identity == namespace;
-            sessions.iter().find(same).map(|(session, _)| session.clone())
+            sessions
+                .iter()
+                .find(same)
+                .map(|(session, _)| session.clone())
         });
         if let Some(session) = confined {
             return Err(Refusal::Confined {
@@ -155,7 +166,9 @@ fn in_group(status: &str) -> bool {
 fn groups(status: &str) -> impl Iterator<Item = u32> {
     // Gid: real, effective, saved, file system.
     let effective = field(status, "Gid:").and_then(|gids| gids.split_whitespace().nth(1));
-    let supplementary = field(status, "Groups:").unwrap_or_default().split_whitespace();
+    let supplementary = field(status, "Groups:")
+        .unwrap_or_default()
+        .split_whitespace();
     effective
         .into_iter()
         .chain(supplementary)

@@ -144,7 +144,11 @@ impl Server {
                 Some(approval) => Reply::Approval { approval },
                 None => no_approval(&id),
             },
-            Request::ApprovalDecide { id, approve, reason } => {
+            Request::ApprovalDecide {
+                id,
+                approve,
+                reason,
+            } => {
                 if approvals.show(&id).is_none() {
                     return no_approval(&id);
                 }
@@ -264,7 +268,10 @@ async fn read_line(
     let read = limited.read_until(b'\n', &mut line);
     match silence {
         Some(patience) => timeout(patience, read).await.map_err(|_elapsed| {
-            io::Error::new(io::ErrorKind::TimedOut, "no request came in time; connect again")
+            io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no request came in time; connect again",
+            )
         })??,
         None => read.await?,
     };
@@ -317,7 +324,10 @@ mod tests {
     #[tokio::test]
     async fn lines_are_bounded() {
         assert_eq!(lines_of(b"").await, [Ok(None)]);
-        assert_eq!(lines_of(b"{}\n\nabc").await, [Ok(Some(2)), Ok(Some(0)), Ok(None)]);
+        assert_eq!(
+            lines_of(b"{}\n\nabc").await,
+            [Ok(Some(2)), Ok(Some(0)), Ok(None)]
+        );
         let mut longest = vec![b'x'; LINE_BYTES];
         longest.push(b'\n');
         assert_eq!(lines_of(&longest).await, [Ok(Some(LINE_BYTES)), Ok(None)]);

@@ -116,8 +116,6 @@ pub struct SessionView {
     pub id: SessionId,
     /// Who runs it, and what.
     pub identity: Identity,
-    /// The invoking user's group.
-    pub gid: u32,
     /// The profile's name.
     pub profile: String,
     /// The process that became the command.

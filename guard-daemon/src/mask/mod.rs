@@ -111,7 +111,9 @@ pub enum Layout<S> {
 #[non_exhaustive]
 pub enum MaskError {
     /// The body is not a document of the protocol.
-    #[error("the response is not well-formed {format}: {reason}; it is withheld, since it may hold secrets")]
+    #[error(
+        "the response is not well-formed {format}: {reason}; it is withheld, since it may hold secrets"
+    )]
     Malformed {
         /// `JSON` or `XML`.
         format: &'static str,
@@ -172,7 +174,9 @@ pub fn mask_response(
     }
     let layout = output.layout();
     if output.is_streaming() && matches!(layout, Layout::Members { .. }) {
-        return Err(MaskError::Unsupported { what: "event stream" });
+        return Err(MaskError::Unsupported {
+            what: "event stream",
+        });
     }
     mask_body(layout, protocol, &mut parts.headers, body, masked, masks)
 }
@@ -237,8 +241,10 @@ fn mask_document<S: Shape>(
         Protocol::Query | Protocol::Ec2 | Protocol::RestXml | Protocol::S3 => ("XML", xml::mask),
         Protocol::Cbor => return Err(MaskError::Unsupported { what: "CBOR" }),
     };
-    let text = std::str::from_utf8(body)
-        .map_err(|error| MaskError::Malformed { format, reason: error.to_string() })?;
+    let text = std::str::from_utf8(body).map_err(|error| MaskError::Malformed {
+        format,
+        reason: error.to_string(),
+    })?;
     let mut edits = Edits::new(masks);
     mask(layout, text, &mut edits)?;
     Ok(edits.apply(text))
@@ -276,7 +282,13 @@ struct Left(usize);
 
 impl<'m> Edits<'m> {
     fn new(masks: &'m dyn Fn(Class) -> bool) -> Self {
-        Self { masks, replaced: Vec::new(), path: String::new(), depth: 0, masked: Vec::new() }
+        Self {
+            masks,
+            replaced: Vec::new(),
+            path: String::new(),
+            depth: 0,
+            masked: Vec::new(),
+        }
     }
 
     fn enter(&mut self, step: Step<'_>) -> Result<Left, MaskError> {
@@ -318,7 +330,11 @@ impl<'m> Edits<'m> {
         if self.masked.len() > PATHS || self.masked.contains(&place) {
             return;
         }
-        self.masked.push(if self.masked.len() == PATHS { "…".to_owned() } else { place });
+        self.masked.push(if self.masked.len() == PATHS {
+            "…".to_owned()
+        } else {
+            place
+        });
     }
 
     fn contradiction<T>(&self) -> Result<T, MaskError> {
@@ -326,7 +342,11 @@ impl<'m> Edits<'m> {
     }
 
     fn place(&self) -> String {
-        if self.path.is_empty() { BODY.to_owned() } else { self.path.clone() }
+        if self.path.is_empty() {
+            BODY.to_owned()
+        } else {
+            self.path.clone()
+        }
     }
 
     fn apply(mut self, text: &str) -> Option<Masked> {
@@ -343,6 +363,9 @@ impl<'m> Edits<'m> {
             done = range.end;
         }
         body.push_str(&text[done..]);
-        Some(Masked { body: body.into(), paths: self.masked })
+        Some(Masked {
+            body: body.into(),
+            paths: self.masked,
+        })
     }
 }

@@ -60,11 +60,22 @@ mod tests {
 
     #[test]
     fn replacements_parse_as_what_they_replace() {
-        assert_eq!(STANDARD.decode(of(Kind::Blob, "")).unwrap(), TEXT.as_bytes());
-        assert!(OffsetDateTime::parse(of(Kind::Timestamp, "2026-11-24T02:20:31Z"), &Rfc3339).is_ok());
+        assert_eq!(
+            STANDARD.decode(of(Kind::Blob, "")).unwrap(),
+            TEXT.as_bytes()
+        );
+        assert!(
+            OffsetDateTime::parse(of(Kind::Timestamp, "2026-11-24T02:20:31Z"), &Rfc3339).is_ok()
+        );
         assert_eq!(of(Kind::Timestamp, "1764000000.5"), "0");
-        assert_eq!(of(Kind::Timestamp, "Tue, 24 Nov 2026 02:20:31 GMT"), HTTP_DATE);
-        assert_eq!(guess(of(Kind::Timestamp, "2026-11-24T02:20:31Z")), Kind::Timestamp);
+        assert_eq!(
+            of(Kind::Timestamp, "Tue, 24 Nov 2026 02:20:31 GMT"),
+            HTTP_DATE
+        );
+        assert_eq!(
+            guess(of(Kind::Timestamp, "2026-11-24T02:20:31Z")),
+            Kind::Timestamp
+        );
     }
 
     #[test]

@@ -76,6 +76,10 @@ impl Shape for Toy {
     }
 
     fn entry_names(self) -> (&'static str, &'static str) {
-        if matches!(self, Self::Named) { ("Name", "Item") } else { ("key", "value") }
+        if matches!(self, Self::Named) {
+            ("Name", "Item")
+        } else {
+            ("key", "value")
+        }
     }
 }

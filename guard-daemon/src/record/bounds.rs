@@ -44,10 +44,13 @@ fn shorten(value: &mut Value, bytes: usize, elements: usize) {
                 list.truncate(elements);
                 list.push(Value::String(format!("…[{missing} elements cut]")));
             }
-            list.iter_mut().for_each(|element| shorten(element, bytes, elements));
+            list.iter_mut()
+                .for_each(|element| shorten(element, bytes, elements));
         }
         Value::Object(members) => {
-            members.values_mut().for_each(|member| shorten(member, bytes, elements));
+            members
+                .values_mut()
+                .for_each(|member| shorten(member, bytes, elements));
         }
         _ => {}
     }
@@ -72,7 +75,10 @@ mod tests {
     fn a_query_never_reaches_the_journal() {
         let mut decided = samples::decided("a-1");
         decided.path = "/bucket/key?X-Amz-Signature=abcdef#frag".to_owned();
-        let entry = Entry { session: None, event: Event::ExchangeDecided(Box::new(decided)) };
+        let entry = Entry {
+            session: None,
+            event: Event::ExchangeDecided(Box::new(decided)),
+        };
         let text = String::from_utf8(encode(&entry).unwrap()).unwrap();
         assert!(text.contains(r#""path":"/bucket/key""#), "{text}");
         assert!(!text.contains("Signature"));

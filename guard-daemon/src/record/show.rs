@@ -57,10 +57,15 @@ pub fn summary(line: &Line) -> Result<Summary, String> {
 impl Summary {
     fn fill(&mut self, event: Event) {
         match event {
-            Event::SessionStarted { identity, profile, .. } => {
+            Event::SessionStarted {
+                identity, profile, ..
+            } => {
                 self.what = format!("session started: {}", identity.command.join(" "));
                 self.reason = identity.reason.unwrap_or_default();
-                self.add(&format!("{}@{}, profile {profile}", identity.user, identity.host));
+                self.add(&format!(
+                    "{}@{}, profile {profile}",
+                    identity.user, identity.host
+                ));
             }
             Event::SessionEnded { cause } => {
                 "session ended".clone_into(&mut self.what);
@@ -76,7 +81,8 @@ impl Summary {
                 self.what = format!("{service}:{operation}");
                 for resource in decided.resources.iter().take(RESOURCES) {
                     self.what.push(' ');
-                    self.what.push_str(resource.as_deref().unwrap_or("unknown-resource"));
+                    self.what
+                        .push_str(resource.as_deref().unwrap_or("unknown-resource"));
                 }
                 if decided.resources.len() > RESOURCES {
                     self.what += &format!(" and {} more", decided.resources.len() - RESOURCES);
@@ -93,7 +99,9 @@ impl Summary {
             }
             Event::ExchangeCompleted(completed) => {
                 self.what = format!("response {}", completed.exchange);
-                let status = completed.status.map_or("no response".to_owned(), |s| s.to_string());
+                let status = completed
+                    .status
+                    .map_or("no response".to_owned(), |s| s.to_string());
                 self.add(&status);
                 for text in [completed.aws_error, completed.error].into_iter().flatten() {
                     self.add(&text);
@@ -106,23 +114,45 @@ impl Summary {
                     self.add(&format!("masked {}", completed.masked.join(" ")));
                 }
             }
-            Event::DnsQuestion { name, kind, allowed, transport } => {
+            Event::DnsQuestion {
+                name,
+                kind,
+                allowed,
+                transport,
+            } => {
                 self.what = format!("dns {kind} {name} over {transport}");
                 self.decision = if allowed { "allow" } else { "deny" }.to_owned();
             }
-            Event::ConnectionPassed { process, host, port } => {
+            Event::ConnectionPassed {
+                process,
+                host,
+                port,
+            } => {
                 self.process = of(&process);
                 self.what = format!("connection {host}:{port}");
                 "allow".clone_into(&mut self.decision);
             }
-            Event::Refused { process, destination, host, code, detail } => {
+            Event::Refused {
+                process,
+                destination,
+                host,
+                code,
+                detail,
+            } => {
                 self.process = process.as_ref().map_or("-".to_owned(), of);
                 let name = host.or_else(|| destination.map(|address| address.to_string()));
-                self.what = format!("{code} {}", name.unwrap_or_default()).trim_end().to_owned();
+                self.what = format!("{code} {}", name.unwrap_or_default())
+                    .trim_end()
+                    .to_owned();
                 "refuse".clone_into(&mut self.decision);
                 self.reason = detail;
             }
-            Event::Approval { approval, state, approver, reason } => {
+            Event::Approval {
+                approval,
+                state,
+                approver,
+                reason,
+            } => {
                 self.what = format!("approval {approval}");
                 self.decision = state;
                 self.reason = reason.unwrap_or_default();
@@ -132,7 +162,9 @@ impl Summary {
             }
             Event::JournalRecovered { bytes, kept_in } => {
                 "journal recovered".clone_into(&mut self.what);
-                self.add(&format!("{bytes} B of an unfinished line kept in {kept_in}"));
+                self.add(&format!(
+                    "{bytes} B of an unfinished line kept in {kept_in}"
+                ));
             }
         }
     }

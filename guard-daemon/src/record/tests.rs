@@ -18,11 +18,18 @@ use super::verify::{Problem, Report, verify};
 use super::{read, samples, show};
 
 fn entry(cause: &str) -> Entry {
-    Entry { session: None, event: Event::SessionEnded { cause: cause.to_owned() } }
+    Entry {
+        session: None,
+        event: Event::SessionEnded {
+            cause: cause.to_owned(),
+        },
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
 }
 
 fn append(journal: &Journal, cause: &str) -> Result<u64, JournalError> {
@@ -58,7 +65,10 @@ fn entries_are_numbered_chained_and_private() {
     let journal = Journal::open(&directory).unwrap();
     assert_eq!(append(&journal, "c").unwrap(), 3);
     let report = sound(&directory);
-    assert_eq!((report.segments, report.entries, report.last_seq), (1, 3, 3));
+    assert_eq!(
+        (report.segments, report.entries, report.last_seq),
+        (1, 3, 3)
+    );
     assert!(report.in_use);
     drop(journal);
     assert!(!verify(&directory).unwrap().in_use);
@@ -72,7 +82,10 @@ fn a_directory_open_to_others_is_closed_to_them() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     Journal::open(directory.path()).unwrap();
-    assert_eq!(fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
 }
 
 #[test]
@@ -98,7 +111,12 @@ fn the_chain_runs_on_across_segments() {
     assert!(report.segments >= 3, "{report:?}");
     assert_eq!(report.entries, 12);
     for number in 1..=u32::try_from(report.segments).unwrap() {
-        assert!(fs::metadata(segment(directory.path(), number)).unwrap().len() <= 1500);
+        assert!(
+            fs::metadata(segment(directory.path(), number))
+                .unwrap()
+                .len()
+                <= 1500
+        );
     }
     // A crash right after a rotation leaves an empty last segment.
     let next = u32::try_from(report.segments).unwrap() + 1;
@@ -108,8 +126,12 @@ fn the_chain_runs_on_across_segments() {
     drop(journal);
     sound(directory.path());
     fs::remove_file(segment(directory.path(), 2)).unwrap();
-    let problems: Vec<_> =
-        verify(directory.path()).unwrap().findings.into_iter().map(|f| f.problem).collect();
+    let problems: Vec<_> = verify(directory.path())
+        .unwrap()
+        .findings
+        .into_iter()
+        .map(|f| f.problem)
+        .collect();
     assert!(problems.contains(&Problem::MissingSegment), "{problems:?}");
     assert!(problems.contains(&Problem::BadPrev), "{problems:?}");
 }
@@ -169,7 +191,13 @@ fn bench() -> Bench {
         fail_write: Arc::clone(&fail_write),
     };
     let journal = Journal::start(disk, tip, &[]).unwrap();
-    Bench { directory, journal, syncs, fail_sync, fail_write }
+    Bench {
+        directory,
+        journal,
+        syncs,
+        fail_sync,
+        fail_write,
+    }
 }
 
 #[test]
@@ -216,8 +244,13 @@ fn a_failed_sync_ends_the_journal_for_good() {
     assert!(matches!(error, JournalError::Failed { .. }), "{error}");
     bench.fail_sync.store(false, Ordering::Relaxed);
     let error = append(&bench.journal, "after").unwrap_err();
-    assert!(error.to_string().contains("until guard is restarted"), "{error}");
-    let Bench { directory, journal, .. } = bench;
+    assert!(
+        error.to_string().contains("until guard is restarted"),
+        "{error}"
+    );
+    let Bench {
+        directory, journal, ..
+    } = bench;
     drop(journal);
     let journal = Journal::open(directory.path()).unwrap();
     assert_eq!(append(&journal, "restarted").unwrap(), 2);
@@ -231,17 +264,31 @@ fn an_unfinished_last_line_is_set_aside_and_recorded() {
         filled(directory.path());
         let path = segment(directory.path(), 1);
         let before = fs::metadata(&path).unwrap().len();
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(torn).unwrap();
-        assert_eq!(verify(directory.path()).unwrap().findings[0].problem, Problem::Torn);
+        OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(torn)
+            .unwrap();
+        assert_eq!(
+            verify(directory.path()).unwrap().findings[0].problem,
+            Problem::Torn
+        );
         let journal = Journal::open(directory.path()).unwrap();
         append(&journal, "after").unwrap();
         drop(journal);
         let kept_in = format!("journal-000001.torn-{before}");
         assert_eq!(fs::read(directory.path().join(&kept_in)).unwrap(), torn);
         assert_eq!(sound(directory.path()).entries, 11);
-        let recovered = read::lines(directory.path()).unwrap().nth(9).unwrap().unwrap();
-        let Some(Event::JournalRecovered { bytes, kept_in: named }) =
-            recovered.entry().map(|entry| entry.event)
+        let recovered = read::lines(directory.path())
+            .unwrap()
+            .nth(9)
+            .unwrap()
+            .unwrap();
+        let Some(Event::JournalRecovered {
+            bytes,
+            kept_in: named,
+        }) = recovered.entry().map(|entry| entry.event)
         else {
             panic!("no recovery recorded: {recovered:?}");
         };
@@ -252,7 +299,7 @@ fn an_unfinished_last_line_is_set_aside_and_recorded() {
 #[test]
 fn a_damaged_last_line_is_refused_with_its_place() {
     for (damage, expected) in [
-        ("\"cause\":\"exited\"" , "does not match its hash"),
+        ("\"cause\":\"exited\"", "does not match its hash"),
         ("\"v\":1", "version 9 is not 1"),
     ] {
         let directory = tempfile::tempdir().unwrap();
@@ -264,9 +311,18 @@ fn a_damaged_last_line_is_refused_with_its_place() {
         let text = fs::read_to_string(&path).unwrap();
         let last = text.rfind("{\"v\"").unwrap();
         let bad = damage.replace("exited", "forged").replace(":1", ":9");
-        fs::write(&path, format!("{}{}", &text[..last], text[last..].replace(damage, &bad))).unwrap();
+        fs::write(
+            &path,
+            format!("{}{}", &text[..last], text[last..].replace(damage, &bad)),
+        )
+        .unwrap();
         let error = Journal::open(directory.path()).err().unwrap().to_string();
-        for part in [expected, "journal-000001.jsonl", &format!("at byte {last}"), "guard journal verify"] {
+        for part in [
+            expected,
+            "journal-000001.jsonl",
+            &format!("at byte {last}"),
+            "guard journal verify",
+        ] {
             assert!(error.contains(part), "{part:?} not in {error}");
         }
     }
@@ -279,11 +335,19 @@ fn a_last_line_without_end_is_refused() {
     let mut long = vec![b'x'; 300_000];
     long.push(b'\n');
     let path = segment(directory.path(), 1);
-    OpenOptions::new().append(true).open(path).unwrap().write_all(&long).unwrap();
+    OpenOptions::new()
+        .append(true)
+        .open(path)
+        .unwrap()
+        .write_all(&long)
+        .unwrap();
     let error = Journal::open(directory.path()).err().unwrap().to_string();
     assert!(error.contains("longer than guard writes"), "{error}");
     let report = verify(directory.path()).unwrap();
-    assert!(matches!(&report.findings[..], [finding] if finding.line == 10), "{report:?}");
+    assert!(
+        matches!(&report.findings[..], [finding] if finding.line == 10),
+        "{report:?}"
+    );
 }
 
 /// How somebody changes the lines of a journal.
@@ -292,7 +356,11 @@ type Edit = fn(&mut Vec<String>);
 #[test]
 fn tampering_is_found_where_it_was_done() {
     let table: [(&str, Edit, &[(u64, Problem)]); 6] = [
-        ("changed", |l| l[2] = l[2].replace("deny", "allow"), &[(3, Problem::BadHash)]),
+        (
+            "changed",
+            |l| l[2] = l[2].replace("deny", "allow"),
+            &[(3, Problem::BadHash)],
+        ),
         (
             "removed",
             |l| drop(l.remove(2)),
@@ -310,7 +378,11 @@ fn tampering_is_found_where_it_was_done() {
                 (5, Problem::BadPrev),
             ],
         ),
-        ("emptied", |l| l[4].clear(), &[(5, Problem::Malformed("too short for a journal line".into()))]),
+        (
+            "emptied",
+            |l| l[4].clear(),
+            &[(5, Problem::Malformed("too short for a journal line".into()))],
+        ),
         (
             "first lines removed",
             |l| drop(l.drain(..2)),
@@ -337,7 +409,11 @@ fn tampering_is_found_where_it_was_done() {
         edit(&mut lines);
         fs::write(&path, lines.join("\n") + "\n").unwrap();
         let report = verify(directory.path()).unwrap();
-        let found: Vec<_> = report.findings.iter().map(|f| (f.line, f.problem.clone())).collect();
+        let found: Vec<_> = report
+            .findings
+            .iter()
+            .map(|f| (f.line, f.problem.clone()))
+            .collect();
         assert_eq!(found, expected, "{name}");
     }
 }
@@ -366,7 +442,10 @@ fn every_entry_type_has_a_summary() {
     assert_eq!(shown.len(), samples::all().len());
     for (at, summary) in shown.iter().enumerate() {
         assert_eq!(summary.seq, at as u64 + 1);
-        assert!(!summary.what.is_empty() && !summary.what.contains("newer guard"), "{summary:?}");
+        assert!(
+            !summary.what.is_empty() && !summary.what.contains("newer guard"),
+            "{summary:?}"
+        );
     }
     let decided = &shown[2];
     assert_eq!(decided.process, "aws[41307]");
@@ -374,7 +453,11 @@ fn every_entry_type_has_a_summary() {
     assert_eq!(decided.decision, "deny");
     assert_eq!(decided.session, samples::SESSION);
     assert!(shown[3].outcome.starts_with("200, "), "{:?}", shown[3]);
-    assert!(shown[3].outcome.ends_with("masked SecretString"), "{:?}", shown[3]);
+    assert!(
+        shown[3].outcome.ends_with("masked SecretString"),
+        "{:?}",
+        shown[3]
+    );
 }
 
 const CRASH_DIRECTORY: &str = "GUARD_TEST_JOURNAL_CRASH_DIRECTORY";
@@ -382,23 +465,29 @@ const CRASH_DIRECTORY: &str = "GUARD_TEST_JOURNAL_CRASH_DIRECTORY";
 /// Not a test of its own: `a_killed_writer_loses_nothing_it_acknowledged` runs it as a child.
 #[test]
 fn crash_child() {
-    let Some(directory) = std::env::var_os(CRASH_DIRECTORY) else { return };
+    let Some(directory) = std::env::var_os(CRASH_DIRECTORY) else {
+        return;
+    };
     let journal = Journal::open_with(Path::new(&directory), 20_000).unwrap();
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap().block_on(async {
-        let mut set = tokio::task::JoinSet::new();
-        for _ in 0..8 {
-            let journal = journal.clone();
-            set.spawn(async move {
-                loop {
-                    let seq = journal.append(entry("crash")).await.unwrap();
-                    let mut out = io::stdout().lock();
-                    writeln!(out, "\nacknowledged {seq}").unwrap();
-                    out.flush().unwrap();
-                }
-            });
-        }
-        set.join_all().await;
-    });
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap()
+        .block_on(async {
+            let mut set = tokio::task::JoinSet::new();
+            for _ in 0..8 {
+                let journal = journal.clone();
+                set.spawn(async move {
+                    loop {
+                        let seq = journal.append(entry("crash")).await.unwrap();
+                        let mut out = io::stdout().lock();
+                        writeln!(out, "\nacknowledged {seq}").unwrap();
+                        out.flush().unwrap();
+                    }
+                });
+            }
+            set.join_all().await;
+        });
 }
 
 #[test]
@@ -407,7 +496,12 @@ fn a_killed_writer_loses_nothing_it_acknowledged() {
     let mut last = 0;
     for round in 0..4 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "record::tests::crash_child", "--nocapture", "--test-threads=1"])
+            .args([
+                "--exact",
+                "record::tests::crash_child",
+                "--nocapture",
+                "--test-threads=1",
+            ])
             .env(CRASH_DIRECTORY, directory.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -427,11 +521,17 @@ fn a_killed_writer_loses_nothing_it_acknowledged() {
             }
         }
         child.wait().unwrap();
-        assert!(acknowledged > last, "the child acknowledged nothing in round {round}");
+        assert!(
+            acknowledged > last,
+            "the child acknowledged nothing in round {round}"
+        );
         let journal = Journal::open_with(directory.path(), 20_000).unwrap();
         drop(journal);
         let report = sound(directory.path());
-        assert!(report.last_seq >= acknowledged, "{report:?} lost entries up to {acknowledged}");
+        assert!(
+            report.last_seq >= acknowledged,
+            "{report:?} lost entries up to {acknowledged}"
+        );
         assert_eq!(report.entries, report.last_seq);
         last = acknowledged;
     }
@@ -516,9 +616,14 @@ fn the_documented_examples_are_a_journal_with_every_entry_type() {
     assert_eq!(sound(directory.path()).entries, samples::all().len() as u64);
     for (line, sample) in lines.lines().zip(samples::all()) {
         let documented: serde_json::Value = serde_json::from_str(line).unwrap();
-        let serde_json::Value::Object(now) = serde_json::to_value(sample).unwrap() else { panic!() };
+        let serde_json::Value::Object(now) = serde_json::to_value(sample).unwrap() else {
+            panic!()
+        };
         for (key, value) in now {
-            assert_eq!(documented[&key], value, "docs/journal.md is not current: {key}");
+            assert_eq!(
+                documented[&key], value,
+                "docs/journal.md is not current: {key}"
+            );
         }
     }
 }
@@ -529,14 +634,21 @@ fn the_documented_examples_are_a_journal_with_every_entry_type() {
 fn print_documented_examples() {
     let directory = tempfile::tempdir().unwrap();
     filled(directory.path());
-    println!("{}", fs::read_to_string(segment(directory.path(), 1)).unwrap());
+    println!(
+        "{}",
+        fs::read_to_string(segment(directory.path(), 1)).unwrap()
+    );
 }
 
 #[test]
 fn the_documented_python_verifier_agrees() {
     let script = fenced("python").next().unwrap();
     let run = |directory: &Path| {
-        Command::new("python3").arg("-c").arg(script).arg(directory).output()
+        Command::new("python3")
+            .arg("-c")
+            .arg(script)
+            .arg(directory)
+            .output()
     };
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::open_with(directory.path(), 3000).unwrap();
@@ -553,10 +665,17 @@ fn the_documented_python_verifier_agrees() {
         }
     };
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let report = sound(directory.path());
     assert!(report.segments > 1);
-    assert!(said.contains(&format!("{} {}", report.last_seq, report.last_hash)), "{said}");
+    assert!(
+        said.contains(&format!("{} {}", report.last_seq, report.last_hash)),
+        "{said}"
+    );
     let path = segment(directory.path(), 1);
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("runner-3", "runner-4", 1)).unwrap();

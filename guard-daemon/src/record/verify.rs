@@ -79,7 +79,10 @@ impl fmt::Display for Finding {
             Problem::Malformed(reason) => write!(f, ": not a journal line: {reason}"),
             Problem::BadHash => write!(f, ": changed: its bytes do not match its hash"),
             Problem::BadPrev => {
-                write!(f, ": does not continue the line before it: lines were removed or replaced")
+                write!(
+                    f,
+                    ": does not continue the line before it: lines were removed or replaced"
+                )
             }
             Problem::Gap { expected } => write!(f, ": seq {expected} should stand here"),
             Problem::Torn => write!(f, ": unfinished last line"),
@@ -95,7 +98,10 @@ impl fmt::Display for Finding {
 /// Only where a file cannot be read; everything wrong inside them is a finding.
 pub fn verify(directory: &Path) -> io::Result<Report> {
     let in_use = segment::in_use(directory);
-    let numbers: Vec<u32> = segment::list(directory)?.into_iter().map(|(number, _)| number).collect();
+    let numbers: Vec<u32> = segment::list(directory)?
+        .into_iter()
+        .map(|(number, _)| number)
+        .collect();
     let mut check = Check {
         report: Report {
             segments: numbers.len(),
@@ -164,7 +170,10 @@ impl Check {
             }
         }
         self.follows = true;
-        self.tip = Tip { seq: link.seq, hash: link.hash };
+        self.tip = Tip {
+            seq: link.seq,
+            hash: link.hash,
+        };
         self.report.entries += 1;
         self.report.last_seq = link.seq;
         self.report.last_hash = link.hash;
@@ -173,7 +182,12 @@ impl Check {
     fn found(&mut self, segment: u32, line: u64, seq: Option<u64>, problem: Problem) {
         self.report.finding_count += 1;
         if self.report.findings.len() < FINDINGS {
-            self.report.findings.push(Finding { segment, line, seq, problem });
+            self.report.findings.push(Finding {
+                segment,
+                line,
+                seq,
+                problem,
+            });
         }
     }
 }

@@ -91,7 +91,9 @@ impl Hierarchy {
         };
         let mut sessions = Vec::new();
         for entry in entries {
-            let name = entry.map_err(failed("cannot list", &self.root))?.file_name();
+            let name = entry
+                .map_err(failed("cannot list", &self.root))?
+                .file_name();
             sessions.extend(name.to_str().and_then(SessionId::parse));
         }
         Ok(sessions)
@@ -201,8 +203,15 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {
-        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) =
-            (first, tail)
+        if let (
+            b'\\',
+            [
+                a @ b'0'..=b'3',
+                b @ b'0'..=b'7',
+                c @ b'0'..=b'7',
+                after @ ..,
+            ],
+        ) = (first, tail)
         {
             text.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
             rest = after;
@@ -315,10 +324,7 @@ mod tests {
     #[test]
     fn reads_the_unified_line_of_a_process() {
         let text = "9:name=systemd:/\n4:memory:/x\n0::/guard/0a1b2c3d/0123456789abcdef\n";
-        assert_eq!(
-            unified_path(text),
-            Some("/guard/0a1b2c3d/0123456789abcdef")
-        );
+        assert_eq!(unified_path(text), Some("/guard/0a1b2c3d/0123456789abcdef"));
         assert_eq!(unified_path("4:memory:/x\n"), None);
     }
 
@@ -341,7 +347,10 @@ mod tests {
 
     #[test]
     fn runtime_directories_do_not_share_cgroups() {
-        let (a, b) = (short_hash(Path::new("/run/guard")), short_hash(Path::new("/tmp/x")));
+        let (a, b) = (
+            short_hash(Path::new("/run/guard")),
+            short_hash(Path::new("/tmp/x")),
+        );
         assert!(is_short_hash(&a) && is_short_hash(&b));
         assert_ne!(a, b);
     }

@@ -132,13 +132,17 @@ fn confine(plan: &Plan, channel: &mut UnixStream) -> Result<std::convert::Infall
         stage: Stage::Isolated,
         errno: 0,
     };
-    channel.write_all(&isolated.encode()).map_err(at(Stage::Order))?;
+    channel
+        .write_all(&isolated.encode())
+        .map_err(at(Stage::Order))?;
     let changes = wait_for_order(channel)?;
     let environment = environment(&changes, &plan.invoker)?;
 
     close_on_exec().map_err(at(Stage::Descriptors))?;
     shrink_bounding_set().map_err(at(Stage::Capabilities))?;
-    let Invoker { uid, gid, groups, .. } = &plan.invoker;
+    let Invoker {
+        uid, gid, groups, ..
+    } = &plan.invoker;
     setgroups(groups)
         .and_then(|()| setresgid(*gid, *gid, *gid))
         .and_then(|()| setresuid(*uid, *uid, *uid))
@@ -153,7 +157,9 @@ fn confine(plan: &Plan, channel: &mut UnixStream) -> Result<std::convert::Infall
 /// leaves without a word.
 fn wait_for_order(channel: &mut UnixStream) -> Result<Changes, Report> {
     let mut message = Vec::new();
-    channel.read_to_end(&mut message).map_err(at(Stage::Order))?;
+    channel
+        .read_to_end(&mut message)
+        .map_err(at(Stage::Order))?;
     serde_json::from_slice(&message).map_err(|_| Report {
         stage: Stage::Order,
         errno: libc::EBADMSG,

@@ -119,7 +119,9 @@ pub fn relevant(all: impl Iterator<Item = (String, String)>) -> BTreeMap<String,
     all.filter(|(name, value)| {
         let name = name.as_str();
         !value.is_empty()
-            && (BUNDLE.contains(&name) || EXTRA.contains(&name) || [DIRECTORIES, JAVA].contains(&name))
+            && (BUNDLE.contains(&name)
+                || EXTRA.contains(&name)
+                || [DIRECTORIES, JAVA].contains(&name))
     })
     .collect()
 }
@@ -191,7 +193,11 @@ pub fn changes(
 fn java_options(user: Option<&String>, trust_store: &Path) -> String {
     let path = trust_store.to_string_lossy();
     // JVMs split the variable at white space and, since JDK 9, join what stands in quotes.
-    let quote = if path.contains(char::is_whitespace) { "\"" } else { "" };
+    let quote = if path.contains(char::is_whitespace) {
+        "\""
+    } else {
+        ""
+    };
     let ours = format!(
         "{quote}-Djavax.net.ssl.trustStore={path}{quote} \
          -Djavax.net.ssl.trustStorePassword={password} -Djavax.net.ssl.trustStoreType=PKCS12",
@@ -228,7 +234,13 @@ mod tests {
     }
 
     fn changes_for(pairs: &[(&str, &str)], region: Option<&str>) -> Changes {
-        changes(&SessionId::random(), &dummy(), region, files(), &user(pairs))
+        changes(
+            &SessionId::random(),
+            &dummy(),
+            region,
+            files(),
+            &user(pairs),
+        )
     }
 
     #[test]
@@ -292,10 +304,16 @@ mod tests {
     #[test]
     fn java_options_are_appended() {
         let ours = java_options(None, Path::new("/s/trust.p12"));
-        assert!(ours.starts_with("-Djavax.net.ssl.trustStore=/s/trust.p12 "), "{ours}");
+        assert!(
+            ours.starts_with("-Djavax.net.ssl.trustStore=/s/trust.p12 "),
+            "{ours}"
+        );
         let both = java_options(Some(&"-Xmx1g".to_owned()), Path::new("/s/trust.p12"));
         assert_eq!(both, format!("-Xmx1g {ours}"));
         let spaced = java_options(None, Path::new("/a b/t"));
-        assert!(spaced.starts_with("\"-Djavax.net.ssl.trustStore=/a b/t\" "), "{spaced}");
+        assert!(
+            spaced.starts_with("\"-Djavax.net.ssl.trustStore=/a b/t\" "),
+            "{spaced}"
+        );
     }
 }

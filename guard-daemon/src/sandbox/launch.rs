@@ -41,7 +41,9 @@ pub enum LaunchError {
         name: &'static str,
     },
     /// The launcher has more than one thread.
-    #[error("guard's launcher has {0} threads where one is needed to fork safely; please report this")]
+    #[error(
+        "guard's launcher has {0} threads where one is needed to fork safely; please report this"
+    )]
     Threads(usize),
     /// A step in the launcher failed.
     #[error("{step}: {source}")]
@@ -52,7 +54,9 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// A step in the forked process failed.
-    #[error("{stage}: {source}; guard run needs root with all capabilities, outside containers that drop them")]
+    #[error(
+        "{stage}: {source}; guard run needs root with all capabilities, outside containers that drop them"
+    )]
     Child {
         /// What was tried.
         stage: Stage,
@@ -74,7 +78,9 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// The daemon said that the command is confined, and it is not.
-    #[error("the command is not in the cgroup of session {session}, so it was not started; is another daemon moving processes?")]
+    #[error(
+        "the command is not in the cgroup of session {session}, so it was not started; is another daemon moving processes?"
+    )]
     NotConfined {
         /// The session.
         session: SessionId,
@@ -107,8 +113,12 @@ impl Isolated {
             .map_err(|_nul| LaunchError::NulByte)?;
         let (ours, theirs) = UnixStream::pair().map_err(system("cannot make a socket pair"))?;
         let mut inherited = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&wait::received()), Some(&mut inherited))
-            .map_err(system("cannot block signals"))?;
+        sigprocmask(
+            SigmaskHow::SIG_SETMASK,
+            Some(&wait::received()),
+            Some(&mut inherited),
+        )
+        .map_err(system("cannot block signals"))?;
         wait::reap_children().map_err(system("cannot reset SIGCHLD"))?;
         let plan = Plan {
             arguments,
@@ -130,7 +140,10 @@ impl Isolated {
                     reaped: false,
                 };
                 match isolated.report()? {
-                    Some(Report { stage: Stage::Isolated, .. }) => Ok(isolated),
+                    Some(Report {
+                        stage: Stage::Isolated,
+                        ..
+                    }) => Ok(isolated),
                     Some(report) => Err(isolated.failed(&report)),
                     None => Err(LaunchError::System {
                         step: "the forked process ended before it was isolated",
@@ -231,7 +244,11 @@ fn system<E: Into<io::Error>>(step: &'static str) -> impl Fn(E) -> LaunchError {
 /// Standard input, output and error are inherited. A network socket among them was made outside the
 /// session's cgroup and namespace, where no hook applies to it.
 fn check_standard_streams() -> Result<(), LaunchError> {
-    for (descriptor, name) in [(0, "standard input"), (1, "standard output"), (2, "standard error")] {
+    for (descriptor, name) in [
+        (0, "standard input"),
+        (1, "standard output"),
+        (2, "standard error"),
+    ] {
         match socket_family(descriptor) {
             None | Some(libc::AF_UNIX) => {}
             Some(_) => return Err(LaunchError::NetworkStream { name }),
@@ -282,7 +299,10 @@ mod tests {
     #[test]
     fn reports_survive_the_channel() {
         for stage in Stage::ALL {
-            let report = Report { stage, errno: libc::EACCES };
+            let report = Report {
+                stage,
+                errno: libc::EACCES,
+            };
             assert_eq!(Report::decode(report.encode()), report);
         }
         let garbage = Report::decode([250, 0, 0, 0, 0]);

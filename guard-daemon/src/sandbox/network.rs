@@ -98,7 +98,9 @@ impl Namespace {
                 })
                 .map_err(inside("starting a thread"))?;
             work.join().unwrap_or_else(|_| {
-                Err(inside("opening sockets")(io::Error::other("the thread panicked")))
+                Err(inside("opening sockets")(io::Error::other(
+                    "the thread panicked",
+                )))
             })
         })
     }
@@ -141,7 +143,10 @@ fn open_sockets() -> io::Result<Wires> {
         tcp: Vec::with_capacity(2),
         udp: Vec::with_capacity(2),
     };
-    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+    for address in [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ] {
         let tcp = match TcpListener::bind((address, GATEWAY_PORT)) {
             // A host without IPv6: redirected IPv6 connections find nobody, which is closed.
             Err(error) if address.is_ipv6() && lacks_ipv6(&error) => break,
@@ -225,7 +230,9 @@ mod tests {
                 setns(&namespace.file, CloneFlags::CLONE_NEWNET).unwrap();
                 for host in ["127.0.0.1", "::1"] {
                     let mut stream = TcpStream::connect((host, GATEWAY_PORT)).unwrap();
-                    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+                    stream
+                        .set_write_timeout(Some(Duration::from_secs(1)))
+                        .unwrap();
                     stream.write_all(b"x").unwrap();
                 }
             });
@@ -248,7 +255,10 @@ mod tests {
         let hierarchy = Hierarchy::find(runtime.path()).unwrap();
         let id = SessionId::random();
         let group = hierarchy.create(&id).unwrap();
-        assert!(hierarchy.create(&id).is_err(), "a collision must not be joined");
+        assert!(
+            hierarchy.create(&id).is_err(),
+            "a collision must not be joined"
+        );
         let mut sleeper = Sleeper::start();
         group.admit(sleeper.0.id()).unwrap();
         std::fs::create_dir(group.path().join("below")).unwrap();
@@ -256,7 +266,10 @@ mod tests {
         assert_eq!(cgroup::session_of(&inside).as_ref(), Some(&id));
         assert_eq!(hierarchy.sessions().unwrap(), [id]);
         group.destroy().unwrap();
-        assert!(sleeper.0.wait().unwrap().code().is_none(), "killed, not exited");
+        assert!(
+            sleeper.0.wait().unwrap().code().is_none(),
+            "killed, not exited"
+        );
         assert!(hierarchy.sessions().unwrap().is_empty());
         group.destroy().unwrap();
         hierarchy.remove_if_empty();

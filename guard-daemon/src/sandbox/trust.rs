@@ -54,7 +54,9 @@ pub enum TrustError {
     #[error("cannot make the Java trust store: {0}")]
     Store(#[from] p12_keystore::error::Error),
     /// guard's own certificate could not be read back.
-    #[error("guard's CA certificate is not a PEM certificate; remove the state directory's ca/ to make a new one")]
+    #[error(
+        "guard's CA certificate is not a PEM certificate; remove the state directory's ca/ to make a new one"
+    )]
     Authority,
 }
 
@@ -93,7 +95,10 @@ pub fn write(
     }
 
     let mut bundle = Collection::default();
-    match SYSTEM_BUNDLES.iter().find_map(|path| read(Path::new(path)).ok()) {
+    match SYSTEM_BUNDLES
+        .iter()
+        .find_map(|path| read(Path::new(path)).ok())
+    {
         Some(pem) => bundle.extend(certificates(&pem)),
         None => warnings.push(
             "the host has no bundle of CA certificates (package ca-certificates): clients in the \
@@ -158,7 +163,10 @@ impl Collection {
                 self.extend(found);
             }
             Err(error) => {
-                warnings.push(format!("the CA bundle {} is left out: {error}", path.display()));
+                warnings.push(format!(
+                    "the CA bundle {} is left out: {error}",
+                    path.display()
+                ));
             }
         }
     }
@@ -174,7 +182,10 @@ impl Collection {
                 }
             }
             Err(error) => {
-                warnings.push(format!("the CA directory {} is left out: {error}", path.display()));
+                warnings.push(format!(
+                    "the CA directory {} is left out: {error}",
+                    path.display()
+                ));
             }
         }
     }
@@ -201,7 +212,10 @@ impl Collection {
         for (number, certificate) in self.certificates.iter().enumerate() {
             // One that this parser does not accept is one that Java would not use.
             if let Ok(certificate) = Certificate::from_der(certificate) {
-                store.add_entry(&format!("guard-{number}"), KeyStoreEntry::Certificate(certificate));
+                store.add_entry(
+                    &format!("guard-{number}"),
+                    KeyStoreEntry::Certificate(certificate),
+                );
             }
         }
         Ok(store
@@ -259,7 +273,9 @@ mod tests {
 
     fn authority(name: &str) -> String {
         let mut parameters = rcgen::CertificateParams::default();
-        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().unwrap();
         parameters.self_signed(&key).unwrap().pem()
@@ -272,8 +288,12 @@ mod tests {
     #[test]
     fn merges_the_users_roots_and_guards_own() {
         let home = tempfile::tempdir().unwrap();
-        let (ours, corporate, extra, hashed) =
-            (authority("guard"), authority("corp"), authority("node"), authority("dir"));
+        let (ours, corporate, extra, hashed) = (
+            authority("guard"),
+            authority("corp"),
+            authority("node"),
+            authority("dir"),
+        );
         let corporate_file = home.path().join("corp.pem");
         // The same certificate twice, with a comment before it, comes out once.
         fs::write(&corporate_file, format!("# corp\n{corporate}{corporate}")).unwrap();
@@ -298,7 +318,10 @@ mod tests {
         assert!(!bundle.contains(&der(&extra)));
         let extras = certificates(&fs::read(&files.extra).unwrap());
         assert_eq!(extras, [der(&extra), der(&ours)]);
-        assert!(warnings.iter().any(|w| w.contains("missing.pem")), "{warnings:?}");
+        assert!(
+            warnings.iter().any(|w| w.contains("missing.pem")),
+            "{warnings:?}"
+        );
         if let Some(pem) = SYSTEM_BUNDLES.iter().find_map(|p| fs::read(p).ok()) {
             assert!(certificates(&pem).iter().all(|c| bundle.contains(c)));
         }

@@ -74,9 +74,8 @@ impl Invoker {
         };
         let groups = match &account {
             Some(account) => {
-                let name = CString::new(account.name.as_str()).map_err(|_| {
-                    database(nix::Error::EINVAL)
-                })?;
+                let name = CString::new(account.name.as_str())
+                    .map_err(|_| database(nix::Error::EINVAL))?;
                 getgrouplist(&name, gid).map_err(database)?
             }
             None => vec![gid],

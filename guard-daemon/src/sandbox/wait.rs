@@ -53,7 +53,8 @@ pub(super) fn supervise(
     control: BorrowedFd<'_>,
     mut gone: impl FnMut(),
 ) -> io::Result<End> {
-    let signals = SignalFd::with_flags(&received(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let signals =
+        SignalFd::with_flags(&received(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let mut connected = true;
     loop {
         // The command may have ended before the descriptor existed.

@@ -15,13 +15,17 @@ use crate::config::Config;
 #[non_exhaustive]
 pub enum DirectoryError {
     /// Another daemon has it.
-    #[error("another guard daemon uses {directory}; use it, stop it, or choose other directories with --state-dir and --runtime-dir")]
+    #[error(
+        "another guard daemon uses {directory}; use it, stop it, or choose other directories with --state-dir and --runtime-dir"
+    )]
     Busy {
         /// The directory.
         directory: PathBuf,
     },
     /// Others could change what is in it.
-    #[error("{directory} can be changed by others than its user; guard's directories must belong to root: chown root {directory} && chmod go-w {directory}")]
+    #[error(
+        "{directory} can be changed by others than its user; guard's directories must belong to root: chown root {directory} && chmod go-w {directory}"
+    )]
     Exposed {
         /// The directory.
         directory: PathBuf,
@@ -111,7 +115,10 @@ mod tests {
     fn one_daemon_at_a_time() {
         let home = tempfile::tempdir().unwrap();
         let held = lock(home.path()).unwrap();
-        assert!(matches!(lock(home.path()), Err(DirectoryError::Busy { .. })));
+        assert!(matches!(
+            lock(home.path()),
+            Err(DirectoryError::Busy { .. })
+        ));
         drop(held);
         lock(home.path()).unwrap();
     }
@@ -122,7 +129,10 @@ mod tests {
         let shared = home.path().join("shared");
         make(&shared, 0o700).unwrap();
         std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(make(&shared, 0o700), Err(DirectoryError::Exposed { .. })));
+        assert!(matches!(
+            make(&shared, 0o700),
+            Err(DirectoryError::Exposed { .. })
+        ));
         assert_eq!(shared.metadata().unwrap().mode() & 0o777, 0o777);
     }
 }

@@ -50,7 +50,9 @@ pub enum EmbeddedError {
     #[error("{0}")]
     Refused(String),
     /// Another launcher's daemon holds the lock and does not serve.
-    #[error("another guard daemon holds the lock in {0} and does not serve; see who: fuser -v {0}/lock")]
+    #[error(
+        "another guard daemon holds the lock in {0} and does not serve; see who: fuser -v {0}/lock"
+    )]
     Stuck(PathBuf),
 }
 
@@ -106,7 +108,9 @@ fn greet(runtime_dir: &Path) -> Result<(Client, Status), EmbeddedError> {
     match client.request(&Request::Status)? {
         Reply::Status(status) => Ok((client, status)),
         Reply::Error { message, .. } => Err(EmbeddedError::Refused(message)),
-        _ => Err(EmbeddedError::Refused("the daemon answers another question".to_owned())),
+        _ => Err(EmbeddedError::Refused(
+            "the daemon answers another question".to_owned(),
+        )),
     }
 }
 
@@ -120,7 +124,10 @@ fn start(config: &Config, config_file: Option<&Path>) -> Result<String, Embedded
         .open(log(config))
         .map_err(EmbeddedError::Spawn)?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("guard").arg("--state-dir").arg(&config.state_dir);
+    command
+        .arg0("guard")
+        .arg("--state-dir")
+        .arg(&config.state_dir);
     command.arg("--runtime-dir").arg(&config.runtime_dir);
     if let Some(file) = config_file {
         command.arg("--config").arg(file);
@@ -128,7 +135,10 @@ fn start(config: &Config, config_file: Option<&Path>) -> Result<String, Embedded
     let mut daemon = command
         .args(["daemon", "--embedded"])
         .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -125,7 +125,11 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
     })?;
     let serving = tokio::spawn(server.serve(listener));
     announce(embedded).map_err(system("cannot announce that the daemon is ready"))?;
-    tracing::info!("guard {} serves {}", env!("CARGO_PKG_VERSION"), socket.display());
+    tracing::info!(
+        "guard {} serves {}",
+        env!("CARGO_PKG_VERSION"),
+        socket.display()
+    );
 
     tokio::select! {
         name = stop.requested() => tracing::info!("{name}: ending all sessions"),

@@ -10,12 +10,13 @@ use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{persist, region};
-use crate::broker::{BrokerError, DummyCredentials, Source};
+use super::persist;
+use crate::broker::{BrokerError, DummyCredentials, Owner, Source};
 use crate::config::ConfigError;
 use crate::control::wire::{SessionView, StartSession};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::{Upstream, UpstreamError};
+use crate::intercept::Wires;
 use crate::intercept::names::Names;
 use crate::kernel::{HookSettings, Hooks, KernelError};
 use crate::record::entry::{Entry, Event};
@@ -45,7 +46,9 @@ pub enum SessionError {
     #[error("the guard daemon is stopping; run the command again")]
     Stopping,
     /// The process is not what the protocol says.
-    #[error("process {pid} is not a waiting child of the asking process ({detail}); guard run makes one itself, run it in the daemon's pid namespace")]
+    #[error(
+        "process {pid} is not a waiting child of the asking process ({detail}); guard run makes one itself, run it in the daemon's pid namespace"
+    )]
     NotAChild {
         /// The process.
         pid: u32,
@@ -70,6 +73,9 @@ pub enum SessionError {
     /// The files it is handed.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The network namespace's cookie.
+    #[error("the network namespace has no cookie; guard needs Linux 5.15 or later")]
+    Cookie(#[source] std::io::Error),
     /// The hooks.
     #[error("the eBPF hooks cannot be attached")]
     Kernel(#[from] KernelError),
@@ -152,7 +158,10 @@ impl Sessions {
         check_child(pid, launcher)?;
         let namespace = Arc::new(Namespace::of_process(pid)?);
         let profile = Arc::new(config.profile(request.profile.as_deref())?);
-        let owner = Owner { uid: request.identity.uid, gid: request.gid };
+        let owner = Owner {
+            uid: request.identity.uid,
+            gid: request.gid,
+        };
         let credentials = Source::new(&request.aws, owner).await?;
         let region = credentials.region().map(str::to_owned);
         let upstream = Upstream::new(&config.upstream.with(request.upstream))?;
@@ -189,6 +198,7 @@ impl Sessions {
                 gateway_port: GATEWAY_PORT,
                 resolver_port: RESOLVER_PORT,
                 own_network: true,
+                netns_cookie: namespace_cookie(&wires)?,
             };
             let directory = group.open()?;
             let hooks = Hooks::attach(std::os::fd::AsFd::as_fd(&directory), &pins, settings)?;
@@ -347,15 +357,20 @@ impl Remains {
         }
         let id = &self.id;
         persist(&format!("session {id}: its pins stay"), || {
-            if self.pins.exists() { Hooks::remove(&self.pins) } else { Ok(()) }
-        })
-        .await;
-        persist(&format!("session {id}: its files stay"), || {
-            match std::fs::remove_dir_all(&self.files) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
+            if self.pins.exists() {
+                Hooks::remove(&self.pins)
+            } else {
+                Ok(())
             }
         })
+        .await;
+        persist(
+            &format!("session {id}: its files stay"),
+            || match std::fs::remove_dir_all(&self.files) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        )
         .await;
     }
 }
@@ -368,6 +383,17 @@ pub(super) fn pins(runtime_dir: &Path) -> PathBuf {
 /// The directory of the files that sessions are handed; a directory per session in it.
 pub(super) fn files(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("sessions")
+}
+
+/// The cookie of the namespace that the wires were opened in.
+fn namespace_cookie(wires: &Wires) -> Result<u64, SessionError> {
+    let listener = wires
+        .tcp
+        .first()
+        .ok_or_else(|| std::io::Error::other("no listener was opened"));
+    listener
+        .and_then(|listener| crate::kernel::netns_cookie(std::os::fd::AsFd::as_fd(listener)))
+        .map_err(SessionError::Cookie)
 }
 
 /// Moves the process into its cgroup and looks whether it is there.
@@ -389,7 +415,10 @@ fn check_child(pid: u32, launcher: u32) -> Result<(), SessionError> {
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
     match parent.map(|parent| parent.trim().parse::<u32>()) {
         Some(Ok(parent)) if parent == launcher => Ok(()),
-        _ => Err(wrong(format!("its parent is {}", parent.map_or("unknown", str::trim)))),
+        _ => Err(wrong(format!(
+            "its parent is {}",
+            parent.map_or("unknown", str::trim)
+        ))),
     }
 }
 
@@ -399,7 +428,10 @@ mod tests {
 
     #[test]
     fn only_a_child_of_the_launcher_can_be_confined() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let checked = check_child(child.id(), std::process::id());
         let stranger = check_child(child.id(), 1);
         let absent = check_child(0, std::process::id());
