@@ -31,8 +31,12 @@ pub(super) fn mask(
 ) -> Vec<String> {
     let mut masked = Vec::new();
     for (name, class) in secret {
-        let Ok(key) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-        let Some(value) = headers.get(&key) else { continue };
+        let Ok(key) = HeaderName::from_bytes(name.as_bytes()) else {
+            continue;
+        };
+        let Some(value) = headers.get(&key) else {
+            continue;
+        };
         if !masks(class) {
             continue;
         }
@@ -58,8 +62,11 @@ pub(super) fn repair(headers: &mut HeaderMap, body: &[u8]) {
     if headers.contains_key(CRC32) {
         headers.insert(CRC32, HeaderValue::from(crc32));
     }
-    let checksums: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(CHECKSUMS)).cloned().collect();
+    let checksums: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(CHECKSUMS))
+        .cloned()
+        .collect();
     for name in checksums {
         let recomputed = (name == CHECKSUM_CRC32)
             .then(|| HeaderValue::try_from(STANDARD.encode(crc32.to_be_bytes())).ok())
@@ -110,10 +117,23 @@ mod tests {
 
     #[test]
     fn only_headers_of_masked_classes_change() {
-        let mut own = headers(&[("x-token", "hunter2"), ("x-token", "hunter3"), ("x-email", "a@b")]);
-        let secret = [("X-Token", Class::Credential), ("x-email", Class::Pii), ("x-no", Class::Credential)];
-        let masked = mask(secret.into_iter(), &mut own, &|class| class == Class::Credential);
+        let mut own = headers(&[
+            ("x-token", "hunter2"),
+            ("x-token", "hunter3"),
+            ("x-email", "a@b"),
+        ]);
+        let secret = [
+            ("X-Token", Class::Credential),
+            ("x-email", Class::Pii),
+            ("x-no", Class::Credential),
+        ];
+        let masked = mask(secret.into_iter(), &mut own, &|class| {
+            class == Class::Credential
+        });
         assert_eq!(masked, ["header x-token"]);
-        assert_eq!(own, headers(&[("x-token", replacement::TEXT), ("x-email", "a@b")]));
+        assert_eq!(
+            own,
+            headers(&[("x-token", replacement::TEXT), ("x-email", "a@b")])
+        );
     }
 }

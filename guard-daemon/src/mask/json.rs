@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Edits, Format, Kind, Layout, MaskError, Shape, Step, replacement};
+use super::edits::{Edits, Step};
+use super::{Format, Kind, Layout, MaskError, Shape, replacement};
 
 /// Finds what is to be masked in `text`.
 pub(super) fn mask<S: Shape>(
@@ -41,11 +42,11 @@ impl<'a> Walk<'a, '_, '_> {
     fn value<S: Shape>(&mut self, raw: &'a RawValue, shape: S) -> Result<(), MaskError> {
         match (shape.kind(), first(raw)) {
             (_, b'n') => Ok(()),
-            (Kind::Structure, b'{') => self.entries(raw, &mut |walk, name, value| {
-                match shape.member(name, Format::Json) {
-                    Some(target) => walk.target(Step::Member(name), value, target),
-                    None => Ok(()),
-                }
+            (Kind::Structure, b'{') => self.entries(raw, &mut |walk, name, value| match shape
+                .member(name, Format::Json)
+            {
+                Some(target) => walk.target(Step::Member(name), value, target),
+                None => Ok(()),
             }),
             (Kind::Map, b'{') => self.entries(raw, &mut |walk, _, value| match shape.element() {
                 Some(target) => walk.target(Step::Value, value, target),
@@ -122,7 +123,11 @@ impl<'a> Walk<'a, '_, '_> {
             _ => true,
         };
         let start = text.as_ptr().addr() - self.text.as_ptr().addr();
-        let with = if quoted { Cow::Owned(format!("\"{with}\"")) } else { Cow::Borrowed(with) };
+        let with = if quoted {
+            Cow::Owned(format!("\"{with}\""))
+        } else {
+            Cow::Borrowed(with)
+        };
         self.edits.replace(start..start + text.len(), with);
     }
 
@@ -132,7 +137,10 @@ impl<'a> Walk<'a, '_, '_> {
         visit: &mut dyn FnMut(&mut Self, &str, &'a RawValue) -> Result<(), MaskError>,
     ) -> Result<(), MaskError> {
         let mut stopped = None;
-        let each = Each { visit: |name: &str, value| visit(self, name, value), stopped: &mut stopped };
+        let each = Each {
+            visit: |name: &str, value| visit(self, name, value),
+            stopped: &mut stopped,
+        };
         let done = serde_json::Deserializer::from_str(raw.get()).deserialize_map(each);
         finish(stopped, done)
     }
@@ -143,7 +151,10 @@ impl<'a> Walk<'a, '_, '_> {
         visit: &mut dyn FnMut(&mut Self, &'a RawValue) -> Result<(), MaskError>,
     ) -> Result<(), MaskError> {
         let mut stopped = None;
-        let each = Each { visit: |_: &str, value| visit(self, value), stopped: &mut stopped };
+        let each = Each {
+            visit: |_: &str, value| visit(self, value),
+            stopped: &mut stopped,
+        };
         let done = serde_json::Deserializer::from_str(raw.get()).deserialize_seq(each);
         finish(stopped, done)
     }
@@ -158,9 +169,16 @@ fn finish(stopped: Option<MaskError>, done: serde_json::Result<()>) -> Result<()
 
 /// serde's message names what it met there, which may be a part of the body: only its kind and place go on.
 fn malformed(error: &serde_json::Error) -> MaskError {
-    let what = if error.is_eof() { "it ends too early" } else { "syntax error" };
+    let what = if error.is_eof() {
+        "it ends too early"
+    } else {
+        "syntax error"
+    };
     let reason = format!("{what}, line {} column {}", error.line(), error.column());
-    MaskError::Malformed { format: "JSON", reason }
+    MaskError::Malformed {
+        format: "JSON",
+        reason,
+    }
 }
 
 /// The first byte tells a value's type; a `RawValue` has no whitespace in front.

@@ -17,11 +17,10 @@ const HTTP_DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 pub(super) fn of(kind: Kind, was: &str) -> &'static str {
     match kind {
         Kind::Blob => BLOB,
-        Kind::Number => "0",
         Kind::Boolean => "false",
         Kind::Timestamp if was.starts_with(|c: char| c.is_ascii_alphabetic()) => HTTP_DATE,
         Kind::Timestamp if was.contains(['-', ':', 'T']) => DATE_TIME,
-        Kind::Timestamp => "0",
+        Kind::Number | Kind::Timestamp => "0",
         Kind::String | Kind::Structure | Kind::List | Kind::Map => TEXT,
     }
 }
@@ -60,11 +59,22 @@ mod tests {
 
     #[test]
     fn replacements_parse_as_what_they_replace() {
-        assert_eq!(STANDARD.decode(of(Kind::Blob, "")).unwrap(), TEXT.as_bytes());
-        assert!(OffsetDateTime::parse(of(Kind::Timestamp, "2026-11-24T02:20:31Z"), &Rfc3339).is_ok());
+        assert_eq!(
+            STANDARD.decode(of(Kind::Blob, "")).unwrap(),
+            TEXT.as_bytes()
+        );
+        assert!(
+            OffsetDateTime::parse(of(Kind::Timestamp, "2026-11-24T02:20:31Z"), &Rfc3339).is_ok()
+        );
         assert_eq!(of(Kind::Timestamp, "1764000000.5"), "0");
-        assert_eq!(of(Kind::Timestamp, "Tue, 24 Nov 2026 02:20:31 GMT"), HTTP_DATE);
-        assert_eq!(guess(of(Kind::Timestamp, "2026-11-24T02:20:31Z")), Kind::Timestamp);
+        assert_eq!(
+            of(Kind::Timestamp, "Tue, 24 Nov 2026 02:20:31 GMT"),
+            HTTP_DATE
+        );
+        assert_eq!(
+            guess(of(Kind::Timestamp, "2026-11-24T02:20:31Z")),
+            Kind::Timestamp
+        );
     }
 
     #[test]

@@ -2,11 +2,18 @@
 
 use proptest::prelude::*;
 
+use super::edits::{PATHS, Step};
 use super::toy::Toy;
 use super::*;
 
-const MEMBERS: Layout<Toy> = Layout::Members { shape: Toy::Output, wrappers: 0 };
-const WRAPPED: Layout<Toy> = Layout::Members { shape: Toy::Output, wrappers: 1 };
+const MEMBERS: Layout<Toy> = Layout::Members {
+    shape: Toy::Output,
+    wrappers: 0,
+};
+const WRAPPED: Layout<Toy> = Layout::Members {
+    shape: Toy::Output,
+    wrappers: 1,
+};
 
 fn credentials(class: Class) -> bool {
     class == Class::Credential
@@ -38,7 +45,11 @@ fn json_values_are_replaced_where_they_stand() {
         (" \n", " \n", &[]),
         ("null", "null", &[]),
         ("{}", "{}", &[]),
-        (r#"{"Secret":"s"}"#, r#"{"Secret":"masked-by-guard"}"#, &["Secret"]),
+        (
+            r#"{"Secret":"s"}"#,
+            r#"{"Secret":"masked-by-guard"}"#,
+            &["Secret"],
+        ),
         // Everything else stays byte for byte.
         (
             " {\t\"N\" : 1.0e5 , \"Secret\" :\n \"a\\\"b\\u00e9\u{e9}\" , \"é\\/\":[ 1 ,-0.00 ] }\r\n",
@@ -63,7 +74,11 @@ fn json_values_are_replaced_where_they_stand() {
             &["When", "Pin"],
         ),
         // Not what the model says, but nothing is left of it.
-        (r#"{"Secret":{"a":"s"},"Secret":7}"#, r#"{"Secret":"masked-by-guard","Secret":"masked-by-guard"}"#, &["Secret"]),
+        (
+            r#"{"Secret":{"a":"s"},"Secret":7}"#,
+            r#"{"Secret":"masked-by-guard","Secret":"masked-by-guard"}"#,
+            &["Secret"],
+        ),
         // null stays null, other classes stay.
         (
             r#"{"Secret":null,"Credentials":null,"Parameters":null,"Email":"a@b"}"#,
@@ -92,8 +107,16 @@ fn json_values_are_replaced_where_they_stand() {
             r#"{"Credentials":{"SecretAccessKey":"masked-by-guard","Expiration":0,"X":[0,"masked-by-guard",{"z":false}],"B":"bWFza2VkLWJ5LWd1YXJk","D":"1970-01-01T00:00:00Z","N":null}}"#,
             &["Credentials"],
         ),
-        (r#"{"Masked":{"PASSWORD":"p"}}"#, r#"{"Masked":{"PASSWORD":"masked-by-guard"}}"#, &["Masked"]),
-        (r#"{"Opaque":"text"}"#, r#"{"Opaque":"bWFza2VkLWJ5LWd1YXJk"}"#, &["Opaque"]),
+        (
+            r#"{"Masked":{"PASSWORD":"p"}}"#,
+            r#"{"Masked":{"PASSWORD":"masked-by-guard"}}"#,
+            &["Masked"],
+        ),
+        (
+            r#"{"Opaque":"text"}"#,
+            r#"{"Opaque":"bWFza2VkLWJ5LWd1YXJk"}"#,
+            &["Opaque"],
+        ),
     ] {
         let (body, found) = json(body).unwrap_or_else(|error| panic!("{body}: {error}"));
         assert_eq!(body, expected);
@@ -112,19 +135,47 @@ fn xml_values_are_replaced_where_they_stand() {
             &["Secret"],
         ),
         // However the value is written.
-        ("<R><Secret>a&lt;b&#x41;c</Secret></R>", "<R><Secret>masked-by-guard</Secret></R>", &["Secret"]),
-        ("<R><Secret>a<![CDATA[</Secret>]]><!-- c -->b</Secret></R>", "<R><Secret>masked-by-guard</Secret></R>", &["Secret"]),
-        ("<R><Secret>a<b>s</b>c</Secret></R>", "<R><Secret>masked-by-guard</Secret></R>", &["Secret"]),
-        ("<R><Secret/><Secret></Secret></R>", "<R><Secret>masked-by-guard</Secret><Secret>masked-by-guard</Secret></R>", &["Secret"]),
-        ("<n:R xmlns:n='u'><n:Secret>s</n:Secret></n:R>", "<n:R xmlns:n='u'><n:Secret>masked-by-guard</n:Secret></n:R>", &["Secret"]),
-        ("<R><Secret xmlns='u' hint='h'>s</Secret></R>", "<R><Secret xmlns=\"u\">masked-by-guard</Secret></R>", &["Secret"]),
+        (
+            "<R><Secret>a&lt;b&#x41;c</Secret></R>",
+            "<R><Secret>masked-by-guard</Secret></R>",
+            &["Secret"],
+        ),
+        (
+            "<R><Secret>a<![CDATA[</Secret>]]><!-- c -->b</Secret></R>",
+            "<R><Secret>masked-by-guard</Secret></R>",
+            &["Secret"],
+        ),
+        (
+            "<R><Secret>a<b>s</b>c</Secret></R>",
+            "<R><Secret>masked-by-guard</Secret></R>",
+            &["Secret"],
+        ),
+        (
+            "<R><Secret/><Secret></Secret></R>",
+            "<R><Secret>masked-by-guard</Secret><Secret>masked-by-guard</Secret></R>",
+            &["Secret"],
+        ),
+        (
+            "<n:R xmlns:n='u'><n:Secret>s</n:Secret></n:R>",
+            "<n:R xmlns:n='u'><n:Secret>masked-by-guard</n:Secret></n:R>",
+            &["Secret"],
+        ),
+        (
+            "<R><Secret xmlns='u' hint='h'>s</Secret></R>",
+            "<R><Secret xmlns=\"u\">masked-by-guard</Secret></R>",
+            &["Secret"],
+        ),
         // Types.
         (
             "<R><Binary>AAA=</Binary><Pin>1</Pin><Flag>true</Flag><When>2026-11-24T02:20:31Z</When></R>",
             "<R><Binary>bWFza2VkLWJ5LWd1YXJk</Binary><Pin>0</Pin><Flag>false</Flag><When>1970-01-01T00:00:00Z</When></R>",
             &["Binary", "Pin", "Flag", "When"],
         ),
-        ("<R><Email>a@b</Email></R>", "<R><Email>a@b</Email></R>", &[]),
+        (
+            "<R><Email>a@b</Email></R>",
+            "<R><Email>a@b</Email></R>",
+            &[],
+        ),
         // Lists and maps, flattened and not.
         (
             "<R><Parameters><member><Name>n</Name><Value>v</Value></member><member/></Parameters></R>",
@@ -157,7 +208,11 @@ fn xml_values_are_replaced_where_they_stand() {
             "<R><Masked><entry><key>PASSWORD</key><value>masked-by-guard</value></entry></Masked></R>",
             &["Masked"],
         ),
-        ("<R><Opaque>text!</Opaque><Opaque/></R>", "<R><Opaque>masked-by-guard</Opaque><Opaque/></R>", &["Opaque"]),
+        (
+            "<R><Opaque>text!</Opaque><Opaque/></R>",
+            "<R><Opaque>masked-by-guard</Opaque><Opaque/></R>",
+            &["Opaque"],
+        ),
     ] {
         let (body, found) = xml(body).unwrap_or_else(|error| panic!("{body}: {error}"));
         assert_eq!(body, expected);
@@ -167,9 +222,18 @@ fn xml_values_are_replaced_where_they_stand() {
 
 #[test]
 fn layouts_say_where_the_members_are() {
-    let structure = Layout::Payload { shape: Toy::Credentials, class: None };
-    let whole = Layout::Payload { shape: Toy::Credentials, class: Some(Class::Credential) };
-    let blob = |class| Layout::Payload { shape: Toy::Leaf(Kind::Blob), class };
+    let structure = Layout::Payload {
+        shape: Toy::Credentials,
+        class: None,
+    };
+    let whole = Layout::Payload {
+        shape: Toy::Credentials,
+        class: Some(Class::Credential),
+    };
+    let blob = |class| Layout::Payload {
+        shape: Toy::Leaf(Kind::Blob),
+        class,
+    };
     for (layout, protocol, body, expected, path) in [
         (
             WRAPPED,
@@ -185,22 +249,57 @@ fn layouts_say_where_the_members_are() {
             "<C><SecretAccessKey>masked-by-guard</SecretAccessKey><AccessKeyId>a</AccessKeyId></C>",
             "SecretAccessKey",
         ),
-        (whole, Protocol::S3, "<C><A>s!</A></C>", "<C><A>masked-by-guard</A></C>", "(body)"),
-        (structure, Protocol::RestJson, r#"{"SecretAccessKey":"s"}"#, r#"{"SecretAccessKey":"masked-by-guard"}"#, "SecretAccessKey"),
-        (whole, Protocol::RestJson, r#"{"A":"s!"}"#, r#"{"A":"masked-by-guard"}"#, "(body)"),
-        (blob(Some(Class::Credential)), Protocol::RestJson, "\u{1}not a document", "masked-by-guard", "(body)"),
-        (blob(Some(Class::Content)), Protocol::RestJson, "kept", "kept", ""),
+        (
+            whole,
+            Protocol::S3,
+            "<C><A>s!</A></C>",
+            "<C><A>masked-by-guard</A></C>",
+            "(body)",
+        ),
+        (
+            structure,
+            Protocol::RestJson,
+            r#"{"SecretAccessKey":"s"}"#,
+            r#"{"SecretAccessKey":"masked-by-guard"}"#,
+            "SecretAccessKey",
+        ),
+        (
+            whole,
+            Protocol::RestJson,
+            r#"{"A":"s!"}"#,
+            r#"{"A":"masked-by-guard"}"#,
+            "(body)",
+        ),
+        (
+            blob(Some(Class::Credential)),
+            Protocol::RestJson,
+            "\u{1}not a document",
+            "masked-by-guard",
+            "(body)",
+        ),
+        (
+            blob(Some(Class::Content)),
+            Protocol::RestJson,
+            "kept",
+            "kept",
+            "",
+        ),
         (blob(None), Protocol::Cbor, "kept", "kept", ""),
     ] {
         let (body, paths) = masked(layout, protocol, body).unwrap();
         assert_eq!(body, expected);
         assert_eq!(paths.concat(), path);
     }
+    assert!(masks_whole(blob(Some(Class::Credential)), &credentials));
+    for open in [blob(None), blob(Some(Class::Content)), whole, MEMBERS] {
+        assert!(!masks_whole(open, &credentials));
+    }
 }
 
 #[test]
 fn what_cannot_be_masked_for_sure_is_an_error_that_quotes_nothing() {
-    let deep_json = |n: usize| "{\"Tree\":".to_owned() + &"{\"Left\":".repeat(n) + "{}" + &"}".repeat(n + 1);
+    let deep_json =
+        |n: usize| "{\"Tree\":".to_owned() + &"{\"Left\":".repeat(n) + "{}" + &"}".repeat(n + 1);
     let deep_xml = |n: usize| "<a>".repeat(n) + &"</a>".repeat(n);
     for (body, expected) in [
         ("hunter2", "not well-formed JSON"),
@@ -210,9 +309,16 @@ fn what_cannot_be_masked_for_sure_is_an_error_that_quotes_nothing() {
         ("{\"hunter2\\ud800\":1}", "syntax error"),
         (r#""hunter2""#, "API model says at (body)"),
         (r#"["hunter2"]"#, "API model says at (body)"),
-        (r#"{"Parameters":"hunter2"}"#, "API model says at Parameters"),
-        (r#"{"Parameters":[["hunter2"]]}"#, "API model says at Parameters[]"),
+        (
+            r#"{"Parameters":"hunter2"}"#,
+            "API model says at Parameters",
+        ),
+        (
+            r#"{"Parameters":[["hunter2"]]}"#,
+            "API model says at Parameters[]",
+        ),
         (r#"{"Secrets":["hunter2"]}"#, "API model says at Secrets"),
+        ("\u{feff}{\"Secret\":\"hunter2\"}", "syntax error"),
         (&deep_json(DEPTH), "nests deeper"),
     ] {
         let error = json(body).unwrap_err().to_string();
@@ -226,12 +332,25 @@ fn what_cannot_be_masked_for_sure_is_an_error_that_quotes_nothing() {
         ("<R><Secret>a & hunter2</Secret></R>", "syntax error"),
         ("<R/><R><Secret>hunter2</Secret></R>", "second root"),
         ("<R/>hunter2", "text outside"),
-        ("<R>hunter2<Secret>s</Secret></R>", "API model says at (body)"),
-        ("<R><Parameters>hunter2</Parameters></R>", "API model says at Parameters"),
-        ("<R><Parameters><![CDATA[hunter2]]></Parameters></R>", "API model says at Parameters"),
-        ("<R><Secrets><hunter2/></Secrets></R>", "API model says at Secrets"),
+        (
+            "<R>hunter2<Secret>s</Secret></R>",
+            "API model says at (body)",
+        ),
+        (
+            "<R><Parameters>hunter2</Parameters></R>",
+            "API model says at Parameters",
+        ),
+        (
+            "<R><Parameters><![CDATA[hunter2]]></Parameters></R>",
+            "API model says at Parameters",
+        ),
+        (
+            "<R><Secrets><hunter2/></Secrets></R>",
+            "API model says at Secrets",
+        ),
         ("<R><Secret hunter2>s</Secret></R>", "bad attribute"),
         ("<!DOCTYPE R [<!ENTITY x 'hunter2'>]><R/>", "document type"),
+        ("\u{feff}<R><Secret>hunter2</Secret></R>", "byte order mark"),
         ("<?xml version='1.0' encoding='UTF-7'?><R/>", "not UTF-8"),
         (&deep_xml(DEPTH + 1), "nests deeper"),
     ] {
@@ -241,7 +360,12 @@ fn what_cannot_be_masked_for_sure_is_an_error_that_quotes_nothing() {
     }
     assert!(json(&deep_json(DEPTH - 2)).is_ok());
     assert!(xml(&deep_xml(DEPTH)).is_ok());
-    let latin1 = mask_document(MEMBERS, Protocol::Json10, b"{\"Secret\":\"\xe9\"}", &credentials);
+    let latin1 = mask_document(
+        MEMBERS,
+        Protocol::Json10,
+        b"{\"Secret\":\"\xe9\"}",
+        &credentials,
+    );
     assert!(matches!(latin1, Err(MaskError::Malformed { .. })));
     let cbor = mask_document(MEMBERS, Protocol::Cbor, b"\xa0", &credentials).unwrap_err();
     assert_eq!(cbor, MaskError::Unsupported { what: "CBOR" });
@@ -251,14 +375,24 @@ fn what_cannot_be_masked_for_sure_is_an_error_that_quotes_nothing() {
 fn headers_follow_the_body() {
     let run = |headers: &mut HeaderMap, body: &'static str| {
         let body = Bytes::from_static(body.as_bytes());
-        mask_body(MEMBERS, Protocol::Json10, headers, body, vec!["header x".to_owned()], &credentials)
+        mask_body(
+            MEMBERS,
+            Protocol::Json10,
+            headers,
+            body,
+            vec!["header x".to_owned()],
+            &credentials,
+        )
     };
     let mut headers = HeaderMap::new();
     headers.insert("content-length", "14".parse().unwrap());
     headers.insert("content-md5", "old".parse().unwrap());
     let before = headers.clone();
     let (body, paths) = run(&mut headers, r#"{"Public":"s"}"#).unwrap();
-    assert_eq!((&body[..], paths), (&br#"{"Public":"s"}"#[..], vec!["header x".to_owned()]));
+    assert_eq!(
+        (&body[..], paths),
+        (&br#"{"Public":"s"}"#[..], vec!["header x".to_owned()])
+    );
     assert_eq!(headers, before, "nothing was masked, so nothing changes");
     let (body, paths) = run(&mut headers, r#"{"Secret":"s"}"#).unwrap();
     assert_eq!(&body[..], br#"{"Secret":"masked-by-guard"}"#);
@@ -267,7 +401,12 @@ fn headers_follow_the_body() {
     assert!(!headers.contains_key("content-md5"));
     headers.insert("content-encoding", "gzip".parse().unwrap());
     let error = run(&mut headers, "\u{1f}").unwrap_err();
-    assert_eq!(error, MaskError::Encoded { encoding: "gzip".to_owned() });
+    assert_eq!(
+        error,
+        MaskError::Encoded {
+            encoding: "gzip".to_owned()
+        }
+    );
 }
 
 #[test]
@@ -278,8 +417,10 @@ fn paths_are_bounded() {
         edits.note();
         edits.leave(left);
     }
-    assert_eq!(edits.masked.len(), PATHS + 1);
-    assert_eq!(edits.masked.last().unwrap(), "…");
+    edits.replace(0..0, "");
+    let paths = edits.apply("").unwrap().paths;
+    assert_eq!(paths.len(), PATHS + 1);
+    assert_eq!(paths.last().unwrap(), "…");
 }
 
 const SECRET: &str = "hunter2-\u{e9}";
@@ -296,9 +437,15 @@ fn documents() -> impl Strategy<Value = (String, String)> {
     let space = "[ \t\n\r]{0,3}";
     let member = prop_oneof![
         (any::<String>(), public.clone()).prop_map(move |(name, value)| {
-            both(format!("{}:{value}", serde_json::to_string(&format!("x{name}")).unwrap()))
+            both(format!(
+                "{}:{value}",
+                serde_json::to_string(&format!("x{name}")).unwrap()
+            ))
         }),
-        Just((format!("\"Secret\" : \"{SECRET}\""), "\"Secret\" : \"masked-by-guard\"".to_owned())),
+        Just((
+            format!("\"Secret\" : \"{SECRET}\""),
+            "\"Secret\" : \"masked-by-guard\"".to_owned()
+        )),
         Just((
             format!("\"Tokens\":[\"{SECRET}\" ,null]"),
             "\"Tokens\":[\"masked-by-guard\" ,null]".to_owned()
@@ -317,8 +464,10 @@ fn documents() -> impl Strategy<Value = (String, String)> {
     ];
     proptest::collection::vec((space, member), 0..8).prop_map(|members| {
         let join = |pick: fn(&(String, String)) -> &String| {
-            let members: Vec<_> =
-                members.iter().map(|(space, both)| format!("{space}{}{space}", pick(both))).collect();
+            let members: Vec<_> = members
+                .iter()
+                .map(|(space, both)| format!("{space}{}{space}", pick(both)))
+                .collect();
             format!("{{{}}}", members.join(","))
         };
         (join(|both| &both.0), join(|both| &both.1))

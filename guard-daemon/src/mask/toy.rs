@@ -34,6 +34,7 @@ impl Shape for Toy {
         }
     }
 
+    #[expect(clippy::match_same_arms, reason = "a table, one line per member")]
     fn member(self, name: &str, format: Format) -> Option<(Self, Option<Class>)> {
         const SECRET: Option<Class> = Some(Class::Credential);
         Some(match (self, name) {
@@ -76,6 +77,10 @@ impl Shape for Toy {
     }
 
     fn entry_names(self) -> (&'static str, &'static str) {
-        if matches!(self, Self::Named) { ("Name", "Item") } else { ("key", "value") }
+        if matches!(self, Self::Named) {
+            ("Name", "Item")
+        } else {
+            ("key", "value")
+        }
     }
 }

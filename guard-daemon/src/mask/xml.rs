@@ -7,7 +7,8 @@ use std::ops::Range;
 use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
-use super::{Class, Edits, Format, Kind, Layout, Left, MaskError, Shape, Step, replacement};
+use super::edits::{Edits, Left, Step};
+use super::{Class, Format, Kind, Layout, MaskError, Shape, replacement};
 
 /// Finds what is to be masked in `text`.
 pub(super) fn mask<S: Shape>(
@@ -18,11 +19,23 @@ pub(super) fn mask<S: Shape>(
     if text.trim_ascii().is_empty() {
         return Ok(());
     }
-    let mut walk = Walk { text, edits, frames: Vec::new(), rooted: false, layout };
+    // The parser skips a byte order mark without counting it.
+    if text.starts_with('\u{feff}') {
+        return Err(malformed("byte order mark", 0));
+    }
+    let mut walk = Walk {
+        text,
+        edits,
+        frames: Vec::new(),
+        rooted: false,
+        layout,
+    };
     let mut reader = Reader::from_str(text);
     loop {
         let start = position(&reader);
-        let event = reader.read_event().map_err(|_| malformed("syntax error", start))?;
+        let event = reader
+            .read_event()
+            .map_err(|_quoting| malformed("syntax error", start))?;
         let span = start..position(&reader);
         match event {
             Event::Start(tag) => walk.start(&tag, &span, false)?,
@@ -76,7 +89,12 @@ enum State<S> {
     /// Masked, one value.
     Leaf(Kind),
     /// Masked, with what is in it: elements if there are any, else a value. `entry`: of the map `shape`.
-    Masked { shape: Option<S>, entry: bool, children: bool, loose: Vec<Range<usize>> },
+    Masked {
+        shape: Option<S>,
+        entry: bool,
+        children: bool,
+        loose: Vec<Range<usize>>,
+    },
 }
 
 /// What an element is, seen from the one around it.
@@ -115,7 +133,11 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
                 self.edits.replace(span.clone(), with);
             }
         }
-        self.frames.push(Frame { state, left, content: span.end });
+        self.frames.push(Frame {
+            state,
+            left,
+            content: span.end,
+        });
         Ok(())
     }
 
@@ -132,7 +154,10 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
             State::Plain | State::Leaf(_) => plain,
             State::Wrapper { left: 1, shape } => (Step::Unnamed, Child::Is(State::Inside(*shape))),
             State::Wrapper { left, shape } => {
-                let state = State::Wrapper { left: *left - 1, shape: *shape };
+                let state = State::Wrapper {
+                    left: *left - 1,
+                    shape: *shape,
+                };
                 (Step::Unnamed, Child::Is(state))
             }
             State::Entry(map) => match part(*map, name, true) {
@@ -150,7 +175,12 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
                 },
                 _ => target(Step::Member(name), shape.member(name, Format::Xml)),
             },
-            State::Masked { shape, entry, children, .. } => {
+            State::Masked {
+                shape,
+                entry,
+                children,
+                ..
+            } => {
                 *children = true;
                 (Step::Unnamed, Child::Is(masked_child(*shape, *entry, name)))
             }
@@ -177,14 +207,22 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
         let Some(frame) = self.frames.pop() else {
             return Err(malformed("unexpected end tag", span.start));
         };
-        let content = if empty { span.end..span.end } else { frame.content..span.start };
+        let content = if empty {
+            span.end..span.end
+        } else {
+            frame.content..span.start
+        };
         let text = self.text[content.clone()].trim_ascii();
         match frame.state {
             State::Leaf(kind) if !empty => {
                 self.edits.replace(content, replacement::of(kind, text));
             }
             // Mixed content: what stands between the elements goes, indentation stays.
-            State::Masked { children: true, loose, .. } => {
+            State::Masked {
+                children: true,
+                loose,
+                ..
+            } => {
                 for span in loose {
                     if !self.text[span.clone()].trim_ascii().is_empty() {
                         self.edits.replace(span, "");
@@ -192,8 +230,11 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
                 }
             }
             // An empty list, or an empty text of unknown type, is fit to stay.
-            State::Masked { children: false, .. } if !text.is_empty() => {
-                self.edits.replace(content, replacement::of(replacement::guess(text), text));
+            State::Masked {
+                children: false, ..
+            } if !text.is_empty() => {
+                self.edits
+                    .replace(content, replacement::of(replacement::guess(text), text));
             }
             _ => {}
         }
@@ -206,7 +247,12 @@ impl<S: Shape> State<S> {
     fn masked(shape: Option<S>) -> Self {
         match shape.map(S::kind) {
             Some(kind) if !kind.is_aggregate() => Self::Leaf(kind),
-            _ => Self::Masked { shape, entry: false, children: false, loose: Vec::new() },
+            _ => Self::Masked {
+                shape,
+                entry: false,
+                children: false,
+                loose: Vec::new(),
+            },
         }
     }
 }
@@ -221,22 +267,30 @@ fn target<S>(step: Step<'_>, found: Option<(S, Option<Class>)>) -> (Step<'_>, Ch
 fn root<S: Shape>(layout: Layout<S>) -> Child<S> {
     match layout {
         Layout::Members { shape, wrappers: 0 } => Child::Is(State::Inside(shape)),
-        Layout::Members { shape, wrappers } => {
-            Child::Is(State::Wrapper { left: wrappers, shape })
-        }
+        Layout::Members { shape, wrappers } => Child::Is(State::Wrapper {
+            left: wrappers,
+            shape,
+        }),
         Layout::Payload { shape, class } => Child::Target(shape, class),
     }
 }
 
 fn masked_child<S: Shape>(shape: Option<S>, entry: bool, name: &str) -> State<S> {
-    let Some(shape) = shape else { return State::masked(None) };
+    let Some(shape) = shape else {
+        return State::masked(None);
+    };
     let below = match shape.kind() {
         Kind::List => shape.element(),
         Kind::Map => match part(shape, name, entry) {
             Some(Part::Key) => return State::Plain,
             Some(Part::Entry) => {
                 let (children, loose) = (false, Vec::new());
-                return State::Masked { shape: Some(shape), entry: true, children, loose };
+                return State::Masked {
+                    shape: Some(shape),
+                    entry: true,
+                    children,
+                    loose,
+                };
             }
             Some(Part::Value) => shape.element(),
             None => None,
@@ -276,12 +330,16 @@ fn rewritten(
     let mut with = format!("<{name}");
     let mut changed = value.is_some();
     for attribute in tag.attributes() {
-        let attribute = attribute.map_err(|_| malformed("bad attribute", at))?;
+        let attribute = attribute.map_err(|_quoting| malformed("bad attribute", at))?;
         if attribute.key.as_namespace_binding().is_none() {
             changed = true;
             continue;
         }
-        let quote = if attribute.value.contains('"') { '\'' } else { '"' };
+        let quote = if attribute.value.contains('"') {
+            '\''
+        } else {
+            '"'
+        };
         let key = attribute.key.into_inner();
         // Writing to a string does not fail.
         let _ = write!(with, " {key}={quote}{}{quote}", attribute.value);
@@ -296,7 +354,13 @@ fn rewritten(
 fn declared(declaration: &BytesDecl<'_>, at: usize) -> Result<(), MaskError> {
     match declaration.encoding() {
         None => Ok(()),
-        Some(Ok(name)) if ["utf-8", "us-ascii"].iter().any(|n| name.eq_ignore_ascii_case(n)) => Ok(()),
+        Some(Ok(name))
+            if ["utf-8", "us-ascii"]
+                .iter()
+                .any(|n| name.eq_ignore_ascii_case(n)) =>
+        {
+            Ok(())
+        }
         Some(_) => Err(malformed("declared encoding is not UTF-8", at)),
     }
 }
@@ -307,5 +371,8 @@ fn position(reader: &Reader<&[u8]>) -> usize {
 
 /// The parser's own messages may quote the body: they do not go on.
 fn malformed(what: &str, at: usize) -> MaskError {
-    MaskError::Malformed { format: "XML", reason: format!("{what}, byte {at}") }
+    MaskError::Malformed {
+        format: "XML",
+        reason: format!("{what}, byte {at}"),
+    }
 }

@@ -31,7 +31,8 @@ pub struct Digest([u8; 32]);
 impl Digest {
     fn of(bytes: &[u8]) -> Self {
         let mut own = Self::default();
-        own.0.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        own.0
+            .copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
         own
     }
 
@@ -64,8 +65,11 @@ impl Tip {
         let seq = self.seq + 1;
         let time = time.format(TIME).unwrap_or_default();
         out.extend_from_slice(
-            format!(r#"{{"v":{VERSION},"seq":{seq},"time":"{time}","prev":"{}","#, self.hash)
-                .as_bytes(),
+            format!(
+                r#"{{"v":{VERSION},"seq":{seq},"time":"{time}","prev":"{}","#,
+                self.hash
+            )
+            .as_bytes(),
         );
         out.extend_from_slice(&entry[1..entry.len() - 1]);
         let hash = Digest::of(&out[start..]);
@@ -95,14 +99,20 @@ pub struct Link {
 
 /// Reads a line, without its newline; the error says what is wrong with its form.
 pub(super) fn read(line: &[u8]) -> Result<Link, String> {
-    let body = line.len().checked_sub(SUFFIX_BYTES).ok_or("too short for a journal line")?;
+    let body = line
+        .len()
+        .checked_sub(SUFFIX_BYTES)
+        .ok_or("too short for a journal line")?;
     let (body, suffix) = line.split_at(body);
     if !suffix.starts_with(HASH_KEY) {
         return Err("does not end with its hash".to_owned());
     }
     let fields: Fields<'_> = serde_json::from_slice(line).map_err(|e| e.to_string())?;
     if fields.v != VERSION {
-        return Err(format!("version {} is not {VERSION}; a newer guard wrote it", fields.v));
+        return Err(format!(
+            "version {} is not {VERSION}; a newer guard wrote it",
+            fields.v
+        ));
     }
     let hash = Digest::parse(&fields.hash).ok_or("`hash` is not 64 lower-case hex digits")?;
     let prev = Digest::parse(&fields.prev).ok_or("`prev` is not 64 lower-case hex digits")?;
@@ -176,10 +186,14 @@ mod tests {
             "{}",
             &deep,
             &"\0".repeat(200),
-            &String::from_utf8(line()).unwrap().replace("\"v\":1", "\"v\":2"),
-            &String::from_utf8(line()).unwrap().replace("\"seq\":1", "\"seq\":1,\"seq\":1"),
+            &String::from_utf8(line())
+                .unwrap()
+                .replace("\"v\":1", "\"v\":2"),
+            &String::from_utf8(line())
+                .unwrap()
+                .replace("\"seq\":1", "\"seq\":1,\"seq\":1"),
         ] {
-            assert!(read(bad.as_bytes()).is_err(), "{:.40}", bad);
+            assert!(read(bad.as_bytes()).is_err(), "{bad:.40}");
         }
     }
 }

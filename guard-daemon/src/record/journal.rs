@@ -118,8 +118,14 @@ impl Journal {
         let mut first = Vec::new();
         if let Some(torn) = torn {
             tracing::warn!(bytes = torn.bytes, kept_in = %torn.kept_in, "journal recovered");
-            let event = Event::JournalRecovered { bytes: torn.bytes, kept_in: torn.kept_in };
-            first.push(encode(&Entry { session: None, event })?);
+            let event = Event::JournalRecovered {
+                bytes: torn.bytes,
+                kept_in: torn.kept_in,
+            };
+            first.push(encode(&Entry {
+                session: None,
+                event,
+            })?);
         }
         Self::start(segments, tip, &first)
     }
@@ -138,14 +144,24 @@ impl Journal {
         let thread = thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(queued))
-            .map_err(|source| JournalError::Write { source: Arc::new(source) })?;
-        Ok(Self { writer: Arc::new(Thread { queue: Some(queue), thread: Some(thread) }) })
+            .map_err(|source| JournalError::Write {
+                source: Arc::new(source),
+            })?;
+        Ok(Self {
+            writer: Arc::new(Thread {
+                queue: Some(queue),
+                thread: Some(thread),
+            }),
+        })
     }
 }
 
 impl JournalError {
     pub(super) fn open(path: &Path, source: io::Error) -> Self {
-        Self::Open { path: path.to_owned(), source: Arc::new(source) }
+        Self::Open {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        }
     }
 }
 
@@ -165,5 +181,7 @@ impl Drop for Thread {
 }
 
 fn encode(entry: &Entry) -> Result<Vec<u8>, JournalError> {
-    bounds::encode(entry).map_err(|error| JournalError::Encode { reason: error.to_string() })
+    bounds::encode(entry).map_err(|error| JournalError::Encode {
+        reason: error.to_string(),
+    })
 }

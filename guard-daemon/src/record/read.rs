@@ -45,7 +45,10 @@ pub enum Content {
 
 /// Opens the journal in `directory`.
 pub fn lines(directory: &Path) -> io::Result<Lines> {
-    Ok(Lines { segments: segment::list(directory)?.into(), open: None })
+    Ok(Lines {
+        segments: segment::list(directory)?.into(),
+        open: None,
+    })
 }
 
 impl Line {
@@ -53,9 +56,9 @@ impl Line {
     pub fn link(&self) -> Result<Link, String> {
         match &self.content {
             Content::Whole(bytes) => chain::read(bytes),
-            Content::Oversized { bytes } => {
-                Err(format!("{bytes} bytes long, more than guard writes ({LINE_BYTES})"))
-            }
+            Content::Oversized { bytes } => Err(format!(
+                "{bytes} bytes long, more than guard writes ({LINE_BYTES})"
+            )),
             Content::Torn { bytes } => Err(format!("unfinished: {bytes} bytes without a newline")),
         }
     }
@@ -85,7 +88,11 @@ impl Iterator for Lines {
                     Ok(Some(content)) => {
                         open.number += 1;
                         let (segment, number) = (open.segment, open.number);
-                        return Some(Ok(Line { segment, number, content }));
+                        return Some(Ok(Line {
+                            segment,
+                            number,
+                            content,
+                        }));
                     }
                     Ok(None) => self.open = None,
                     Err(error) => {
@@ -97,7 +104,11 @@ impl Iterator for Lines {
             let (segment, path) = self.segments.pop_front()?;
             match File::open(&path) {
                 Ok(file) => {
-                    self.open = Some(Open { segment, number: 0, file: BufReader::new(file) });
+                    self.open = Some(Open {
+                        segment,
+                        number: 0,
+                        file: BufReader::new(file),
+                    });
                 }
                 Err(error) => return Some(Err(error)),
             }
@@ -122,7 +133,11 @@ fn next_content(file: &mut impl BufRead) -> io::Result<Option<Content>> {
         file.consume(taken + usize::from(newline.is_some()));
         if newline.is_some() {
             let fits = bytes < LINE_BYTES as u64;
-            return Ok(Some(if fits { Content::Whole(line) } else { Content::Oversized { bytes } }));
+            return Ok(Some(if fits {
+                Content::Whole(line)
+            } else {
+                Content::Oversized { bytes }
+            }));
         }
     }
 }

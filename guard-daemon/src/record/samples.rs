@@ -11,7 +11,11 @@ pub(super) fn process() -> Process {
         uid: 1000,
         comm: "aws".to_owned(),
         exe: Some("/usr/bin/python3.11".to_owned()),
-        argv: Some(["aws", "s3api", "delete-bucket", "--bucket", "reports"].map(str::to_owned).to_vec()),
+        argv: Some(
+            ["aws", "s3api", "delete-bucket", "--bucket", "reports"]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
     }
 }
 
@@ -54,7 +58,10 @@ pub(super) fn completed(exchange: &str) -> ExchangeCompleted {
 
 pub(super) fn all() -> Vec<Entry> {
     let session = SessionId::parse(SESSION);
-    let of_session = |event| Entry { session: session.clone(), event };
+    let of_session = |event| Entry {
+        session: session.clone(),
+        event,
+    };
     let text = str::to_owned;
     vec![
         of_session(Event::SessionStarted {
@@ -77,8 +84,12 @@ pub(super) fn all() -> Vec<Entry> {
             allowed: true,
             transport: text("udp"),
         }),
-        of_session(Event::ExchangeDecided(Box::new(decided("7b1e09c44f2ad310-1")))),
-        of_session(Event::ExchangeCompleted(Box::new(completed("7b1e09c44f2ad310-2")))),
+        of_session(Event::ExchangeDecided(Box::new(decided(
+            "7b1e09c44f2ad310-1",
+        )))),
+        of_session(Event::ExchangeCompleted(Box::new(completed(
+            "7b1e09c44f2ad310-2",
+        )))),
         of_session(Event::ConnectionPassed {
             process: process(),
             host: text("pypi.org"),
@@ -97,7 +108,9 @@ pub(super) fn all() -> Vec<Entry> {
             approver: Some(text("grace (1001)")),
             reason: Some(text("bucket is empty, ticket OPS-12")),
         }),
-        of_session(Event::SessionEnded { cause: text("exited") }),
+        of_session(Event::SessionEnded {
+            cause: text("exited"),
+        }),
         Entry {
             session: None,
             event: Event::JournalRecovered {

@@ -73,10 +73,17 @@ impl Segments {
             let (end, length) = whole_bytes(&file).map_err(failed(path))?;
             if end < length && at == present.len() - 1 {
                 let kept_in = set_aside(directory, path, &file, end).map_err(failed(path))?;
-                torn = Some(Torn { bytes: length - end, kept_in });
+                torn = Some(Torn {
+                    bytes: length - end,
+                    kept_in,
+                });
             } else if end < length {
                 let reason = "an earlier segment ends in an unfinished line".to_owned();
-                return Err(JournalError::Broken { path: path.clone(), offset: end, reason });
+                return Err(JournalError::Broken {
+                    path: path.clone(),
+                    offset: end,
+                    reason,
+                });
             }
             if end > 0 {
                 tip = Some(last_link(path, &file, end)?);
@@ -155,7 +162,11 @@ pub(super) fn in_use(directory: &Path) -> bool {
 const LOCK_FILE: &str = "journal.lock";
 
 fn number_of(name: &str) -> Option<u32> {
-    let number: u32 = name.strip_prefix("journal-")?.strip_suffix(".jsonl")?.parse().ok()?;
+    let number: u32 = name
+        .strip_prefix("journal-")?
+        .strip_suffix(".jsonl")?
+        .parse()
+        .ok()?;
     (number > 0 && name == name_of(number)).then_some(number)
 }
 
@@ -168,7 +179,10 @@ fn path_of(directory: &Path, number: u32) -> PathBuf {
 }
 
 fn make_directory(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
     // An existing directory may have come from a package or a careless `mkdir`.
     if directory.metadata()?.permissions().mode() & 0o777 != 0o700 {
         std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
@@ -181,7 +195,11 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 
 fn lock(directory: &Path) -> Result<File, JournalError> {
     let path = directory.join(LOCK_FILE);
-    let file = private().create(true).truncate(false).write(true).open(&path);
+    let file = private()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
     let file = file.map_err(|source| JournalError::open(&path, source))?;
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
@@ -190,12 +208,16 @@ fn lock(directory: &Path) -> Result<File, JournalError> {
             Err(TryLockError::Error(source)) => return Err(JournalError::open(&path, source)),
         }
     }
-    Err(JournalError::InUse { directory: directory.to_owned() })
+    Err(JournalError::InUse {
+        directory: directory.to_owned(),
+    })
 }
 
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    options
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
     options
 }
 
@@ -205,7 +227,11 @@ fn open_append(path: &Path) -> io::Result<File> {
 
 /// Makes a new file that is still there after a crash.
 fn create(directory: &Path, path: &Path) -> io::Result<File> {
-    let file = private().read(true).append(true).create_new(true).open(path)?;
+    let file = private()
+        .read(true)
+        .append(true)
+        .create_new(true)
+        .open(path)?;
     if let Err(error) = File::open(directory).and_then(|directory| directory.sync_all()) {
         // Nothing is in it yet, and the next try makes it again.
         let _ = std::fs::remove_file(path);
@@ -235,32 +261,57 @@ fn whole_bytes(file: &File) -> io::Result<(u64, u64)> {
 fn last_link(path: &Path, file: &File, end: u64) -> Result<Tip, JournalError> {
     let failed = |source| JournalError::open(path, source);
     let start = end.saturating_sub(LINE_BYTES as u64);
-    let mut part = vec![0; usize::try_from(end - 1 - start).unwrap_or(LINE_BYTES)];
-    file.read_exact_at(&mut part, start).map_err(failed)?;
-    let line = part.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+    let mut tail = vec![0; usize::try_from(end - 1 - start).unwrap_or(LINE_BYTES)];
+    file.read_exact_at(&mut tail, start).map_err(failed)?;
+    let line = tail
+        .rsplit(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default();
     let offset = end - 1 - line.len() as u64;
-    let broken = |reason| JournalError::Broken { path: path.to_owned(), offset, reason };
+    let broken = |reason| JournalError::Broken {
+        path: path.to_owned(),
+        offset,
+        reason,
+    };
     if offset == start && start > 0 {
-        return Err(broken("the last line is longer than guard writes".to_owned()));
+        return Err(broken(
+            "the last line is longer than guard writes".to_owned(),
+        ));
     }
-    let link = chain::read(line).map_err(broken)?;
-    if !link.intact {
-        return Err(broken(format!("the last line (seq {}) does not match its hash", link.seq)));
+    let place = chain::read(line).map_err(broken)?;
+    if !place.intact {
+        return Err(broken(format!(
+            "the last line (seq {}) does not match its hash",
+            place.seq
+        )));
     }
-    Ok(Tip { seq: link.seq, hash: link.hash })
+    Ok(Tip {
+        seq: place.seq,
+        hash: place.hash,
+    })
 }
 
 /// Copies what stands behind `end` to a file of its own, durably, and only then cuts it off.
 fn set_aside(directory: &Path, path: &Path, mut file: &File, end: u64) -> io::Result<String> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let mut name = format!("{stem}.torn-{end}");
-    let mut kept = private().write(true).create_new(true).open(directory.join(&name));
+    let mut kept = private()
+        .write(true)
+        .create_new(true)
+        .open(directory.join(&name));
     for again in 2.. {
         if !matches!(&kept, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
             break;
         }
         name = format!("{stem}.torn-{end}.{again}");
-        kept = private().write(true).create_new(true).open(directory.join(&name));
+        kept = private()
+            .write(true)
+            .create_new(true)
+            .open(directory.join(&name));
     }
     let mut kept = kept?;
     file.seek(SeekFrom::Start(end))?;

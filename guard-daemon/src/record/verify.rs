@@ -79,7 +79,10 @@ impl fmt::Display for Finding {
             Problem::Malformed(reason) => write!(f, ": not a journal line: {reason}"),
             Problem::BadHash => write!(f, ": changed: its bytes do not match its hash"),
             Problem::BadPrev => {
-                write!(f, ": does not continue the line before it: lines were removed or replaced")
+                write!(
+                    f,
+                    ": does not continue the line before it: lines were removed or replaced"
+                )
             }
             Problem::Gap { expected } => write!(f, ": seq {expected} should stand here"),
             Problem::Torn => write!(f, ": unfinished last line"),
@@ -95,7 +98,10 @@ impl fmt::Display for Finding {
 /// Only where a file cannot be read; everything wrong inside them is a finding.
 pub fn verify(directory: &Path) -> io::Result<Report> {
     let in_use = segment::in_use(directory);
-    let numbers: Vec<u32> = segment::list(directory)?.into_iter().map(|(number, _)| number).collect();
+    let numbers: Vec<u32> = segment::list(directory)?
+        .into_iter()
+        .map(|(number, _)| number)
+        .collect();
     let mut check = Check {
         report: Report {
             segments: numbers.len(),
@@ -142,38 +148,46 @@ impl Check {
     }
 
     fn line(&mut self, line: &read::Line) {
-        let link = match line.link() {
-            Ok(link) => link,
+        let place = match line.link() {
+            Ok(place) => place,
             Err(reason) => {
                 self.found(line.segment, line.number, None, Problem::Malformed(reason));
                 self.follows = false;
                 return;
             }
         };
-        let seq = Some(link.seq);
-        if !link.intact {
+        let seq = Some(place.seq);
+        if !place.intact {
             self.found(line.segment, line.number, seq, Problem::BadHash);
         }
         if self.follows {
             let expected = self.tip.seq.saturating_add(1);
-            if link.seq != expected {
+            if place.seq != expected {
                 self.found(line.segment, line.number, seq, Problem::Gap { expected });
             }
-            if link.prev != self.tip.hash {
+            if place.prev != self.tip.hash {
                 self.found(line.segment, line.number, seq, Problem::BadPrev);
             }
         }
         self.follows = true;
-        self.tip = Tip { seq: link.seq, hash: link.hash };
+        self.tip = Tip {
+            seq: place.seq,
+            hash: place.hash,
+        };
         self.report.entries += 1;
-        self.report.last_seq = link.seq;
-        self.report.last_hash = link.hash;
+        self.report.last_seq = place.seq;
+        self.report.last_hash = place.hash;
     }
 
     fn found(&mut self, segment: u32, line: u64, seq: Option<u64>, problem: Problem) {
         self.report.finding_count += 1;
         if self.report.findings.len() < FINDINGS {
-            self.report.findings.push(Finding { segment, line, seq, problem });
+            self.report.findings.push(Finding {
+                segment,
+                line,
+                seq,
+                problem,
+            });
         }
     }
 }

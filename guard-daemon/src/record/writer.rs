@@ -32,7 +32,12 @@ pub(super) struct Writer<S> {
 
 impl<S: Store> Writer<S> {
     pub(super) fn new(store: S, tip: Tip) -> Self {
-        Self { store, tip, buffer: Vec::new(), failed: None }
+        Self {
+            store,
+            tip,
+            buffer: Vec::new(),
+            failed: None,
+        }
     }
 
     /// Writes until every handle is gone.
@@ -62,9 +67,13 @@ impl<S: Store> Writer<S> {
     /// journal.
     pub(super) fn commit(&mut self, entries: &[Vec<u8>]) -> Result<u64, JournalError> {
         if let Some(error) = &self.failed {
-            return Err(JournalError::Failed { source: Arc::clone(error) });
+            return Err(JournalError::Failed {
+                source: Arc::clone(error),
+            });
         }
-        let write_error = |source: io::Error| JournalError::Write { source: Arc::new(source) };
+        let write_error = |source: io::Error| JournalError::Write {
+            source: Arc::new(source),
+        };
         // A part of an earlier group may still stand there: without this the chain would not be whole.
         self.store.rollback().map_err(write_error)?;
         let now = OffsetDateTime::now_utc();
