@@ -60,7 +60,10 @@ pub(super) fn run(arguments: &Arguments, global: &super::Global) -> anyhow::Resu
         // `guard journal show | head`: the reader has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         done => done.map(ExitCode::from).with_context(|| {
-            format!("cannot read the journal in {}; its owner can, or root", directory.display())
+            format!(
+                "cannot read the journal in {}; its owner can, or root",
+                directory.display()
+            )
         }),
     }
 }
@@ -82,8 +85,8 @@ fn print(
 ) -> io::Result<u8> {
     for line in lines? {
         let line = line?;
-        let link = match line.link() {
-            Ok(link) => link,
+        let place = match line.link() {
+            Ok(place) => place,
             // A writer may be in the middle of its last line.
             Err(_) if matches!(line.content, Content::Torn { .. }) => continue,
             Err(reason) => {
@@ -97,8 +100,11 @@ fn print(
                 continue;
             }
         };
-        let wanted = show.session.as_deref().is_none_or(|id| link.session.as_deref() == Some(id));
-        if link.seq < show.since || !wanted {
+        let wanted = show
+            .session
+            .as_deref()
+            .is_none_or(|id| place.session.as_deref() == Some(id));
+        if place.seq < show.since || !wanted {
             continue;
         }
         match (show.output, &line.content) {
@@ -113,7 +119,9 @@ fn print(
 }
 
 fn row(line: &Line, out: &mut impl Write) -> io::Result<()> {
-    let Ok(summary) = show::summary(line) else { return Ok(()) };
+    let Ok(summary) = show::summary(line) else {
+        return Ok(());
+    };
     write!(
         out,
         "{:>6}  {}  {:<16}  {:<16}  {:<8}  {}",
@@ -151,10 +159,22 @@ fn check(report: io::Result<verify::Report>, out: &mut impl Write) -> io::Result
         "{verdict}: {} entries in {} segments checked{}",
         report.entries,
         report.segments,
-        if report.in_use { ", in use by a writer" } else { "" }
+        if report.in_use {
+            ", in use by a writer"
+        } else {
+            ""
+        }
     )?;
-    writeln!(out, "last: seq {} hash {}", report.last_seq, report.last_hash)?;
-    Ok(if report.finding_count == 0 { 0 } else { FINDINGS })
+    writeln!(
+        out,
+        "last: seq {} hash {}",
+        report.last_seq, report.last_hash
+    )?;
+    Ok(if report.finding_count == 0 {
+        0
+    } else {
+        FINDINGS
+    })
 }
 
 #[cfg(test)]
@@ -176,27 +196,38 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let session = SessionId::parse("7b1e09c44f2ad310").unwrap();
         let journal = Journal::open(directory.path()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        for (session, name) in
-            [(Some(session.clone()), "one.example"), (None, "two.example"), (None, "\u{1b}[2J.example")]
-        {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        for (session, name) in [
+            (Some(session.clone()), "one.example"),
+            (None, "two.example"),
+            (None, "\u{1b}[2J.example"),
+        ] {
             let event = Event::DnsQuestion {
                 name: name.to_owned(),
                 kind: "A".to_owned(),
                 allowed: false,
                 transport: "udp".to_owned(),
             };
-            runtime.block_on(journal.append(Entry { session, event })).unwrap();
+            runtime
+                .block_on(journal.append(Entry { session, event }))
+                .unwrap();
         }
         (directory, session)
     }
 
     fn shown(directory: &std::path::Path, arguments: &[&str]) -> (String, String) {
         let line = Line::parse_from([&["journal", "show"], arguments].concat());
-        let Command::Show(show) = line.arguments.command else { panic!("not show") };
+        let Command::Show(show) = line.arguments.command else {
+            panic!("not show")
+        };
         let (mut out, mut complaints) = (Vec::new(), Vec::new());
         print(&show, read::lines(directory), &mut out, &mut complaints).unwrap();
-        (String::from_utf8(out).unwrap(), String::from_utf8(complaints).unwrap())
+        (
+            String::from_utf8(out).unwrap(),
+            String::from_utf8(complaints).unwrap(),
+        )
     }
 
     #[test]
@@ -204,7 +235,10 @@ mod tests {
         let (directory, _) = journal();
         let (table, complaints) = shown(directory.path(), &[]);
         assert_eq!(table.lines().count(), 3, "{table}");
-        assert!(table.contains("deny      dns A one.example over udp"), "{table}");
+        assert!(
+            table.contains("deny      dns A one.example over udp"),
+            "{table}"
+        );
         assert!(!table.contains('\u{1b}'), "{table}");
         assert_eq!(complaints, "");
     }
@@ -220,7 +254,11 @@ mod tests {
             (&["-o", "jsonl", "--session", session.as_str()], &lines[..1]),
             (&["-o", "jsonl", "--session", "other"], &[]),
         ] {
-            assert_eq!(shown(directory.path(), arguments).0, expected.concat(), "{arguments:?}");
+            assert_eq!(
+                shown(directory.path(), arguments).0,
+                expected.concat(),
+                "{arguments:?}"
+            );
         }
     }
 
@@ -232,7 +270,10 @@ mod tests {
         std::fs::write(&path, format!("junk\n{file}{{\"v\":1")).unwrap();
         let (out, complaints) = shown(directory.path(), &["-o", "jsonl"]);
         assert_eq!(out, file);
-        assert!(complaints.starts_with("journal-000001.jsonl line 1: "), "{complaints}");
+        assert!(
+            complaints.starts_with("journal-000001.jsonl line 1: "),
+            "{complaints}"
+        );
         assert_eq!(complaints.lines().count(), 1, "{complaints}");
     }
 
@@ -240,16 +281,28 @@ mod tests {
     fn verify_says_what_it_checked_and_fails_on_findings() {
         let (directory, _) = journal();
         let mut out = Vec::new();
-        assert_eq!(check(verify::verify(directory.path()), &mut out).unwrap(), 0);
+        assert_eq!(
+            check(verify::verify(directory.path()), &mut out).unwrap(),
+            0
+        );
         let said = String::from_utf8(out).unwrap();
-        assert!(said.starts_with("sound: 3 entries in 1 segments checked\nlast: seq 3 hash "), "{said}");
+        assert!(
+            said.starts_with("sound: 3 entries in 1 segments checked\nlast: seq 3 hash "),
+            "{said}"
+        );
         let path = directory.path().join("journal-000001.jsonl");
         let file = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, file.replace("two.example", "ten.example")).unwrap();
         let mut out = Vec::new();
-        assert_eq!(check(verify::verify(directory.path()), &mut out).unwrap(), FINDINGS);
+        assert_eq!(
+            check(verify::verify(directory.path()), &mut out).unwrap(),
+            FINDINGS
+        );
         let said = String::from_utf8(out).unwrap();
-        assert!(said.starts_with("journal-000001.jsonl line 2 (seq 2): changed"), "{said}");
+        assert!(
+            said.starts_with("journal-000001.jsonl line 2 (seq 2): changed"),
+            "{said}"
+        );
         assert!(said.contains("1 finding: "), "{said}");
     }
 }

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Edits, Format, Kind, Layout, MaskError, Shape, Step, replacement};
+use super::edits::{Edits, Step};
+use super::{Format, Kind, Layout, MaskError, Shape, replacement};
 
 /// Finds what is to be masked in `text`.
 pub(super) fn mask<S: Shape>(

@@ -4,6 +4,7 @@
 //! does the rest. What cannot be understood is an error, and the caller then sends nothing of it on.
 //! docs/masking.md is the same for readers.
 
+mod edits;
 mod headers;
 mod json;
 mod replacement;
@@ -13,13 +14,11 @@ mod tests;
 mod toy;
 mod xml;
 
-use std::borrow::Cow;
-use std::ops::Range;
-
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
+use self::edits::{BODY, DEPTH, Edits};
 use crate::aws::{Protocol, catalog};
 
 /// Why a member is worth masking.
@@ -68,6 +67,11 @@ impl Kind {
     /// Other values are in it.
     fn is_aggregate(self) -> bool {
         matches!(self, Self::Structure | Self::List | Self::Map)
+    }
+
+    /// As a payload it is the body itself, in no format.
+    fn is_opaque(self) -> bool {
+        matches!(self, Self::String | Self::Blob)
     }
 }
 
@@ -181,6 +185,14 @@ pub fn mask_response(
     mask_body(layout, protocol, &mut parts.headers, body, masked, masks)
 }
 
+/// Whether the body of a streaming output is passed on as it comes, after `mask_headers`. If not, the whole
+/// of it is masked, and `mask_response` makes what is sent instead.
+///
+/// Events of a stream are not looked into: they are passed on.
+pub fn may_stream(output: catalog::Output, masks: &dyn Fn(Class) -> bool) -> bool {
+    !masks_whole(output.layout(), masks)
+}
+
 /// Masks the headers of a response alone, as for a streaming one whose body is passed on as it comes.
 /// Returns what was masked.
 pub fn mask_headers(
@@ -220,6 +232,14 @@ struct Masked {
     paths: Vec<String>,
 }
 
+/// The body is one text or blob, and masked.
+fn masks_whole<S: Shape>(layout: Layout<S>, masks: &dyn Fn(Class) -> bool) -> bool {
+    match layout {
+        Layout::Payload { shape, class } => shape.kind().is_opaque() && class.is_some_and(masks),
+        Layout::Members { .. } => false,
+    }
+}
+
 /// Masks a body; `None` where nothing in it is to be masked.
 fn mask_document<S: Shape>(
     layout: Layout<S>,
@@ -227,14 +247,15 @@ fn mask_document<S: Shape>(
     body: &[u8],
     masks: &dyn Fn(Class) -> bool,
 ) -> Result<Option<Masked>, MaskError> {
-    if let Layout::Payload { shape, class } = layout
-        && matches!(shape.kind(), Kind::String | Kind::Blob)
-    {
-        let whole = class.is_some_and(masks);
-        return Ok(whole.then(|| Masked {
-            body: Bytes::from_static(replacement::TEXT.as_bytes()),
+    if masks_whole(layout, masks) {
+        let body = Bytes::from_static(replacement::TEXT.as_bytes());
+        return Ok(Some(Masked {
+            body,
             paths: vec![BODY.to_owned()],
         }));
+    }
+    if matches!(layout, Layout::Payload { shape, .. } if shape.kind().is_opaque()) {
+        return Ok(None);
     }
     let (format, mask): (_, fn(_, _, &mut Edits<'_>) -> _) = match protocol {
         Protocol::Json10 | Protocol::Json11 | Protocol::RestJson => ("JSON", json::mask),
@@ -248,124 +269,4 @@ fn mask_document<S: Shape>(
     let mut edits = Edits::new(masks);
     mask(layout, text, &mut edits)?;
     Ok(edits.apply(text))
-}
-
-/// Levels of a document that are followed.
-const DEPTH: usize = 128;
-/// Paths that are named.
-const PATHS: usize = 64;
-/// The path of a body that is masked as a whole.
-const BODY: &str = "(body)";
-
-/// What is to be replaced in a document, and where the walk through it stands.
-struct Edits<'m> {
-    masks: &'m dyn Fn(Class) -> bool,
-    replaced: Vec<(Range<usize>, Cow<'static, str>)>,
-    /// The member the walk stands at.
-    path: String,
-    depth: usize,
-    masked: Vec<String>,
-}
-
-/// A step into a document, for its path.
-#[derive(Clone, Copy)]
-enum Step<'a> {
-    Member(&'a str),
-    Element,
-    Value,
-    /// Structure of the document that the model has no name for.
-    Unnamed,
-}
-
-/// Where a step came from: give it back to `leave`.
-struct Left(usize);
-
-impl<'m> Edits<'m> {
-    fn new(masks: &'m dyn Fn(Class) -> bool) -> Self {
-        Self {
-            masks,
-            replaced: Vec::new(),
-            path: String::new(),
-            depth: 0,
-            masked: Vec::new(),
-        }
-    }
-
-    fn enter(&mut self, step: Step<'_>) -> Result<Left, MaskError> {
-        let left = Left(self.path.len());
-        match step {
-            Step::Member(name) => {
-                if !self.path.is_empty() {
-                    self.path.push('.');
-                }
-                self.path.push_str(name);
-            }
-            Step::Element => self.path.push_str("[]"),
-            Step::Value => self.path.push_str(".*"),
-            Step::Unnamed => {}
-        }
-        self.depth += 1;
-        if self.depth > DEPTH {
-            return Err(MaskError::TooDeep { path: self.place() });
-        }
-        Ok(left)
-    }
-
-    fn leave(&mut self, left: Left) {
-        self.path.truncate(left.0);
-        self.depth -= 1;
-    }
-
-    fn masks(&self, class: Option<Class>) -> bool {
-        class.is_some_and(self.masks)
-    }
-
-    fn replace(&mut self, range: Range<usize>, text: impl Into<Cow<'static, str>>) {
-        self.replaced.push((range, text.into()));
-    }
-
-    /// Notes that the member the walk stands at is masked.
-    fn note(&mut self) {
-        let place = self.place();
-        if self.masked.len() > PATHS || self.masked.contains(&place) {
-            return;
-        }
-        self.masked.push(if self.masked.len() == PATHS {
-            "…".to_owned()
-        } else {
-            place
-        });
-    }
-
-    fn contradiction<T>(&self) -> Result<T, MaskError> {
-        Err(MaskError::Contradiction { path: self.place() })
-    }
-
-    fn place(&self) -> String {
-        if self.path.is_empty() {
-            BODY.to_owned()
-        } else {
-            self.path.clone()
-        }
-    }
-
-    fn apply(mut self, text: &str) -> Option<Masked> {
-        if self.replaced.is_empty() {
-            return None;
-        }
-        self.replaced.sort_by_key(|(range, _)| range.start);
-        let added: usize = self.replaced.iter().map(|(_, with)| with.len()).sum();
-        let mut body = String::with_capacity(text.len() + added);
-        let mut done = 0;
-        for (range, with) in &self.replaced {
-            body.push_str(&text[done..range.start]);
-            body.push_str(with);
-            done = range.end;
-        }
-        body.push_str(&text[done..]);
-        Some(Masked {
-            body: body.into(),
-            paths: self.masked,
-        })
-    }
 }

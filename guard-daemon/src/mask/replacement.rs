@@ -17,11 +17,10 @@ const HTTP_DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 pub(super) fn of(kind: Kind, was: &str) -> &'static str {
     match kind {
         Kind::Blob => BLOB,
-        Kind::Number => "0",
         Kind::Boolean => "false",
         Kind::Timestamp if was.starts_with(|c: char| c.is_ascii_alphabetic()) => HTTP_DATE,
         Kind::Timestamp if was.contains(['-', ':', 'T']) => DATE_TIME,
-        Kind::Timestamp => "0",
+        Kind::Number | Kind::Timestamp => "0",
         Kind::String | Kind::Structure | Kind::List | Kind::Map => TEXT,
     }
 }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::edits::{PATHS, Step};
 use super::toy::Toy;
 use super::*;
 
@@ -289,6 +290,10 @@ fn layouts_say_where_the_members_are() {
         assert_eq!(body, expected);
         assert_eq!(paths.concat(), path);
     }
+    assert!(masks_whole(blob(Some(Class::Credential)), &credentials));
+    for open in [blob(None), blob(Some(Class::Content)), whole, MEMBERS] {
+        assert!(!masks_whole(open, &credentials));
+    }
 }
 
 #[test]
@@ -313,6 +318,7 @@ fn what_cannot_be_masked_for_sure_is_an_error_that_quotes_nothing() {
             "API model says at Parameters[]",
         ),
         (r#"{"Secrets":["hunter2"]}"#, "API model says at Secrets"),
+        ("\u{feff}{\"Secret\":\"hunter2\"}", "syntax error"),
         (&deep_json(DEPTH), "nests deeper"),
     ] {
         let error = json(body).unwrap_err().to_string();
@@ -344,6 +350,7 @@ fn what_cannot_be_masked_for_sure_is_an_error_that_quotes_nothing() {
         ),
         ("<R><Secret hunter2>s</Secret></R>", "bad attribute"),
         ("<!DOCTYPE R [<!ENTITY x 'hunter2'>]><R/>", "document type"),
+        ("\u{feff}<R><Secret>hunter2</Secret></R>", "byte order mark"),
         ("<?xml version='1.0' encoding='UTF-7'?><R/>", "not UTF-8"),
         (&deep_xml(DEPTH + 1), "nests deeper"),
     ] {
@@ -410,8 +417,10 @@ fn paths_are_bounded() {
         edits.note();
         edits.leave(left);
     }
-    assert_eq!(edits.masked.len(), PATHS + 1);
-    assert_eq!(edits.masked.last().unwrap(), "…");
+    edits.replace(0..0, "");
+    let paths = edits.apply("").unwrap().paths;
+    assert_eq!(paths.len(), PATHS + 1);
+    assert_eq!(paths.last().unwrap(), "…");
 }
 
 const SECRET: &str = "hunter2-\u{e9}";

@@ -7,7 +7,8 @@ use std::ops::Range;
 use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
-use super::{Class, Edits, Format, Kind, Layout, Left, MaskError, Shape, Step, replacement};
+use super::edits::{Edits, Left, Step};
+use super::{Class, Format, Kind, Layout, MaskError, Shape, replacement};
 
 /// Finds what is to be masked in `text`.
 pub(super) fn mask<S: Shape>(
@@ -17,6 +18,10 @@ pub(super) fn mask<S: Shape>(
 ) -> Result<(), MaskError> {
     if text.trim_ascii().is_empty() {
         return Ok(());
+    }
+    // The parser skips a byte order mark without counting it.
+    if text.starts_with('\u{feff}') {
+        return Err(malformed("byte order mark", 0));
     }
     let mut walk = Walk {
         text,
@@ -30,7 +35,7 @@ pub(super) fn mask<S: Shape>(
         let start = position(&reader);
         let event = reader
             .read_event()
-            .map_err(|_| malformed("syntax error", start))?;
+            .map_err(|_quoting| malformed("syntax error", start))?;
         let span = start..position(&reader);
         match event {
             Event::Start(tag) => walk.start(&tag, &span, false)?,
@@ -325,7 +330,7 @@ fn rewritten(
     let mut with = format!("<{name}");
     let mut changed = value.is_some();
     for attribute in tag.attributes() {
-        let attribute = attribute.map_err(|_| malformed("bad attribute", at))?;
+        let attribute = attribute.map_err(|_quoting| malformed("bad attribute", at))?;
         if attribute.key.as_namespace_binding().is_none() {
             changed = true;
             continue;

@@ -1,5 +1,7 @@
 //! Keeps every entry within a journal line: what the agent sends may be long, the record of it may not.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::chain::{LINE_BYTES, OVERHEAD_BYTES};
@@ -36,7 +38,8 @@ fn shorten(value: &mut Value, bytes: usize, elements: usize) {
         Value::String(text) if text.len() > bytes => {
             let missing = text.len() - text.floor_char_boundary(bytes);
             text.truncate(text.floor_char_boundary(bytes));
-            text.push_str(&format!("…[{missing} bytes cut]"));
+            // Writing to a string does not fail.
+            let _ = write!(text, "…[{missing} bytes cut]");
         }
         Value::Array(list) => {
             if list.len() > elements {
@@ -44,13 +47,14 @@ fn shorten(value: &mut Value, bytes: usize, elements: usize) {
                 list.truncate(elements);
                 list.push(Value::String(format!("…[{missing} elements cut]")));
             }
-            list.iter_mut()
-                .for_each(|element| shorten(element, bytes, elements));
+            for element in list {
+                shorten(element, bytes, elements);
+            }
         }
         Value::Object(members) => {
-            members
-                .values_mut()
-                .for_each(|member| shorten(member, bytes, elements));
+            for member in members.values_mut() {
+                shorten(member, bytes, elements);
+            }
         }
         _ => {}
     }

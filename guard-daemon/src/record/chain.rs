@@ -193,7 +193,7 @@ mod tests {
                 .unwrap()
                 .replace("\"seq\":1", "\"seq\":1,\"seq\":1"),
         ] {
-            assert!(read(bad.as_bytes()).is_err(), "{:.40}", bad);
+            assert!(read(bad.as_bytes()).is_err(), "{bad:.40}");
         }
     }
 }

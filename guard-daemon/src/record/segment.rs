@@ -261,9 +261,9 @@ fn whole_bytes(file: &File) -> io::Result<(u64, u64)> {
 fn last_link(path: &Path, file: &File, end: u64) -> Result<Tip, JournalError> {
     let failed = |source| JournalError::open(path, source);
     let start = end.saturating_sub(LINE_BYTES as u64);
-    let mut part = vec![0; usize::try_from(end - 1 - start).unwrap_or(LINE_BYTES)];
-    file.read_exact_at(&mut part, start).map_err(failed)?;
-    let line = part
+    let mut tail = vec![0; usize::try_from(end - 1 - start).unwrap_or(LINE_BYTES)];
+    file.read_exact_at(&mut tail, start).map_err(failed)?;
+    let line = tail
         .rsplit(|&byte| byte == b'\n')
         .next()
         .unwrap_or_default();
@@ -278,16 +278,16 @@ fn last_link(path: &Path, file: &File, end: u64) -> Result<Tip, JournalError> {
             "the last line is longer than guard writes".to_owned(),
         ));
     }
-    let link = chain::read(line).map_err(broken)?;
-    if !link.intact {
+    let place = chain::read(line).map_err(broken)?;
+    if !place.intact {
         return Err(broken(format!(
             "the last line (seq {}) does not match its hash",
-            link.seq
+            place.seq
         )));
     }
     Ok(Tip {
-        seq: link.seq,
-        hash: link.hash,
+        seq: place.seq,
+        hash: place.hash,
     })
 }
 

@@ -2,7 +2,9 @@
 //!
 //! The words are as they stand in the journal: whoever prints them escapes what a terminal obeys.
 
-use super::entry::{Event, Process};
+use std::fmt::Write as _;
+
+use super::entry::{Event, ExchangeCompleted, ExchangeDecided, Process};
 use super::read::Line;
 
 /// Resources that are named; further ones are counted.
@@ -31,25 +33,25 @@ pub struct Summary {
 
 /// Sums a line up; the error says why it is not a journal line.
 pub fn summary(line: &Line) -> Result<Summary, String> {
-    let link = line.link()?;
-    let mut time = link.time;
+    let place = line.link()?;
+    let mut time = place.time;
     if let Some(short) = time.get(..23).map(|short| format!("{short}Z")) {
         time = short;
     }
     let mut own = Summary {
-        seq: link.seq,
+        seq: place.seq,
         time,
-        session: link.session.unwrap_or_else(|| "-".to_owned()),
+        session: place.session.unwrap_or_else(|| "-".to_owned()),
         process: "-".to_owned(),
         decision: "-".to_owned(),
         ..Summary::default()
     };
-    if !link.intact {
-        own.outcome = "CHANGED SINCE IT WAS WRITTEN".to_owned();
+    if !place.intact {
+        own.outcome.push_str("CHANGED SINCE IT WAS WRITTEN");
     }
     match line.entry() {
         Some(entry) => own.fill(entry.event),
-        None => "an entry of a newer guard".clone_into(&mut own.what),
+        None => own.what.push_str("an entry of a newer guard"),
     }
     Ok(own)
 }
@@ -68,52 +70,11 @@ impl Summary {
                 ));
             }
             Event::SessionEnded { cause } => {
-                "session ended".clone_into(&mut self.what);
+                self.what.push_str("session ended");
                 self.reason = cause;
             }
-            Event::ExchangeDecided(decided) => {
-                self.process = of(&decided.process);
-                let service = decided.service.as_deref().unwrap_or("unknown");
-                let operation = match decided.operation.as_slice() {
-                    [] => "unknown".to_owned(),
-                    some => some.join("|"),
-                };
-                self.what = format!("{service}:{operation}");
-                for resource in decided.resources.iter().take(RESOURCES) {
-                    self.what.push(' ');
-                    self.what
-                        .push_str(resource.as_deref().unwrap_or("unknown-resource"));
-                }
-                if decided.resources.len() > RESOURCES {
-                    self.what += &format!(" and {} more", decided.resources.len() - RESOURCES);
-                }
-                if decided.confidence == "unknown" {
-                    self.what += &format!(" {} {}{}", decided.method, decided.host, decided.path);
-                }
-                self.decision = decided.decision;
-                self.reason = decided.reason;
-                if let Some(approval) = decided.approval {
-                    self.reason += &format!(" ({approval})");
-                }
-                self.add(&decided.exchange);
-            }
-            Event::ExchangeCompleted(completed) => {
-                self.what = format!("response {}", completed.exchange);
-                let status = completed
-                    .status
-                    .map_or("no response".to_owned(), |s| s.to_string());
-                self.add(&status);
-                for text in [completed.aws_error, completed.error].into_iter().flatten() {
-                    self.add(&text);
-                }
-                self.add(&format!(
-                    "{} B sent, {} B received, {} ms",
-                    completed.bytes_sent, completed.bytes_received, completed.milliseconds
-                ));
-                if !completed.masked.is_empty() {
-                    self.add(&format!("masked {}", completed.masked.join(" ")));
-                }
-            }
+            Event::ExchangeDecided(decided) => self.fill_decided(*decided),
+            Event::ExchangeCompleted(completed) => self.fill_completed(*completed),
             Event::DnsQuestion {
                 name,
                 kind,
@@ -121,7 +82,7 @@ impl Summary {
                 transport,
             } => {
                 self.what = format!("dns {kind} {name} over {transport}");
-                self.decision = if allowed { "allow" } else { "deny" }.to_owned();
+                self.decision = String::from(if allowed { "allow" } else { "deny" });
             }
             Event::ConnectionPassed {
                 process,
@@ -130,7 +91,7 @@ impl Summary {
             } => {
                 self.process = of(&process);
                 self.what = format!("connection {host}:{port}");
-                "allow".clone_into(&mut self.decision);
+                self.decision = String::from("allow");
             }
             Event::Refused {
                 process,
@@ -141,10 +102,8 @@ impl Summary {
             } => {
                 self.process = process.as_ref().map_or("-".to_owned(), of);
                 let name = host.or_else(|| destination.map(|address| address.to_string()));
-                self.what = format!("{code} {}", name.unwrap_or_default())
-                    .trim_end()
-                    .to_owned();
-                "refuse".clone_into(&mut self.decision);
+                self.what = name.map_or(code.clone(), |name| format!("{code} {name}"));
+                self.decision = String::from("refuse");
                 self.reason = detail;
             }
             Event::Approval {
@@ -161,11 +120,61 @@ impl Summary {
                 }
             }
             Event::JournalRecovered { bytes, kept_in } => {
-                "journal recovered".clone_into(&mut self.what);
+                self.what.push_str("journal recovered");
                 self.add(&format!(
                     "{bytes} B of an unfinished line kept in {kept_in}"
                 ));
             }
+        }
+    }
+
+    // Writing to a string does not fail.
+    fn fill_decided(&mut self, decided: ExchangeDecided) {
+        self.process = of(&decided.process);
+        let service = decided.service.as_deref().unwrap_or("unknown");
+        let operation = match decided.operation.as_slice() {
+            [] => "unknown".to_owned(),
+            some => some.join("|"),
+        };
+        self.what = format!("{service}:{operation}");
+        for resource in decided.resources.iter().take(RESOURCES) {
+            self.what.push(' ');
+            self.what
+                .push_str(resource.as_deref().unwrap_or("unknown-resource"));
+        }
+        if decided.resources.len() > RESOURCES {
+            let more = decided.resources.len() - RESOURCES;
+            let _ = write!(self.what, " and {more} more");
+        }
+        if decided.confidence == "unknown" {
+            let ExchangeDecided {
+                method, host, path, ..
+            } = &decided;
+            let _ = write!(self.what, " {method} {host}{path}");
+        }
+        self.decision = decided.decision;
+        self.reason = decided.reason;
+        if let Some(approval) = decided.approval {
+            let _ = write!(self.reason, " ({approval})");
+        }
+        self.add(&decided.exchange);
+    }
+
+    fn fill_completed(&mut self, completed: ExchangeCompleted) {
+        self.what = format!("response {}", completed.exchange);
+        let status = completed
+            .status
+            .map_or("no response".to_owned(), |s| s.to_string());
+        self.add(&status);
+        for text in [completed.aws_error, completed.error].into_iter().flatten() {
+            self.add(&text);
+        }
+        self.add(&format!(
+            "{} B sent, {} B received, {} ms",
+            completed.bytes_sent, completed.bytes_received, completed.milliseconds
+        ));
+        if !completed.masked.is_empty() {
+            self.add(&format!("masked {}", completed.masked.join(" ")));
         }
     }
 

@@ -148,35 +148,35 @@ impl Check {
     }
 
     fn line(&mut self, line: &read::Line) {
-        let link = match line.link() {
-            Ok(link) => link,
+        let place = match line.link() {
+            Ok(place) => place,
             Err(reason) => {
                 self.found(line.segment, line.number, None, Problem::Malformed(reason));
                 self.follows = false;
                 return;
             }
         };
-        let seq = Some(link.seq);
-        if !link.intact {
+        let seq = Some(place.seq);
+        if !place.intact {
             self.found(line.segment, line.number, seq, Problem::BadHash);
         }
         if self.follows {
             let expected = self.tip.seq.saturating_add(1);
-            if link.seq != expected {
+            if place.seq != expected {
                 self.found(line.segment, line.number, seq, Problem::Gap { expected });
             }
-            if link.prev != self.tip.hash {
+            if place.prev != self.tip.hash {
                 self.found(line.segment, line.number, seq, Problem::BadPrev);
             }
         }
         self.follows = true;
         self.tip = Tip {
-            seq: link.seq,
-            hash: link.hash,
+            seq: place.seq,
+            hash: place.hash,
         };
         self.report.entries += 1;
-        self.report.last_seq = link.seq;
-        self.report.last_hash = link.hash;
+        self.report.last_seq = place.seq;
+        self.report.last_hash = place.hash;
     }
 
     fn found(&mut self, segment: u32, line: u64, seq: Option<u64>, problem: Problem) {
