@@ -1,5 +1,8 @@
 //! Reads what the programs refused from their ring buffer.
-#![allow(unsafe_code, reason = "tokio asks for the promise that a descriptor stays open")]
+#![allow(
+    unsafe_code,
+    reason = "tokio asks for the promise that a descriptor stays open"
+)]
 
 use std::future::pending;
 use std::net::SocketAddr;
