@@ -1,10 +1,248 @@
-//! Rebuilds the eBPF object.
+//! Rebuilds the eBPF object that the daemon embeds, and installs the toolchain for it.
+//!
+//! docs/ebpf.md tells what is built with what, and why the result is the same everywhere.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+
+/// The linker's version; another one may make another object.
+const BPF_LINKER: &str = "0.13.0";
+const RUSTC: &str = "/usr/bin/rustc";
+const CARGO: &str = "/usr/bin/cargo";
+const LLVM: &str = "/usr/lib/llvm-22";
+const TARGET: &str = "bpfel-unknown-none";
+
+/// What Debian and Ubuntu provide of the toolchain.
+const PACKAGES: [&str; 7] = [
+    "rustc-web",
+    "rust-web-src",
+    "cargo-web",
+    "llvm-22-dev",
+    "libpolly-22-dev",
+    "zlib1g-dev",
+    "libzstd-dev",
+];
 
 /// Its flags.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Change nothing; fail if the committed object is not the one that the sources make
+    #[arg(long)]
+    check: bool,
+}
 
 /// Runs it.
-pub(crate) fn run(_arguments: &Arguments) -> anyhow::Result<()> {
-    anyhow::bail!("not yet")
+#[expect(clippy::print_stdout, reason = "the task's answer")]
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let root = root()?;
+    let committed = root.join("guard-ebpf/guard.bpf.o");
+    let built = build(&root)?;
+    if arguments.check {
+        let current =
+            fs::read(&committed).with_context(|| format!("{} is missing", committed.display()))?;
+        ensure!(
+            current == built,
+            "{} ({} bytes) is not what its sources make with {} ({} bytes); \
+             run `cargo xtask ebpf` and commit it",
+            committed.display(),
+            current.len(),
+            version()?,
+            built.len()
+        );
+        println!("{} is what its sources make", committed.display());
+    } else {
+        fs::write(&committed, &built)
+            .with_context(|| format!("cannot write {}", committed.display()))?;
+        println!("{}: {} bytes", committed.display(), built.len());
+    }
+    Ok(())
+}
+
+/// Installs what `run` needs on Debian and Ubuntu, as root. What is there already is left alone.
+pub(crate) fn install_toolchain() -> anyhow::Result<()> {
+    let missing: Vec<&str> = PACKAGES
+        .into_iter()
+        .filter(|name| !is_installed(name))
+        .collect();
+    if !missing.is_empty() {
+        let mut install = Command::new("apt-get");
+        install
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(&missing);
+        succeed(install.env("DEBIAN_FRONTEND", "noninteractive")).context(
+            "run as root, on a release that has these packages (Debian 12, Ubuntu 22.04)",
+        )?;
+    }
+    let tools = tools(&root()?);
+    if linker_version(&linker(&tools)).as_deref() == Some(BPF_LINKER) {
+        return Ok(());
+    }
+    let mut install = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    install
+        .args([
+            "install",
+            "bpf-linker",
+            "--version",
+            BPF_LINKER,
+            "--locked",
+            "--force",
+        ])
+        .args(["--no-default-features", "--features", "llvm-22", "--root"])
+        .arg(tools)
+        .env("LLVM_PREFIX", LLVM);
+    succeed(&mut install)
+}
+
+/// Builds the object.
+fn build(root: &Path) -> anyhow::Result<Vec<u8>> {
+    let linker = linker(&tools(root));
+    for tool in [Path::new(RUSTC), Path::new(CARGO), &linker, &strip()] {
+        ensure!(
+            tool.exists(),
+            "{} is missing; run `cargo xtask setup`",
+            tool.display()
+        );
+    }
+    let target = target(root).join("ebpf");
+    // Unpacks the dependencies, so that `flags` sees where they are.
+    succeed(cargo(root).args(["fetch", "--locked"]))?;
+    let mut build = cargo(root);
+    build
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "-Z",
+            "build-std=core",
+            "--target",
+            TARGET,
+        ])
+        // `-Z build-std` is how a target without a shipped core is built.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_INCREMENTAL", "0")
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &linker)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(root)?.join("\u{1f}"));
+    succeed(&mut build)?;
+
+    // DWARF names crates by hashes that depend on the checkout's path; the kernel reads BTF only.
+    let stripped = target.join("guard.bpf.o");
+    let mut command = Command::new(strip());
+    command
+        .args(["--strip-debug", "-o"])
+        .arg(&stripped)
+        .arg(target.join(TARGET).join("release/guard"));
+    succeed(&mut command)?;
+    fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))
+}
+
+/// Debian's cargo in `guard-ebpf`, without what the outer cargo and the user set.
+fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new(CARGO);
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        let set = ["CARGO_", "RUSTC", "RUSTFLAGS", "RUSTUP_", "LD_LIBRARY_PATH"];
+        let kept = [
+            "CARGO_HOME",
+            "CARGO_NET_",
+            "CARGO_HTTP_",
+            "CARGO_REGISTRIES_",
+        ];
+        if set.iter().any(|set| name.starts_with(set))
+            && !kept.iter().any(|kept| name.starts_with(kept))
+        {
+            cargo.env_remove(&*name);
+        }
+    }
+    cargo
+        .current_dir(root.join("guard-ebpf"))
+        .env("RUSTC", RUSTC);
+    cargo
+}
+
+/// The compiler's flags. Paths of this machine are replaced: BTF names source files.
+fn flags(root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut flags = vec!["-Cdebuginfo=2".to_owned(), "-Clink-arg=--btf".to_owned()];
+    let mut remap = |from: &Path, to: &str| {
+        flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    };
+    remap(root, "/guard");
+    let home = match env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => Path::new(&env::var_os("HOME").context("HOME is not set")?).join(".cargo"),
+    };
+    // One directory per registry, named with a hash of its address; a mirror has another one.
+    for registry in fs::read_dir(home.join("registry/src"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        remap(&registry.path(), "/registry");
+    }
+    let source = Path::new("/usr/lib/rustlib/src/rust");
+    remap(source, "/rustc");
+    if let Ok(source) = source.canonicalize() {
+        remap(&source, "/rustc");
+    }
+    Ok(flags)
+}
+
+fn root() -> anyhow::Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let root = root.context("xtask is not in a workspace")?;
+    root.canonicalize()
+        .with_context(|| format!("{} is gone; rebuild xtask", root.display()))
+}
+
+/// Where this workspace builds to.
+fn target(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target))
+}
+
+/// Where `install_toolchain` puts programs.
+fn tools(root: &Path) -> PathBuf {
+    target(root).join("tools")
+}
+
+fn linker(tools: &Path) -> PathBuf {
+    tools.join("bin/bpf-linker")
+}
+
+fn strip() -> PathBuf {
+    Path::new(LLVM).join("bin/llvm-strip")
+}
+
+fn version() -> anyhow::Result<String> {
+    let output = Command::new(RUSTC)
+        .arg("--version")
+        .output()
+        .context(RUSTC)?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn linker_version(linker: &Path) -> Option<String> {
+    let output = Command::new(linker).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace().nth(1).map(str::to_owned)
+}
+
+fn is_installed(package: &str) -> bool {
+    let query = ["--show", "--showformat", "${db:Status-Abbrev}", package];
+    let output = Command::new("dpkg-query").args(query).output();
+    output.is_ok_and(|output| output.stdout.starts_with(b"ii"))
+}
+
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {name}"))?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
 }
