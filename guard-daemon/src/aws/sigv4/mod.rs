@@ -51,7 +51,44 @@ pub enum Payload<'a> {
 /// Why a signature was refused or could not be made.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum SigV4Error {}
+pub enum SigV4Error {
+    /// Signed too far from guard's clock.
+    #[error("skewed")]
+    Skewed {
+        /// How far, in seconds; negative where it was signed in the past.
+        seconds: i64,
+    },
+    /// A presigned URL past its time.
+    #[error("expired")]
+    Expired {
+        /// How long ago, in seconds.
+        seconds: u64,
+    },
+    /// The signature is another request's, or another secret's.
+    #[error("mismatch")]
+    Mismatch,
+}
+
+/// What a request says of its payload's part in the signature.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DeclaredPayload {
+    /// Nothing: the signature covers the SHA-256 of the whole body.
+    Absent,
+    /// The body's SHA-256, 64 lower-case hexadecimal digits. To be compared with what is forwarded.
+    Sha256(String),
+    /// `UNSIGNED-PAYLOAD`.
+    Unsigned,
+    /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`: aws-chunked, its checksum in a trailer, no signature in it.
+    StreamingUnsignedTrailer,
+}
+
+/// Reads the `x-amz-content-sha256` header, or what a presigned URL declares.
+pub fn declared_payload_of(
+    _presented: &Presented,
+    _request: &RequestView<'_>,
+) -> Result<DeclaredPayload, SigV4Error> {
+    unimplemented!("contract")
+}
 
 /// Reads the signature of a request; `None` where it has none. Both forms at once, a doubled parameter, or a
 /// form guard does not take (SigV2, SigV4A, chunk-signed) is an error that says so.
