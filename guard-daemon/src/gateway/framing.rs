@@ -370,3 +370,219 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Framed<I> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const LIMIT: usize = 1024;
+
+    /// A reader and the client's end of its connection.
+    fn framed(turn: &Turn) -> (Framed<DuplexStream>, DuplexStream) {
+        let (client, server) = duplex(64 * 1024);
+        let framed = Framed::new(server, LIMIT, Duration::from_millis(200), turn.clone());
+        (framed, client)
+    }
+
+    /// What passes when the client sends these pieces and ends, each exchange being answered at once.
+    async fn passed(pieces: &[&[u8]]) -> (Vec<u8>, Option<Malformed>) {
+        let turn = Turn::default();
+        let (mut framed, mut client) = framed(&turn);
+        let reading = async {
+            let mut all = Vec::new();
+            let mut some = [0; 7];
+            loop {
+                let read = framed.read(&mut some).await.expect("a read");
+                if read == 0 {
+                    return all;
+                }
+                all.extend_from_slice(&some[..read]);
+                drop(turn.answering());
+            }
+        };
+        let writing = async {
+            for piece in pieces {
+                client.write_all(piece).await.expect("a write");
+                tokio::task::yield_now().await;
+            }
+            client.shutdown().await.expect("an end");
+        };
+        let (all, ()) = tokio::join!(reading, writing);
+        (all, turn.refusal())
+    }
+
+    const TWO: &[u8] = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nGET /GET /b HTTP/1.1\r\nHost: h\r\n\r\n";
+
+    #[tokio::test]
+    async fn pipelined_requests_pass_however_they_are_split() {
+        for at in 0..=TWO.len() {
+            let (all, refusal) = passed(&[&TWO[..at], &TWO[at..]]).await;
+            assert_eq!(
+                String::from_utf8_lossy(&all),
+                String::from_utf8_lossy(TWO),
+                "split at {at}"
+            );
+            assert_eq!(refusal, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bad_second_head_stops_exactly_there() {
+        let first = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n12345";
+        let bad = b"GET /b HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n";
+        let mut both = first.to_vec();
+        both.extend_from_slice(bad);
+        for at in 0..=both.len() {
+            let (all, refusal) = passed(&[&both[..at], &both[at..]]).await;
+            assert_eq!(all, first, "split at {at}");
+            assert!(refusal.expect("refused").why.contains("more than one Host"));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_next_head_waits_for_its_turn_and_the_clients_end_is_seen() {
+        let turn = Turn::default();
+        let (mut framed, mut client) = framed(&turn);
+        client
+            .write_all(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HT")
+            .await
+            .expect("a write");
+        let mut some = [0; 256];
+        let first = framed.read(&mut some).await.expect("a read");
+        assert!(some[..first].starts_with(b"GET /a"));
+
+        client
+            .write_all(b"TP/1.1\r\nHost: h\r\n\r\n")
+            .await
+            .expect("a write");
+        let waiting = tokio::time::timeout(Duration::from_millis(50), framed.read(&mut some)).await;
+        assert!(
+            waiting.is_err(),
+            "the second head passed before the first was answered"
+        );
+
+        drop(turn.answering());
+        let second = framed.read(&mut some).await.expect("a read");
+        assert!(some[..second].starts_with(b"GET /b"));
+
+        client
+            .write_all(b"GET /c HTTP/1.1\r\n")
+            .await
+            .expect("a write");
+        drop(client);
+        let end = tokio::time::timeout(Duration::from_secs(5), framed.read(&mut some)).await;
+        assert_eq!(end.expect("noticed").expect("a read"), 0);
+    }
+
+    #[tokio::test]
+    async fn read_ahead_is_bounded_while_an_exchange_runs() {
+        let turn = Turn::default();
+        let (mut framed, mut client) = framed(&turn);
+        client
+            .write_all(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            .await
+            .expect("a write");
+        let mut some = [0; 256];
+        framed.read(&mut some).await.expect("a read");
+        client.write_all(&[b'x'; 60 * 1024]).await.expect("a write");
+        let waiting = tokio::time::timeout(Duration::from_millis(50), framed.read(&mut some)).await;
+        assert!(waiting.is_err());
+        assert!(
+            framed.buffer.len() <= READ_AHEAD,
+            "{} bytes were read",
+            framed.buffer.len()
+        );
+    }
+
+    async fn answer_of(mut framed: Framed<DuplexStream>, mut client: DuplexStream) -> String {
+        let mut some = [0; 16];
+        assert_eq!(
+            framed.read(&mut some).await.expect("a read"),
+            0,
+            "a bad head passed"
+        );
+        framed.shutdown().await.expect("an end");
+        let mut answer = String::new();
+        drop(framed);
+        client.read_to_string(&mut answer).await.expect("an answer");
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_large_too_slow_or_bad_is_answered() {
+        let large = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(LIMIT));
+        let endless = format!("GET / HTTP/1.1\r\nX-A: {}", "a".repeat(LIMIT));
+        let cases: &[(&str, StatusCode, &str)] = &[
+            (
+                &large,
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "larger than guard accepts",
+            ),
+            (
+                &endless,
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "larger than guard accepts",
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost:",
+                StatusCode::REQUEST_TIMEOUT,
+                "in time",
+            ),
+            ("GET / HTTP/1.1\r\n\r\n", StatusCode::BAD_REQUEST, "no Host"),
+        ];
+        for (sent, status, why) in cases {
+            let turn = Turn::default();
+            let (framed, mut client) = framed(&turn);
+            client.write_all(sent.as_bytes()).await.expect("a write");
+            let answer = answer_of(framed, client).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+                "{answer}"
+            );
+            assert!(
+                answer.contains(why) && answer.contains("connection: close"),
+                "{answer}"
+            );
+            assert_eq!(
+                turn.refusal().map(|malformed| malformed.status),
+                Some(*status)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_just_ends() {
+        let turn = Turn::default();
+        let (framed, client) = framed(&turn);
+        assert_eq!(answer_of(framed, client).await, "");
+        assert_eq!(turn.refusal(), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn bodies_never_become_requests(
+            bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..4),
+            cuts in proptest::collection::vec(0usize..900, 0..6),
+        ) {
+            let mut stream = Vec::new();
+            for body in &bodies {
+                let head = format!("PUT /k HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+                stream.extend_from_slice(head.as_bytes());
+                stream.extend_from_slice(body);
+            }
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
+            cuts.extend([0, stream.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<_> = cuts.windows(2).map(|two| &stream[two[0]..two[1]]).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let (all, refusal) = runtime.expect("a runtime").block_on(passed(&pieces));
+            prop_assert_eq!(all, stream);
+            prop_assert_eq!(refusal, None);
+        }
+    }
+}

@@ -143,3 +143,183 @@ fn explain(error: hyper::Error) -> Result<(), String> {
     tracing::debug!(error = %chain(&error), "a client's connection ended");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    type Seen = Arc<Mutex<Vec<String>>>;
+
+    /// Serves one connection, answering each request with its target and body; notes what was served.
+    fn echo(seen: &Seen) -> (DuplexStream, tokio::task::JoinHandle<Result<(), String>>) {
+        let (client, server) = duplex(64 * 1024);
+        let seen = Arc::clone(seen);
+        let served = tokio::spawn(async move {
+            let limits = Limits::default();
+            serve_http1(server, &limits, |request: Request<Incoming>| {
+                let seen = Arc::clone(&seen);
+                async move {
+                    let target = request.uri().to_string();
+                    let body = request
+                        .into_body()
+                        .collect()
+                        .await
+                        .map(|body| body.to_bytes());
+                    let text = match body {
+                        Ok(body) => format!("{target} {}", String::from_utf8_lossy(&body)),
+                        Err(error) => {
+                            format!("{target} ! {}", super::super::body::BodyError::of(&error))
+                        }
+                    };
+                    seen.lock().expect("no panic").push(text.clone());
+                    Response::new(ResponseBody::whole(Bytes::from(text)))
+                }
+            })
+            .await
+        });
+        (client, served)
+    }
+
+    async fn talk(bytes: &str) -> (Vec<String>, String, Result<(), String>) {
+        let seen = Seen::default();
+        let (mut client, served) = echo(&seen);
+        client.write_all(bytes.as_bytes()).await.expect("a write");
+        let mut answer = Vec::new();
+        let reading = client.read_to_end(&mut answer);
+        // A connection that is kept alive stays open: what came until then is the answer.
+        let _ = tokio::time::timeout(Duration::from_millis(300), reading).await;
+        drop(client);
+        let result = served.await.expect("no panic");
+        let seen = seen.lock().expect("no panic").clone();
+        (seen, String::from_utf8_lossy(&answer).into_owned(), result)
+    }
+
+    #[tokio::test]
+    async fn requests_on_one_connection_are_answered_in_order() {
+        let (seen, answer, result) = talk(
+            "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\none\
+             GET /b HTTP/1.1\r\nHost: h\r\n\r\nGET /c HTTP/1.1\r\nHost: h\r\n\r\n",
+        )
+        .await;
+        assert_eq!(seen, ["/a one", "/b ", "/c "]);
+        assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 3, "{answer}");
+        assert_eq!(result, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_chunked_request_is_never_a_request() {
+        let (seen, answer, result) = talk(
+            "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n0\r\n\r\n\
+             GET /evil HTTP/1.1\r\nHost: h\r\n\r\n",
+        )
+        .await;
+        assert_eq!(seen, ["/a one"]);
+        assert!(answer.contains("connection: close"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+        assert_eq!(result, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_bad_head_is_answered_after_the_good_request_before_it() {
+        let (seen, answer, result) = talk(
+            "GET /a HTTP/1.1\r\nHost: h\r\n\r\n\
+             POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        )
+        .await;
+        assert_eq!(seen, ["/a "]);
+        let (ok, bad) = (
+            answer.find("200 OK").expect("200"),
+            answer.find("400 Bad").expect("400"),
+        );
+        assert!(ok < bad, "{answer}");
+        assert!(
+            result
+                .expect_err("refused")
+                .contains("both Content-Length and")
+        );
+    }
+
+    #[tokio::test]
+    async fn bad_chunks_are_malformed_and_not_the_clients_departure() {
+        for chunks in [
+            "xyz\r\nabc\r\n0\r\n\r\n",
+            "3\r\noneX0\r\n\r\n",
+            "-1\r\n",
+            "fffffffffffffffff\r\n",
+        ] {
+            let head = "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let (seen, ..) = talk(&format!("{head}{chunks}")).await;
+            assert!(
+                seen[0].contains("the request body is malformed"),
+                "{chunks:?}: {seen:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upgrade_is_refused() {
+        let (seen, answer, result) = talk(
+            "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .await;
+        assert_eq!(seen, [""; 0]);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(result.expect_err("refused").contains("upgrade"));
+    }
+
+    struct Dropped(Option<oneshot::Sender<()>>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.take().map(|sender| sender.send(()));
+        }
+    }
+
+    /// A client that leaves while its exchange is held: the exchange must be dropped, so nothing is sent.
+    async fn leaves_after(bytes: &[u8]) {
+        let (mut client, server) = duplex(64 * 1024);
+        let (dropped, noticed) = oneshot::channel();
+        let (started, running) = oneshot::channel();
+        let signals = Mutex::new(Some((started, Dropped(Some(dropped)))));
+        let limits = Limits::default();
+        let serving = serve_http1(server, &limits, |request: Request<Incoming>| {
+            let signals = signals.lock().expect("no panic").take();
+            async move {
+                let (started, _dropped) = signals.expect("one request only");
+                let _body = request.into_body().collect().await;
+                started.send(()).expect("the test waits");
+                std::future::pending::<Response<ResponseBody>>().await
+            }
+        });
+        let mut serving = pin!(serving);
+        client.write_all(bytes).await.expect("a write");
+        tokio::select! {
+            _ = &mut serving => panic!("ended too early"),
+            started = running => started.expect("started"),
+        }
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut serving).await;
+        assert!(early.is_err(), "the exchange ended while the client waited");
+        drop(client);
+        let ended = tokio::time::timeout(Duration::from_secs(5), serving).await;
+        assert_eq!(ended.expect("noticed"), Ok(()));
+        noticed.await.expect("the exchange was dropped");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_ends_its_exchange() {
+        leaves_after(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        leaves_after(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\none").await;
+        leaves_after(b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+            .await;
+        // One that has sent its next request already, too.
+        leaves_after(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    }
+}
