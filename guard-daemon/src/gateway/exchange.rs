@@ -1,9 +1,37 @@
 //! THE pipeline of an exchange, top to bottom:
 //! identify → operation → decide → hold → record → sign → forward → mask → record.
+//!
+//! Cheap checks come first, and nothing a request says is believed before its signature is verified.
+//! Nothing of it leaves before the decision is durably in the journal. If the client goes away, hyper
+//! drops the future of its exchange: whatever is awaited here ends there, and nothing later happens.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
-use crate::record::entry::Process;
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, Version};
+use hyper::body::Incoming;
+
+use super::body::{RequestBody, ResponseBody};
+use super::outcome::{self, Abandoned, Completion};
+use super::refusal::{Record, Refusal};
+use super::spool::Spool;
+use super::{Gateway, admit, fingerprint, forward};
+use crate::approval::{Outcome, Question};
+use crate::aws::catalog::Output;
+use crate::aws::error::Code;
+use crate::aws::sigv4::{self, DeclaredPayload, Payload, Presented};
+use crate::aws::{self, BodyView, Call, Protocol, RequestView, Scope};
+use crate::mask;
+use crate::policy::Effect;
+use crate::record::entry::{Entry, Event, ExchangeDecided, Process};
+use crate::session::Session;
 
 /// What is known of the connection an exchange arrived on.
 #[derive(Clone, Debug)]
@@ -14,4 +42,517 @@ pub struct Caller {
     pub destination: SocketAddr,
     /// The TLS server name, lower case: the exchange's host must equal it.
     pub server_name: String,
+}
+
+/// Runs one exchange and answers it, whatever happens.
+pub async fn run(
+    gateway: Arc<Gateway>,
+    session: Arc<Session>,
+    caller: Arc<Caller>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let (parts, body) = request.into_parts();
+    let directory = gateway.config.state_dir.join("spool");
+    let mut body = Spool::new(body, directory, gateway.config.limits.request_body_bytes);
+    let mut exchange = Exchange::new(gateway, session, caller, &parts);
+    match exchange.pass(parts, &mut body).await {
+        Ok(response) => response,
+        Err(refusal) => exchange.refuse(refusal, body).await,
+    }
+}
+
+/// Numbers exchanges; a session's id before the number makes it unique on the host.
+static COUNTER: AtomicU64 = AtomicU64::new(1);
+
+struct Exchange {
+    gateway: Arc<Gateway>,
+    session: Arc<Session>,
+    caller: Arc<Caller>,
+    /// The decision as it forms: a denial until the end says otherwise.
+    decided: ExchangeDecided,
+    /// How the client is to be answered by guard itself.
+    reply: Reply,
+}
+
+struct Reply {
+    method: Method,
+    version: Version,
+    /// The client sends its body only when it is asked to.
+    expects: bool,
+    protocol: Protocol,
+    service: Option<&'static str>,
+}
+
+/// A request whose signature was verified.
+struct Signed {
+    presented: Presented,
+    /// Never `Absent`: the digest of the whole body then.
+    payload: DeclaredPayload,
+}
+
+impl Exchange {
+    async fn pass(
+        &mut self,
+        parts: Parts,
+        body: &mut Spool<Incoming>,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        admit::check(&parts, &self.caller.server_name)?;
+        let signed = self.authenticate(&parts, body).await?;
+        let call = self.identify(&parts, &signed, body).await?;
+        let output = self.decide(&parts, &signed, &call, body).await?;
+        let credentials = self.credentials().await?;
+        let mut completion = self.record_allowed(&credentials).await?;
+        let plain = output.is_some();
+        let request = self
+            .sign(parts, &signed, body, plain, &credentials, completion.sent())
+            .await
+            .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
+        let response = self.session.upstream.send(request).await.map_err(|error| {
+            completion.fail(error.code(), &error.to_string());
+            Refusal::failed(error.to_string())
+        })?;
+        self.answer(response, output, call.protocol, completion)
+            .await
+    }
+
+    fn new(
+        gateway: Arc<Gateway>,
+        session: Arc<Session>,
+        caller: Arc<Caller>,
+        parts: &Parts,
+    ) -> Self {
+        let id = format!("{}-{}", session.id, COUNTER.fetch_add(1, Ordering::Relaxed));
+        let (method, path) = (parts.method.as_str(), parts.uri.path());
+        let mut decided = outcome::undecided(id, caller.process.clone(), method, path);
+        decided.host.clone_from(&caller.server_name);
+        let reply = Reply {
+            method: parts.method.clone(),
+            version: parts.version,
+            expects: parts.headers.contains_key(EXPECT),
+            protocol: aws::error::protocol_of(&view(parts, &caller.server_name, BodyView::Unread)),
+            service: None,
+        };
+        Self {
+            gateway,
+            session,
+            caller,
+            decided,
+            reply,
+        }
+    }
+
+    /// Verifies the signature with the session's secret. A request that declares no digest of its body
+    /// is signed with that digest, so its body must be here first.
+    async fn authenticate(
+        &mut self,
+        parts: &Parts,
+        body: &mut Spool<Incoming>,
+    ) -> Result<Signed, Refusal> {
+        let view = view(parts, &self.caller.server_name, BodyView::Unread);
+        let presented = sigv4::presented(&view)?.ok_or_else(|| {
+            Refusal::denied(
+                Code::AccessDenied,
+                "guard denies unsigned requests; use the credentials that `guard run` put in the environment",
+            )
+        })?;
+        self.decided.presented_key = Some(outcome::bounded(&presented.access_key_id));
+        if presented.access_key_id != self.session.dummy.access_key_id {
+            return Err(Refusal::denied(
+                Code::InvalidAccessKey,
+                "the access key is not this session's; use the credentials that `guard run` put in the environment",
+            ));
+        }
+        let payload = match sigv4::declared_payload_of(&presented, &view)? {
+            DeclaredPayload::Absent => {
+                body.collect().await?;
+                DeclaredPayload::Sha256(body.sha256().unwrap_or_default())
+            }
+            declared => declared,
+        };
+        let signed = Signed { presented, payload };
+        let secret = &self.session.dummy.secret_access_key;
+        sigv4::verify(
+            &signed.presented,
+            &view,
+            signed.payload(),
+            secret,
+            SystemTime::now(),
+        )?;
+        Ok(signed)
+    }
+
+    /// Reads what the request asks for, with its body where that tells.
+    async fn identify(
+        &mut self,
+        parts: &Parts,
+        signed: &Signed,
+        body: &mut Spool<Incoming>,
+    ) -> Result<Call, Refusal> {
+        let host = &self.caller.server_name;
+        if aws::needs_body(&view(parts, host, BodyView::Unread), Some(signed.scope())) {
+            body.collect().await?;
+        } else if parts.headers.contains_key(TRANSFER_ENCODING) {
+            // Chunks are read before any of them is sent: a bad one leaves nothing half sent.
+            body.fill().await?;
+        }
+        signed.check_digest(body)?;
+        let account = self.session.credentials.account();
+        let request = view(parts, host, body.view());
+        let call = aws::identify(&request, Some(signed.scope()), account.as_deref())
+            .map_err(|error| Refusal::denied(Code::InvalidRequest, error.to_string()))?;
+        outcome::describe(&mut self.decided, &call);
+        self.reply.protocol = call.protocol;
+        self.reply.service = call.service;
+        Ok(call)
+    }
+
+    /// Lets the profile decide, and a person where it says so. Returns the output that is to be masked.
+    async fn decide(
+        &mut self,
+        parts: &Parts,
+        signed: &Signed,
+        call: &Call,
+        body: &mut Spool<Incoming>,
+    ) -> Result<Option<Output>, Refusal> {
+        let decision = self.session.profile.decide(&call.access);
+        self.decided.statement.clone_from(&decision.statement);
+        self.decided.reason.clone_from(&decision.reason);
+        if decision.effect == Effect::Deny {
+            return Err(Refusal::denied(Code::AccessDenied, decision.reason));
+        }
+        let profile = &self.session.profile;
+        let output = call
+            .output
+            .filter(|output| forward::has_masked(*output, |class| profile.masks(class)));
+        if output.is_some() && call.protocol == Protocol::Cbor {
+            return Err(Refusal::denied(
+                Code::AccessDenied,
+                "the answer has secret members, and guard cannot mask them in CBOR; use a client that speaks JSON \
+                 or query to this service",
+            ));
+        }
+        if decision.effect == Effect::Approve {
+            self.hold(parts, signed, call, body).await?;
+        }
+        Ok(output)
+    }
+
+    /// Asks a person and waits; meanwhile the body arrives, so that the client does not time out.
+    async fn hold(
+        &mut self,
+        parts: &Parts,
+        signed: &Signed,
+        call: &Call,
+        body: &mut Spool<Incoming>,
+    ) -> Result<(), Refusal> {
+        let digest = if let DeclaredPayload::Sha256(digest) = &signed.payload {
+            digest.clone()
+        } else {
+            // The signature does not cover the body; the approval must.
+            body.collect().await?;
+            body.sha256().unwrap_or_default()
+        };
+        let question = self.question(
+            fingerprint::of(&self.session.id, &self.caller.server_name, parts, &digest),
+            call,
+        );
+        let abandoned = Abandoned::new(&self.gateway.journal, &self.session.id, &self.decided);
+        let patience = self.gateway.config.hold;
+        let outcome = tokio::select! {
+            outcome = self.gateway.approvals.hold(question, patience) => Ok(outcome),
+            Err(error) = keep_filling(body) => Err(error),
+        };
+        abandoned.disarm();
+        let (approval, refusal) = match outcome? {
+            Outcome::Approved { approval } => (Some(approval), None),
+            Outcome::Denied { approval, reason } => {
+                let said = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let text = format!("a person denied this call (approval {approval}){said}");
+                (Some(approval), Some(text))
+            }
+            Outcome::TimedOut { approval } => {
+                let text = format!(
+                    "this call needs approval {approval}, and nobody decided within {} s; ask a person to run \
+                     `guard approval approve {approval}`, then run the same call again",
+                    patience.as_secs()
+                );
+                (Some(approval), Some(text))
+            }
+            Outcome::Full => {
+                let text = "this call needs an approval, and too many calls wait for one; run it again later";
+                (None, Some(text.to_owned()))
+            }
+            Outcome::NotRecorded => (None, Some(NOT_RECORDED.to_owned())),
+        };
+        self.decided.approval = approval;
+        // The digest a person approved is the digest of what is sent.
+        signed.check_digest(body)?;
+        refusal.map_or(Ok(()), |text| {
+            Err(Refusal::denied(Code::AccessDenied, text))
+        })
+    }
+
+    fn question(&self, fingerprint: [u8; 32], call: &Call) -> Question {
+        let Process { pid, exe, comm, .. } = &self.caller.process;
+        let identity = &self.session.identity;
+        let shown = |all: &[Option<String>], unknown: &str| {
+            all.iter()
+                .map(|one| one.clone().unwrap_or_else(|| unknown.to_owned()))
+                .collect()
+        };
+        let operation = match self.decided.operation.as_slice() {
+            [] => "unknown operation".to_owned(),
+            names => names.join(" or "),
+        };
+        Question {
+            session: self.session.id.clone(),
+            exchange: self.decided.exchange.clone(),
+            actions: shown(&self.decided.actions, "unknown action"),
+            resources: shown(&self.decided.resources, "unknown resource"),
+            summary: format!(
+                "{}:{operation} in {} at {}",
+                call.service.unwrap_or("unknown service"),
+                call.region.as_deref().unwrap_or("no region"),
+                self.caller.server_name,
+            ),
+            statement: self.decided.statement.clone(),
+            requester: format!(
+                "{} (uid {}), process {pid} {}",
+                identity.user,
+                identity.uid,
+                exe.as_deref().unwrap_or(comm),
+            ),
+            fingerprint,
+        }
+    }
+
+    async fn credentials(&self) -> Result<Credentials, Refusal> {
+        self.session
+            .credentials
+            .credentials()
+            .await
+            .map_err(|error| Refusal::denied(Code::UpstreamUnavailable, error.to_string()))
+    }
+
+    /// Makes the decision durable. Only what this returned for may leave.
+    async fn record_allowed(&mut self, credentials: &Credentials) -> Result<Completion, Refusal> {
+        self.decided.signing_key = Some(credentials.access_key_id().to_owned());
+        "allow".clone_into(&mut self.decided.decision);
+        let recorded = self
+            .append(Event::ExchangeDecided(Box::new(self.decided.clone())))
+            .await;
+        if !recorded {
+            return Err(Refusal {
+                record: Record::Completed,
+                ..Refusal::denied(Code::AccessDenied, NOT_RECORDED)
+            });
+        }
+        let (journal, session) = (self.gateway.journal.clone(), self.session.id.clone());
+        let record = move |completed| {
+            let event = Event::ExchangeCompleted(Box::new(completed));
+            outcome::append_later(&journal, &session, event);
+        };
+        Ok(Completion::new(
+            self.decided.exchange.clone(),
+            Box::new(record),
+        ))
+    }
+
+    /// Signs the request with the real credentials.
+    async fn sign(
+        &self,
+        mut parts: Parts,
+        signed: &Signed,
+        body: &mut Spool<Incoming>,
+        plain: bool,
+        credentials: &Credentials,
+        sent: Arc<AtomicU64>,
+    ) -> Result<Request<RequestBody>, Refusal> {
+        let host = &self.caller.server_name;
+        let body = body
+            .take()
+            .await
+            .map_err(|error| Refusal::failed(error.to_string()))?;
+        let length = http_body::Body::size_hint(&body).exact();
+        forward::prepare(&mut parts, host, length, plain)
+            .map_err(|error| Refusal::failed(error.to_string()))?;
+        let now = SystemTime::now();
+        sigv4::sign(
+            &mut parts,
+            host,
+            signed.payload(),
+            signed.scope(),
+            credentials,
+            now,
+        )
+        .map_err(|error| Refusal::failed(error.to_string()))?;
+        let body = RequestBody::new(body, sent);
+        Ok(Request::from_parts(parts, body))
+    }
+
+    /// Passes the answer on: as it arrives, or masked where it holds what is to be masked.
+    async fn answer(
+        &self,
+        response: Response<Incoming>,
+        output: Option<Output>,
+        protocol: Protocol,
+        mut completion: Completion,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let (mut parts, body) = response.into_parts();
+        completion.answered(parts.status, &parts.headers);
+        forward::strip_hop_by_hop(&mut parts.headers);
+        parts.version = Version::HTTP_11;
+        let Some(output) = output.filter(|_| parts.status.is_success()) else {
+            return Ok(Response::from_parts(
+                parts,
+                ResponseBody::through(body, completion),
+            ));
+        };
+        let unmasked = |completion: &mut Completion, text: String| {
+            completion.fail("not-masked", &text);
+            Refusal::failed(format!("the call ran, but its answer is withheld: {text}"))
+        };
+        let limit = self.gateway.config.limits.response_body_bytes;
+        let bytes = forward::read_answer(&parts.headers, body, limit)
+            .await
+            .map_err(|error| unmasked(&mut completion, error.to_string()))?;
+        completion.received(bytes.len());
+        let profile = &self.session.profile;
+        let (bytes, paths) = mask::mask_response(output, protocol, &mut parts, bytes, |class| {
+            profile.masks(class)
+        })
+        .map_err(|error| unmasked(&mut completion, error.to_string()))?;
+        if self.reply.method != Method::HEAD {
+            parts
+                .headers
+                .insert(CONTENT_LENGTH, (bytes.len() as u64).into());
+        }
+        completion.masked(paths);
+        completion.finish();
+        Ok(Response::from_parts(parts, ResponseBody::whole(bytes)))
+    }
+
+    /// Records a refusal and answers it in the request's own protocol.
+    async fn refuse(
+        &mut self,
+        refusal: Refusal,
+        mut body: Spool<Incoming>,
+    ) -> Response<ResponseBody> {
+        match refusal.record {
+            Record::Denied => {
+                "deny".clone_into(&mut self.decided.decision);
+                self.decided.reason.clone_from(&refusal.message);
+                self.append(Event::ExchangeDecided(Box::new(self.decided.clone())))
+                    .await;
+            }
+            Record::Refused(code) => {
+                self.append(self.caller.refused(code, refusal.message.clone()))
+                    .await;
+            }
+            Record::Completed => {}
+        }
+        let Reply {
+            method,
+            protocol,
+            service,
+            ..
+        } = &self.reply;
+        let response =
+            aws::error::response(*protocol, *service, method, refusal.code, &refusal.message);
+        let mut response = response.map(|bytes: Bytes| ResponseBody::whole(bytes));
+        if self.reply.expects && !body.has_arrived() {
+            // Its body will never be read, so on HTTP/1.1 nothing can follow it.
+            if self.reply.version < Version::HTTP_2 {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        } else {
+            body.discard().await;
+        }
+        response
+    }
+
+    /// Whether the entry is now durable.
+    async fn append(&self, event: Event) -> bool {
+        let entry = Entry {
+            session: Some(self.session.id.clone()),
+            event,
+        };
+        match self.gateway.journal.append(entry).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(%error, "the journal failed; exchanges are refused until it works");
+                false
+            }
+        }
+    }
+}
+
+const NOT_RECORDED: &str =
+    "guard could not record this call, so it may not run; see `guard doctor` and the daemon's log";
+
+/// Collects what arrives of the body, and then waits for ever: ends only with an error.
+async fn keep_filling(body: &mut Spool<Incoming>) -> Result<Infallible, super::body::BodyError> {
+    body.fill().await?;
+    std::future::pending().await
+}
+
+fn view<'a>(parts: &'a Parts, host: &'a str, body: BodyView<'a>) -> RequestView<'a> {
+    RequestView {
+        method: &parts.method,
+        host,
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        headers: &parts.headers,
+        body,
+    }
+}
+
+impl Signed {
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            region: &self.presented.region,
+            service: &self.presented.service,
+        }
+    }
+
+    fn payload(&self) -> Payload<'_> {
+        match &self.payload {
+            DeclaredPayload::Sha256(digest) => Payload::Sha256(digest),
+            DeclaredPayload::StreamingUnsignedTrailer => Payload::StreamingUnsignedTrailer,
+            DeclaredPayload::Absent | DeclaredPayload::Unsigned => Payload::Unsigned,
+        }
+    }
+
+    /// A body that is here must be the one that was signed. One that streams is checked by AWS, which is
+    /// told the same digest.
+    fn check_digest<B>(&self, body: &Spool<B>) -> Result<(), Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match (&self.payload, body.sha256()) {
+            (DeclaredPayload::Sha256(declared), Some(digest)) if *declared != digest => {
+                Err(Refusal::denied(
+                    Code::InvalidRequest,
+                    "x-amz-content-sha256 is not the digest of the request body",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Caller {
+    /// The entry for a request that is refused before it is an exchange.
+    pub(super) fn refused(&self, code: &str, detail: String) -> Event {
+        Event::Refused {
+            process: Some(self.process.clone()),
+            destination: Some(self.destination),
+            host: Some(self.server_name.clone()),
+            code: code.to_owned(),
+            detail,
+        }
+    }
 }

@@ -1,8 +1,21 @@
 //! The HTTP side: serves the confined client, runs each exchange, and dials the upstream.
 //!
-//! `exchange` is the pipeline; the other files are its parts.
+//! `exchange` is the pipeline; the other files are its parts. `serve` and `framing`/`head` stand between the
+//! client and it, `upstream`, `dial` and `route` between it and AWS; `spool` and `body` carry the bytes.
 
+mod admit;
+mod body;
+mod dial;
 pub mod exchange;
+mod fingerprint;
+mod forward;
+mod framing;
+mod head;
+mod outcome;
+mod refusal;
+mod route;
+mod serve;
+mod spool;
 pub mod upstream;
 
 use std::sync::Arc;
@@ -11,6 +24,9 @@ use crate::approval::Approvals;
 use crate::config::Config;
 use crate::intercept::authority::Authority;
 use crate::record::journal::Journal;
+
+pub use body::{BodyError, RequestBody, ResponseBody};
+pub use serve::serve;
 
 /// What all sessions of a daemon share.
 pub struct Gateway {
@@ -22,16 +38,4 @@ pub struct Gateway {
     pub approvals: Approvals,
     /// The certificate authority that the confined tree trusts.
     pub authority: Arc<Authority>,
-}
-
-/// Serves HTTP (ALPN decides which) on a connection whose TLS guard terminates, until it ends.
-pub async fn serve<I>(
-    _gateway: Arc<Gateway>,
-    _session: Arc<crate::session::Session>,
-    _caller: exchange::Caller,
-    _tls: tokio_rustls::server::TlsStream<I>,
-) where
-    I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    unimplemented!("contract")
 }

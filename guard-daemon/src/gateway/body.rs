@@ -1,0 +1,197 @@
+//! Bodies on their way: the request's to the upstream, the response's to the client, both counted.
+
+use std::error::Error as StdError;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::framing::Answering;
+use super::outcome::Completion;
+use super::spool::Spooled;
+use super::upstream::{chain, find};
+
+/// Why a request body could not be had.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The connection ended within the body, or the client took the request back.
+    #[error("the client went away before its request was complete")]
+    Gone,
+    /// The chunks or frames of the body are not what HTTP says.
+    #[error("the request body is malformed: {0}")]
+    Malformed(String),
+    /// Nothing came for too long.
+    #[error("the request body stopped arriving for a minute; send it again")]
+    Stalled,
+    /// It is needed whole, and larger than that may be.
+    #[error(
+        "the request body is larger than {limit} bytes, and guard needs the whole of it to know or sign what \
+         it asks; raise `request_body_bytes` under [limits], or upload in parts"
+    )]
+    TooLarge {
+        /// `limits.request_body_bytes`.
+        limit: u64,
+    },
+    /// The daemon's budget for collected bodies is used up.
+    #[error("guard holds too many large request bodies at this moment; send it again later")]
+    Busy,
+    /// The spool file failed.
+    #[error("guard could not spool the request body: {0}; check the state directory's disk")]
+    Storage(String),
+}
+
+impl BodyError {
+    /// What an error of a body as it arrives means.
+    pub(super) fn of(error: &(dyn StdError + 'static)) -> Self {
+        let kind = find::<io::Error>(error).map(io::Error::kind);
+        match kind {
+            Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+                Self::Malformed(chain(error))
+            }
+            _ => Self::Gone,
+        }
+    }
+
+    pub(super) fn storage(error: &io::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
+
+    /// A stable code for the journal.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Gone => "client-gone",
+            Self::Malformed(_) => "malformed-request",
+            Self::Stalled => "timeout",
+            Self::TooLarge { .. } | Self::Busy => "limit",
+            Self::Storage(_) => "storage",
+        }
+    }
+}
+
+/// A request body on its way to the upstream.
+pub struct RequestBody {
+    body: Spooled<Incoming>,
+    sent: Arc<AtomicU64>,
+}
+
+impl RequestBody {
+    /// Counts what is sent in `sent`.
+    pub(super) fn new(body: Spooled<Incoming>, sent: Arc<AtomicU64>) -> Self {
+        Self { body, sent }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            self.sent.fetch_add(length, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response body on its way to the client.
+pub struct ResponseBody {
+    content: Content,
+    /// HTTP/1.1: the next request may come when this goes.
+    _answering: Option<Answering>,
+}
+
+enum Content {
+    Whole(Bytes),
+    Through {
+        body: Incoming,
+        completion: Completion,
+    },
+}
+
+impl ResponseBody {
+    /// Bytes that guard holds.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self {
+            content: Content::Whole(bytes),
+            _answering: None,
+        }
+    }
+
+    /// The upstream's body as it arrives; `completion` is told how it ended.
+    pub(super) fn through(body: Incoming, completion: Completion) -> Self {
+        Self {
+            content: Content::Through { body, completion },
+            _answering: None,
+        }
+    }
+
+    /// Holds the connection's turn until the body has been written or dropped.
+    pub(super) fn answering(self, answering: Answering) -> Self {
+        Self {
+            _answering: Some(answering),
+            ..self
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Through { body, completion } => {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(context));
+                match &frame {
+                    Some(Ok(frame)) => {
+                        completion.received(frame.data_ref().map_or(0, Bytes::len));
+                        if body.is_end_stream() {
+                            completion.finish();
+                        }
+                    }
+                    Some(Err(error)) => completion.fail("upstream-closed", &chain(error)),
+                    None => completion.finish(),
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Through { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Through { body, .. } => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What the journal is told of an exchange: the decision as it forms, and how it ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use http::{HeaderMap, StatusCode};
+
+use crate::aws::{Call, Confidence, Operation, Resource};
+use crate::record::entry::{Entry, Event, ExchangeCompleted, ExchangeDecided, Process};
+use crate::record::journal::Journal;
+use crate::session::SessionId;
+
+/// Bytes of a path, or of any text the agent chose, that are recorded.
+const TEXT_BYTES: usize = 1024;
+
+/// A decision of which nothing is known yet but who called and what the request line says.
+pub(super) fn undecided(
+    exchange: String,
+    process: Process,
+    method: &str,
+    path: &str,
+) -> ExchangeDecided {
+    ExchangeDecided {
+        exchange,
+        process,
+        method: bounded(method),
+        host: String::new(),
+        path: bounded(path),
+        service: None,
+        operation: Vec::new(),
+        actions: Vec::new(),
+        resources: Vec::new(),
+        region: None,
+        confidence: "unknown".to_owned(),
+        decision: "deny".to_owned(),
+        statement: None,
+        reason: String::new(),
+        approval: None,
+        presented_key: None,
+        signing_key: None,
+    }
+}
+
+/// Writes down what was read from a request.
+pub(super) fn describe(decided: &mut ExchangeDecided, call: &Call) {
+    decided.service = call.service.map(str::to_owned);
+    decided.operation = match &call.operation {
+        Operation::Known(name) => vec![(*name).to_owned()],
+        Operation::Ambiguous(names) => names.iter().map(|name| (*name).to_owned()).collect(),
+        Operation::Unknown => Vec::new(),
+    };
+    decided.actions = call
+        .access
+        .iter()
+        .map(|access| access.action.clone())
+        .collect();
+    decided.resources = Vec::new();
+    for resource in call.access.iter().flat_map(|access| &access.resources) {
+        let text = match resource {
+            Resource::Arn(arn) => Some(arn.clone()),
+            Resource::Any => Some("*".to_owned()),
+            Resource::Unknown => None,
+        };
+        if !decided.resources.contains(&text) {
+            decided.resources.push(text);
+        }
+    }
+    decided.region.clone_from(&call.region);
+    let confidence = match call.confidence {
+        Confidence::Exact => "exact",
+        Confidence::Partial => "partial",
+        Confidence::Unknown => "unknown",
+    };
+    confidence.clone_into(&mut decided.confidence);
+}
+
+/// The first bytes of a text, whole characters.
+pub(super) fn bounded(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT_BYTES)].to_owned()
+}
+
+/// Appends an entry without waiting for it, for what has no other reply to give than its end.
+pub(super) fn append_later(journal: &Journal, session: &SessionId, event: Event) {
+    let entry = Entry {
+        session: Some(session.clone()),
+        event,
+    };
+    let journal = journal.clone();
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        tracing::error!(?entry, "not recorded: the daemon is going down");
+        return;
+    };
+    runtime.spawn(async move {
+        if let Err(error) = journal.append(entry).await {
+            tracing::error!(%error, "the journal failed; exchanges are refused until it works");
+        }
+    });
+}
+
+/// Takes the finished entry: appends it, but for tests.
+type Recorder = Box<dyn FnOnce(ExchangeCompleted) + Send>;
+
+/// Follows an allowed exchange to its end and records it exactly once: finished, failed, or, dropped
+/// before either, left by its client.
+pub(super) struct Completion {
+    entry: ExchangeCompleted,
+    started: Instant,
+    sent: Arc<AtomicU64>,
+    record: Option<Recorder>,
+}
+
+impl Completion {
+    /// Begins at the decision; `record` is given the entry.
+    pub(super) fn new(exchange: String, record: Recorder) -> Self {
+        let entry = ExchangeCompleted {
+            exchange,
+            status: None,
+            aws_request_id: None,
+            aws_error: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+            milliseconds: 0,
+            masked: Vec::new(),
+            error: None,
+        };
+        Self {
+            entry,
+            started: Instant::now(),
+            sent: Arc::default(),
+            record: Some(record),
+        }
+    }
+
+    /// Counts the bytes of the request body.
+    pub(super) fn sent(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.sent)
+    }
+
+    /// The head of the response came.
+    pub(super) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+        let text = |name| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.map(bounded)
+        };
+        self.entry.status = Some(status.as_u16());
+        self.entry.aws_request_id = text("x-amzn-requestid").or_else(|| text("x-amz-request-id"));
+        if !status.is_success() {
+            // restJson1: `Code`, `Code:URI` or `namespace#Code`.
+            self.entry.aws_error = text("x-amzn-errortype").map(|code| {
+                let code = code.split(':').next().unwrap_or_default();
+                code.rsplit('#').next().unwrap_or_default().to_owned()
+            });
+        }
+    }
+
+    /// Bytes of the response body came.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.entry.bytes_received += bytes as u64;
+    }
+
+    /// Members were masked.
+    pub(super) fn masked(&mut self, paths: Vec<String>) {
+        self.entry.masked = paths;
+    }
+
+    /// All went well.
+    pub(super) fn finish(&mut self) {
+        self.end(None);
+    }
+
+    /// It failed: a stable code and one sentence.
+    pub(super) fn fail(&mut self, code: &str, text: &str) {
+        self.end(Some(format!("{code}: {text}")));
+    }
+
+    fn end(&mut self, error: Option<String>) {
+        let Some(record) = self.record.take() else {
+            return;
+        };
+        let mut entry = self.entry.clone();
+        entry.bytes_sent = self.sent.load(Ordering::Relaxed);
+        entry.milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        entry.error = error;
+        record(entry);
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        self.end(Some(
+            "client-gone: the client went away before the response was complete".to_owned(),
+        ));
+    }
+}
+
+/// Records a refused exchange if it is dropped: its client went away while a person was asked.
+pub(super) struct Abandoned(Option<(Journal, SessionId, ExchangeDecided)>);
+
+impl Abandoned {
+    /// Armed until `disarm`.
+    pub(super) fn new(journal: &Journal, session: &SessionId, decided: &ExchangeDecided) -> Self {
+        Self(Some((journal.clone(), session.clone(), decided.clone())))
+    }
+
+    /// The exchange goes on.
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let Some((journal, session, mut decided)) = self.0.take() {
+            "client-gone: the client went away while a person was asked"
+                .clone_into(&mut decided.reason);
+            append_later(
+                &journal,
+                &session,
+                Event::ExchangeDecided(Box::new(decided)),
+            );
+        }
+    }
+}

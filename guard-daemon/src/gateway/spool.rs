@@ -1,0 +1,376 @@
+//! Collects a request body that is needed whole, or that arrives while its exchange is held.
+//!
+//! What is collected is hashed, kept in memory up to [`IN_MEMORY`] and in an unlinked file beyond that, and
+//! replayed once. A spool that never collected anything passes the body through as it arrives. All
+//! spools of the daemon share a budget of memory and disk, and a client that stalls is given up.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncSeekExt, AsyncWriteExt, ReadBuf};
+
+use super::body::BodyError;
+use crate::aws::BodyView;
+
+/// Bytes of one body that are kept in memory, and can be looked into.
+pub(super) const IN_MEMORY: usize = 8 * 1024 * 1024;
+
+/// Bytes of all spooled bodies of the daemon, in memory and on disk.
+const ALL_IN_MEMORY: u64 = 256 * 1024 * 1024;
+const ALL_ON_DISK: u64 = 8 * 1024 * 1024 * 1024;
+
+/// How long a client may send nothing in the midst of a body.
+const STALL: Duration = Duration::from_mins(1);
+
+/// How long the rest of a refused body is waited for.
+const DISCARD: Duration = Duration::from_secs(20);
+
+/// Bytes read from the file at once.
+const CHUNK: usize = 128 * 1024;
+
+/// A request body, as far as it was collected, and the rest of it.
+pub(super) struct Spool<B> {
+    /// What has not arrived yet; `None` when all has.
+    source: Option<B>,
+    limit: u64,
+    directory: PathBuf,
+    memory: BytesMut,
+    file: Option<File>,
+    /// Arrived, but not yet in the file.
+    unwritten: Bytes,
+    length: u64,
+    hash: digest::Context,
+    lease: Lease,
+}
+
+impl<B> Spool<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Nothing is read yet. `limit` bounds what will be collected, in bytes; `directory` is made when the
+    /// first file is.
+    pub(super) fn new(source: B, directory: PathBuf, limit: u64) -> Self {
+        Self {
+            source: Some(source).filter(|source| !source.is_end_stream()),
+            limit,
+            directory,
+            memory: BytesMut::new(),
+            file: None,
+            unwritten: Bytes::new(),
+            length: 0,
+            hash: digest::Context::new(&digest::SHA256),
+            lease: Lease::default(),
+        }
+    }
+
+    /// Collects the whole body; too large a one is refused, before it is read where it says its length.
+    pub(super) async fn collect(&mut self) -> Result<(), BodyError> {
+        let too_large = BodyError::TooLarge { limit: self.limit };
+        let announced = self
+            .source
+            .as_ref()
+            .map_or(0, |source| source.size_hint().lower());
+        if self.length.saturating_add(announced) > self.limit {
+            return Err(too_large);
+        }
+        self.fill().await?;
+        if self.has_arrived() {
+            Ok(())
+        } else {
+            Err(too_large)
+        }
+    }
+
+    /// Collects until the body ends or the limit is reached. May be dropped and called again: nothing
+    /// is lost.
+    pub(super) async fn fill(&mut self) -> Result<(), BodyError> {
+        loop {
+            self.write_out().await?;
+            let Some(source) = &mut self.source else {
+                return Ok(());
+            };
+            if source.is_end_stream() {
+                self.source = None;
+                return Ok(());
+            }
+            if self.length >= self.limit {
+                return Ok(());
+            }
+            let frame = tokio::time::timeout(STALL, source.frame())
+                .await
+                .map_err(|_elapsed| BodyError::Stalled)?;
+            match frame {
+                None => self.source = None,
+                Some(Err(error)) => {
+                    self.source = None;
+                    return Err(BodyError::of(error.into().as_ref()));
+                }
+                // HTTP trailers are dropped: no signature covers them, and AWS reads none.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.take_in(data)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what has not arrived and throws it away, within bounds, so that a client that sends before it
+    /// reads gets to the answer.
+    pub(super) async fn discard(&mut self) {
+        let Some(mut source) = self.source.take() else {
+            return;
+        };
+        let read = async {
+            let mut left = self.limit;
+            while let Some(Ok(frame)) = source.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                left = left.saturating_sub(length);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        // Past the time the connection just closes.
+        let _ = tokio::time::timeout(DISCARD, read).await;
+    }
+
+    /// Whether all of the body is here.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.source.is_none()
+    }
+
+    /// The body, where all of it is in memory.
+    pub(super) fn view(&self) -> BodyView<'_> {
+        if self.has_arrived() && self.file.is_none() {
+            BodyView::Whole(&self.memory)
+        } else {
+            BodyView::Unread
+        }
+    }
+
+    /// SHA-256 of the whole body, hexadecimal; `None` before all of it is here.
+    pub(super) fn sha256(&self) -> Option<String> {
+        self.has_arrived()
+            .then(|| hex::encode(self.hash.clone().finish()))
+    }
+
+    /// The body to send: what was collected, then the rest as it arrives. Leaves nothing behind.
+    pub(super) async fn take(&mut self) -> Result<Spooled<B>, BodyError> {
+        self.write_out().await?;
+        let mut file = self.file.take();
+        if let Some(file) = &mut file {
+            file.rewind()
+                .await
+                .map_err(|error| BodyError::storage(&error))?;
+        }
+        let memory = std::mem::take(&mut self.memory).freeze();
+        let in_file = if file.is_some() { self.length } else { 0 };
+        Ok(Spooled {
+            memory,
+            file: file.map(|file| Replay {
+                file,
+                left: in_file,
+                chunk: BytesMut::new(),
+            }),
+            rest: self.source.take(),
+            _lease: std::mem::take(&mut self.lease),
+        })
+    }
+
+    fn take_in(&mut self, data: Bytes) -> Result<(), BodyError> {
+        self.hash.update(&data);
+        self.length += data.len() as u64;
+        if self.file.is_none() && self.memory.len() + data.len() <= IN_MEMORY {
+            self.lease.in_memory(data.len() as u64)?;
+            self.memory.extend_from_slice(&data);
+            return Ok(());
+        }
+        self.lease.on_disk(data.len() as u64)?;
+        self.unwritten = data;
+        if self.file.is_none() {
+            self.lease.on_disk(self.memory.len() as u64)?;
+            self.file = Some(
+                self.make_file()
+                    .map_err(|error| BodyError::storage(&error))?,
+            );
+            // Once per large body: what was in memory goes first.
+            let mut all = std::mem::take(&mut self.memory);
+            all.extend_from_slice(&self.unwritten);
+            self.unwritten = all.freeze();
+        }
+        Ok(())
+    }
+
+    fn make_file(&self) -> io::Result<File> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)?;
+        tempfile::tempfile_in(&self.directory).map(File::from_std)
+    }
+
+    async fn write_out(&mut self) -> Result<(), BodyError> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        while !self.unwritten.is_empty() {
+            let written = file
+                .write(&self.unwritten)
+                .await
+                .map_err(|error| BodyError::storage(&error))?;
+            self.unwritten.advance(written);
+            if self.unwritten.is_empty() {
+                self.lease.release_memory();
+            }
+        }
+        if self.source.is_none() {
+            file.flush()
+                .await
+                .map_err(|error| BodyError::storage(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// A collected body on its way out, followed by what of it still arrives.
+pub(super) struct Spooled<B> {
+    memory: Bytes,
+    file: Option<Replay>,
+    rest: Option<B>,
+    _lease: Lease,
+}
+
+struct Replay {
+    file: File,
+    left: u64,
+    chunk: BytesMut,
+}
+
+impl Replay {
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let length = usize::try_from(self.left).unwrap_or(CHUNK).min(CHUNK);
+        self.chunk.resize(length, 0);
+        let mut into = ReadBuf::new(&mut self.chunk);
+        ready!(Pin::new(&mut self.file).poll_read(context, &mut into))?;
+        let read = into.filled().len();
+        if read == 0 {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.left -= read as u64;
+        Poll::Ready(Ok(self.chunk.split_to(read).freeze()))
+    }
+}
+
+impl<B> Body for Spooled<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.memory.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.memory)))));
+        }
+        if let Some(replay) = self.file.as_mut().filter(|replay| replay.left > 0) {
+            let chunk = ready!(replay.poll_chunk(context));
+            return Poll::Ready(Some(
+                chunk
+                    .map(Frame::data)
+                    .map_err(|error| BodyError::storage(&error)),
+            ));
+        }
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
+        match ready!(Pin::new(rest).poll_frame(context)) {
+            Some(Ok(frame)) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
+            Some(Err(error)) => {
+                self.rest = None;
+                Poll::Ready(Some(Err(BodyError::of(error.into().as_ref()))))
+            }
+            _ => {
+                self.rest = None;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.memory.is_empty()
+            && self.file.as_ref().is_none_or(|replay| replay.left == 0)
+            && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let here = self.memory.len() as u64 + self.file.as_ref().map_or(0, |replay| replay.left);
+        let Some(rest) = &self.rest else {
+            return SizeHint::with_exact(here);
+        };
+        let rest = rest.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + here);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + here);
+        }
+        hint
+    }
+}
+
+static MEMORY: AtomicU64 = AtomicU64::new(0);
+static DISK: AtomicU64 = AtomicU64::new(0);
+
+/// A body's share of the budget; given back when dropped.
+#[derive(Default)]
+struct Lease {
+    memory: u64,
+    disk: u64,
+}
+
+impl Lease {
+    fn in_memory(&mut self, bytes: u64) -> Result<(), BodyError> {
+        draw(&MEMORY, bytes, ALL_IN_MEMORY)?;
+        self.memory += bytes;
+        Ok(())
+    }
+
+    fn on_disk(&mut self, bytes: u64) -> Result<(), BodyError> {
+        draw(&DISK, bytes, ALL_ON_DISK)?;
+        self.disk += bytes;
+        Ok(())
+    }
+
+    fn release_memory(&mut self) {
+        MEMORY.fetch_sub(std::mem::take(&mut self.memory), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.release_memory();
+        DISK.fetch_sub(self.disk, Ordering::Relaxed);
+    }
+}
+
+fn draw(used: &AtomicU64, bytes: u64, all: u64) -> Result<(), BodyError> {
+    let drawn = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+        used.checked_add(bytes).filter(|&total| total <= all)
+    });
+    drawn.map(|_| ()).map_err(|_| BodyError::Busy)
+}
