@@ -6,8 +6,10 @@
 pub mod catalog;
 pub mod endpoint;
 pub mod error;
-pub mod iam;
-pub mod operation;
+mod form;
+mod iam;
+mod json;
+mod operation;
 pub mod sigv4;
 
 use http::{HeaderMap, Method};
@@ -126,7 +128,62 @@ pub struct Call {
 /// Why a request is refused before any decision: what it says is ambiguous or not AWS.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum IdentifyError {}
+pub enum IdentifyError {
+    /// The host is not an AWS API endpoint.
+    #[error("{host} is not an AWS API endpoint; check the endpoint the client is configured with")]
+    NotAws {
+        /// The host, shortened.
+        host: String,
+    },
+    /// The credential scope names a service that is not at this host.
+    #[error("signed for service {scope:?}, sent to {host:?}; sign for the service it is sent to")]
+    ScopeMismatch {
+        /// The scope's service.
+        scope: String,
+        /// The host's labels.
+        host: String,
+    },
+    /// The target or path names an operation of a service that is not at this host.
+    #[error("the target names service {target}, which is not at this host; send it to that service's endpoint")]
+    TargetMismatch {
+        /// botocore's name of the target's service.
+        target: &'static str,
+    },
+    /// Two parts of the request each name an operation.
+    #[error("{one} and {other} each name an operation; send one of them")]
+    TwoOperations {
+        /// One.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// Something that must be there once is there twice.
+    #[error("{what} is given more than once, or in two spellings; send it once")]
+    Repeated {
+        /// What.
+        what: String,
+    },
+    /// `x-id` names another operation than the request is.
+    #[error("x-id says {hint:?}, but the request is {operation}; send the one it is, or none")]
+    HintContradicts {
+        /// What it says.
+        hint: String,
+        /// What the request is.
+        operation: &'static str,
+    },
+    /// A header has some servers take another method.
+    #[error("{header} may change the method; use the method itself")]
+    MethodOverride {
+        /// The header.
+        header: &'static str,
+    },
+    /// Something that names the operation cannot be decoded.
+    #[error("cannot read {what}; send UTF-8, percent-encoded where needed")]
+    Unreadable {
+        /// What.
+        what: &'static str,
+    },
+}
 
 /// Reads what a request asks for. `scope` is the credential scope's region and service, where the request
 /// is signed; `account` the account of the real credentials, where known.
@@ -134,16 +191,48 @@ pub enum IdentifyError {}
 /// # Errors
 /// Refuses what is ambiguous: two targets, two actions, a scope that names another service than the host.
 pub fn identify(
-    _request: &RequestView<'_>,
-    _scope: Option<Scope<'_>>,
-    _account: Option<&str>,
+    request: &RequestView<'_>,
+    scope: Option<Scope<'_>>,
+    account: Option<&str>,
 ) -> Result<Call, IdentifyError> {
-    unimplemented!("contract")
+    let endpoint = endpoint::classify(request.host)
+        .ok_or_else(|| IdentifyError::NotAws { host: operation::shown(request.host) })?;
+    let reading = operation::read(request, &endpoint, scope)?;
+    let region = scope.map(|it| it.region).filter(|it| !it.is_empty()).or(endpoint.region.as_deref());
+    let asked = iam::Asked { request, endpoint: &endpoint, region, account, reading: &reading };
+    let (access, confidence) = iam::access(&asked)?;
+    let mut names: Vec<&'static str> = reading.operations.iter().map(|it| it.1.name()).collect();
+    names.dedup();
+    let output = reading.operations.iter().find_map(|it| it.1.output());
+    let operation = match names.as_slice() {
+        [] => Operation::Unknown,
+        [name] => Operation::Known(name),
+        _ => Operation::Ambiguous(names),
+    };
+    let service = match reading.services.as_slice() {
+        [service] => Some(service.name()),
+        // The wire does not tell rds, docdb and neptune apart: the first stands for all.
+        [first, ..] if !reading.operations.is_empty() => Some(first.name()),
+        _ => None,
+    };
+    Ok(Call {
+        protocol: reading.protocol,
+        partition: endpoint.partition,
+        region: region.map(str::to_owned),
+        service,
+        operation,
+        access,
+        confidence,
+        output,
+    })
 }
 
 /// Whether `identify` needs the whole body of this request to name its operation and resources.
-pub fn needs_body(_request: &RequestView<'_>, _scope: Option<Scope<'_>>) -> bool {
-    unimplemented!("contract")
+pub fn needs_body(request: &RequestView<'_>, scope: Option<Scope<'_>>) -> bool {
+    let Some(endpoint) = endpoint::classify(request.host) else { return false };
+    // Whatever is refused without its body is refused with it.
+    let unread = RequestView { body: BodyView::Unread, ..*request };
+    operation::read(&unread, &endpoint, scope).is_ok_and(|reading| iam::needs_body(request, &reading))
 }
 
 /// Region and service of a credential scope (`AKID/date/region/service/aws4_request`).

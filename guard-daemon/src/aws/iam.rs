@@ -1,1 +1,0 @@
-//! Operation → IAM actions and resources.

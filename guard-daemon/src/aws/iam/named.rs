@@ -1,0 +1,259 @@
+//! Services whose calls name one kind of resource in one member.
+
+use super::{Asked, Input, arn, on, one};
+use crate::aws::{Access, Resource, form};
+
+/// IAM. A user's or role's ARN holds its path, which a name does not tell: an existing one named by name is
+/// unknown, a new one and one given by ARN are not.
+pub(super) fn iam(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+    let action = format!("iam:{operation}");
+    if NO_RESOURCE_IAM.contains(&operation) {
+        return Some(vec![one(action, Resource::Any)]);
+    }
+    let created = [
+        ("CreateUser", "user", "UserName"),
+        ("CreateRole", "role", "RoleName"),
+        ("CreateGroup", "group", "GroupName"),
+        ("CreatePolicy", "policy", "PolicyName"),
+        ("CreateInstanceProfile", "instance-profile", "InstanceProfileName"),
+    ];
+    if let Some((_, kind, member)) = created.iter().find(|it| it.0 == operation) {
+        let path = if input.lacks("Path") { Some("/") } else { input.text("Path") };
+        let resource = match (path, input.text(member)) {
+            (Some(path), Some(name)) if path.starts_with('/') && path.ends_with('/') && is_iam_name(name) => {
+                asked.arn_in("iam", Some(""), asked.account, &format!("{kind}{path}{name}"))
+            }
+            _ => Resource::Unknown,
+        };
+        return Some(vec![one(action, resource)]);
+    }
+    let given = match operation {
+        "GetPolicy" | "GetPolicyVersion" | "ListPolicyVersions" | "CreatePolicyVersion" | "DeletePolicy"
+        | "DeletePolicyVersion" | "SetDefaultPolicyVersion" | "ListEntitiesForPolicy" | "TagPolicy"
+        | "UntagPolicy" | "ListPolicyTags" => "PolicyArn",
+        "GetSAMLProvider" | "UpdateSAMLProvider" | "DeleteSAMLProvider" => "SAMLProviderArn",
+        "GetOpenIDConnectProvider" | "DeleteOpenIDConnectProvider" => "OpenIDConnectProviderArn",
+        _ => return None,
+    };
+    Some(vec![one(action, arn::given(input.text(given), "iam"))])
+}
+
+const NO_RESOURCE_IAM: &[&str] = &[
+    "GenerateCredentialReport",
+    "GetAccountAuthorizationDetails",
+    "GetAccountPasswordPolicy",
+    "GetAccountSummary",
+    "GetCredentialReport",
+    "ListAccountAliases",
+    "ListGroups",
+    "ListOpenIDConnectProviders",
+    "ListPolicies",
+    "ListRoles",
+    "ListSAMLProviders",
+    "ListServerCertificates",
+    "ListUsers",
+    "ListVirtualMFADevices",
+];
+
+fn is_iam_name(name: &str) -> bool {
+    arn::is_name(name, "+=,@")
+}
+
+/// STS.
+pub(super) fn sts(input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+    let action = format!("sts:{operation}");
+    match operation {
+        "GetCallerIdentity" | "GetSessionToken" | "DecodeAuthorizationMessage" | "GetAccessKeyInfo" => {
+            Some(vec![one(action, Resource::Any)])
+        }
+        "AssumeRole" | "AssumeRoleWithSAML" | "AssumeRoleWithWebIdentity" => {
+            let role = arn::given(input.text("RoleArn"), "iam");
+            let mut access = vec![one(action, role.clone())];
+            if !input.lacks("Tags.") {
+                access.push(one("sts:TagSession", role.clone()));
+            }
+            if !input.lacks("SourceIdentity") {
+                access.push(one("sts:SetSourceIdentity", role));
+            }
+            Some(access)
+        }
+        _ => None,
+    }
+}
+
+/// KMS. IAM names keys by key ARN; which key an alias or a ciphertext stands for, the request does not tell.
+pub(super) fn kms(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+    let action = format!("kms:{operation}");
+    let key = |member: &str| match input.text(member) {
+        Some(id) if id.starts_with("arn:") => match arn::given(Some(id), "kms") {
+            Resource::Arn(arn) if arn::parts(&arn).is_some_and(|it| it.resource.starts_with("key/")) => {
+                Resource::Arn(arn)
+            }
+            _ => Resource::Unknown,
+        },
+        Some(id) if arn::is_name(id, "") => asked.arn("kms", &format!("key/{id}")),
+        _ => Resource::Unknown,
+    };
+    match operation {
+        "CreateKey" | "GenerateRandom" | "ListAliases" | "ListKeys" | "DescribeCustomKeyStores"
+        | "CreateCustomKeyStore" | "ConnectCustomKeyStore" | "DeleteCustomKeyStore"
+        | "DisconnectCustomKeyStore" | "UpdateCustomKeyStore" => Some(vec![one(action, Resource::Any)]),
+        "ReEncrypt" => Some(vec![
+            one("kms:ReEncryptFrom", key("SourceKeyId")),
+            one("kms:ReEncryptTo", key("DestinationKeyId")),
+        ]),
+        "CreateAlias" | "DeleteAlias" | "UpdateAlias" => {
+            let alias = match input.text("AliasName") {
+                Some(name) if name.starts_with("alias/") && arn::is_name(name, "/") => asked.arn("kms", name),
+                _ => Resource::Unknown,
+            };
+            let target = if operation == "DeleteAlias" { Resource::Unknown } else { key("TargetKeyId") };
+            let mut resources = vec![alias, target];
+            if operation == "UpdateAlias" {
+                // The key it pointed to until now.
+                resources.push(Resource::Unknown);
+            }
+            Some(vec![on(action, resources)])
+        }
+        _ => Some(vec![one(action, key("KeyId"))]),
+    }
+}
+
+/// Secrets Manager. A secret's ARN ends in six letters that its name does not tell, so that one named by name
+/// is unknown; an ARN may lack them, and is taken only where it surely has them.
+pub(super) fn secretsmanager(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+    let _ = asked;
+    let action = format!("secretsmanager:{operation}");
+    match operation {
+        "ListSecrets" | "GetRandomPassword" => Some(vec![one(action, Resource::Any)]),
+        "BatchGetSecretValue" => {
+            let listed: Vec<Resource> =
+                input.texts("SecretIdList").into_iter().map(|it| secret(Some(it))).collect();
+            Some(vec![one(action, Resource::Any), on("secretsmanager:GetSecretValue", listed)])
+        }
+        "CreateSecret" => Some(vec![one(action, Resource::Unknown)]),
+        _ => Some(vec![one(action, secret(input.text("SecretId")))]),
+    }
+}
+
+fn secret(id: Option<&str>) -> Resource {
+    let suffix = |arn: &str| arn.rsplit_once('-').map(|it| it.1.to_owned());
+    match (arn::given(id, "secretsmanager"), id.and_then(suffix)) {
+        (Resource::Arn(arn), Some(suffix)) if looks_random(&suffix) => Resource::Arn(arn),
+        _ => Resource::Unknown,
+    }
+}
+
+/// Six letters and digits that are no word: `prod-config` is a name, `prod-aB3xYz` a whole ARN's end.
+fn looks_random(suffix: &str) -> bool {
+    let count = |is: fn(&u8) -> bool| suffix.bytes().filter(is).count();
+    let (upper, lower) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase));
+    let digits = count(u8::is_ascii_digit);
+    let word = suffix.bytes().skip(1).all(|it| it.is_ascii_lowercase());
+    suffix.len() == 6 && upper + lower + digits == 6 && upper > 0 && lower > 0 && !word
+}
+
+/// SSM: parameters.
+pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+    let action = format!("ssm:{operation}");
+    let names: Vec<&str> = match operation {
+        "DescribeParameters" => return Some(vec![one(action, Resource::Any)]),
+        "GetParameter" | "PutParameter" | "DeleteParameter" | "GetParameterHistory" | "LabelParameterVersion"
+        | "UnlabelParameterVersion" => input.text("Name").into_iter().collect(),
+        "GetParameters" | "DeleteParameters" => input.texts("Names"),
+        "GetParametersByPath" => input.text("Path").into_iter().collect(),
+        _ => return None,
+    };
+    let selected = operation.starts_with("GetParameter") && operation != "GetParametersByPath";
+    let mut resources = Vec::with_capacity(names.len());
+    let mut secrets = false;
+    for name in names {
+        if name.starts_with("arn:") {
+            // A selector may follow.
+            let plain = arn::parts(name).is_some_and(|it| !it.resource.contains(':'));
+            resources.push(if plain { arn::given(Some(name), "ssm") } else { Resource::Unknown });
+            continue;
+        }
+        let name = if selected { name.split(':').next().unwrap_or(name) } else { name };
+        secrets |= name.starts_with("/aws/reference/secretsmanager/");
+        let name = name.strip_prefix('/').unwrap_or(name);
+        resources.push(match name {
+            _ if arn::is_name(name, "/") => asked.arn("ssm", &format!("parameter/{name}")),
+            _ => Resource::Unknown,
+        });
+    }
+    let mut access = vec![on(action, resources)];
+    if secrets {
+        access.push(one("secretsmanager:GetSecretValue", Resource::Unknown));
+    }
+    Some(access)
+}
+
+/// SQS: the queue by URL in the body, or by the path in old clients' query calls, or by name.
+pub(super) fn sqs(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+    let action = match operation {
+        "SendMessageBatch" => "sqs:SendMessage".to_owned(),
+        "DeleteMessageBatch" => "sqs:DeleteMessage".to_owned(),
+        "ChangeMessageVisibilityBatch" => "sqs:ChangeMessageVisibility".to_owned(),
+        _ => format!("sqs:{operation}"),
+    };
+    let resource = match operation {
+        "ListQueues" => Resource::Any,
+        "CreateQueue" | "GetQueueUrl" => {
+            let account = match input.lacks("QueueOwnerAWSAccountId") {
+                true => asked.account,
+                false => input.text("QueueOwnerAWSAccountId"),
+            };
+            match input.text("QueueName") {
+                Some(name) if arn::is_name(name, "") => asked.arn_in("sqs", asked.region, account, name),
+                _ => Resource::Unknown,
+            }
+        }
+        "StartMessageMoveTask" | "ListMessageMoveTasks" => arn::given(input.text("SourceArn"), "sqs"),
+        _ => queue(asked, input),
+    };
+    Some(vec![one(action, resource)])
+}
+
+fn queue(asked: &Asked<'_>, input: &Input<'_>) -> Resource {
+    let in_path = Some(asked.request.path).filter(|it| *it != "/");
+    let path = match (input.text("QueueUrl"), in_path) {
+        (Some(url), None) => {
+            let rest = url.split_once("://").map_or(url, |it| it.1);
+            rest.find('/').map(|place| &rest[place..])
+        }
+        (None, Some(path)) if input.lacks("QueueUrl") => Some(path),
+        // Two queues, or not to be read.
+        _ => None,
+    };
+    let path = path.and_then(|it| form::decode(it.as_bytes(), false));
+    let resource = path.as_deref().and_then(|it| it.strip_prefix('/')?.split_once('/'));
+    match resource {
+        Some((account, name)) if account.bytes().all(|it| it.is_ascii_digit()) && arn::is_name(name, "") => {
+            asked.arn_in("sqs", asked.region, Some(account).filter(|it| it.len() == 12), name)
+        }
+        _ => Resource::Unknown,
+    }
+}
+
+/// CloudWatch: alarms and dashboards by name; metrics, which take no resource.
+pub(super) fn cloudwatch(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+    let action = format!("cloudwatch:{operation}");
+    let alarm = |name: &str| {
+        let plain = !name.is_empty() && !name.contains([':', '/', '*', '?']);
+        if plain { asked.arn("cloudwatch", &format!("alarm:{name}")) } else { Resource::Unknown }
+    };
+    let resources = match operation {
+        "PutMetricData" | "ListMetrics" | "GetMetricData" | "GetMetricStatistics" | "GetMetricWidgetImage"
+        | "ListDashboards" | "DescribeAnomalyDetectors" | "PutAnomalyDetector" | "DeleteAnomalyDetector"
+        | "DescribeInsightRules" | "ListMetricStreams" | "DescribeAlarmsForMetric" => vec![Resource::Any],
+        "DeleteAlarms" | "EnableAlarmActions" | "DisableAlarmActions" => {
+            input.texts("AlarmNames").into_iter().map(alarm).collect()
+        }
+        "PutMetricAlarm" | "PutCompositeAlarm" | "SetAlarmState" => {
+            input.text("AlarmName").into_iter().map(alarm).collect()
+        }
+        _ => return None,
+    };
+    Some(vec![on(action, resources)])
+}

@@ -1,1 +1,0 @@
-//! Request → operation, for every AWS protocol.
