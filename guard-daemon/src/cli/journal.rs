@@ -15,13 +15,13 @@ use crate::record::{show, verify};
 const FINDINGS: u8 = 5;
 
 /// Show or check the record of what sessions did.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Print the journal's entries, oldest first
     Show(Show),
@@ -29,7 +29,7 @@ enum Command {
     Verify,
 }
 
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 struct Show {
     /// Only this session's entries
     #[arg(long, value_name = "ID")]
@@ -42,7 +42,7 @@ struct Show {
     output: Output,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Output {
     Table,
     Jsonl,

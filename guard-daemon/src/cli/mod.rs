@@ -2,10 +2,13 @@
 //!
 //! Standard output carries the answer, standard error everything else.
 
+mod approval;
 mod daemon;
 mod exit;
+mod journal;
 mod run;
 mod status;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +48,10 @@ enum Command {
     Run(run::Arguments),
     /// Serve sessions (systemd starts this)
     Daemon(daemon::Arguments),
+    /// Decide on calls that wait for a person
+    Approval(approval::Arguments),
+    /// Show or check the record
+    Journal(journal::Arguments),
     /// Show the daemon and its sessions
     Status,
 }
@@ -64,6 +71,8 @@ pub fn main() -> ExitCode {
     let (result, otherwise) = match &cli.command {
         Command::Run(arguments) => (run::run(arguments, global), Exit::Guard),
         Command::Daemon(arguments) => (daemon::run(arguments, global), Exit::Failure),
+        Command::Approval(arguments) => (approval::run(arguments, global), Exit::Failure),
+        Command::Journal(arguments) => (journal::run(arguments, global), Exit::Failure),
         Command::Status => (status::run(global), Exit::Failure),
     };
     result.unwrap_or_else(|error| {

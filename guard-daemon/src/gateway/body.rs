@@ -137,7 +137,10 @@ impl ResponseBody {
     }
 
     /// The upstream's body as it arrives; `completion` is told how it ended.
-    pub(super) fn through(body: Incoming, completion: Completion) -> Self {
+    pub(super) fn through(body: Incoming, mut completion: Completion) -> Self {
+        if is_over(&body) {
+            completion.finish();
+        }
         Self {
             content: Content::Through { body, completion },
             _answering: None,
@@ -151,6 +154,12 @@ impl ResponseBody {
             ..self
         }
     }
+}
+
+/// Whether a body has nothing left, though it may not say so in a frame of its own: hyper then drops it
+/// without asking again.
+fn is_over(body: &Incoming) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 impl Body for ResponseBody {
@@ -169,7 +178,7 @@ impl Body for ResponseBody {
                 match &frame {
                     Some(Ok(frame)) => {
                         completion.received(frame.data_ref().map_or(0, Bytes::len));
-                        if body.is_end_stream() {
+                        if is_over(body) {
                             completion.finish();
                         }
                     }

@@ -11,6 +11,8 @@ mod fingerprint;
 mod forward;
 mod framing;
 mod head;
+#[cfg(test)]
+mod loopback;
 mod outcome;
 mod refusal;
 mod route;

@@ -252,6 +252,19 @@ pub(super) struct Spooled<B> {
     _lease: Lease,
 }
 
+#[cfg(test)]
+impl<B> Spooled<B> {
+    /// A body that is all here.
+    pub(super) fn of(memory: Bytes) -> Self {
+        Self {
+            memory,
+            file: None,
+            rest: None,
+            _lease: Lease::default(),
+        }
+    }
+}
+
 struct Replay {
     file: File,
     left: u64,
@@ -373,4 +386,182 @@ fn draw(used: &AtomicU64, bytes: u64, all: u64) -> Result<(), BodyError> {
         used.checked_add(bytes).filter(|&total| total <= all)
     });
     drawn.map(|_| ()).map_err(|_| BodyError::Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A body in pieces; after the last it ends, fails or stalls.
+    struct Pieces {
+        pieces: VecDeque<Bytes>,
+        end: End,
+        announced: Option<u64>,
+    }
+
+    #[derive(Clone, Copy)]
+    enum End {
+        Clean,
+        Bad(io::ErrorKind),
+        Never,
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+            match (self.pieces.pop_front(), self.end) {
+                (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                (None, End::Clean) => Poll::Ready(None),
+                (None, End::Bad(kind)) => Poll::Ready(Some(Err(kind.into()))),
+                (None, End::Never) => Poll::Pending,
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.announced
+                .map_or_else(SizeHint::new, SizeHint::with_exact)
+        }
+    }
+
+    fn pieces(count: usize, size: usize, end: End) -> Pieces {
+        let piece = |at: usize| Bytes::from(vec![u8::try_from(at % 251).expect("small"); size]);
+        Pieces {
+            pieces: (0..count).map(piece).collect(),
+            end,
+            announced: None,
+        }
+    }
+
+    async fn replay(mut spool: Spool<Pieces>) -> Result<Bytes, BodyError> {
+        spool
+            .take()
+            .await?
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+    }
+
+    #[tokio::test]
+    async fn a_body_is_hashed_and_replayed_from_memory_and_from_a_file() {
+        for (count, size) in [(0, 1), (1, 10), (9, 1024 * 1024), (20, 1_000_003)] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let all: Vec<u8> = pieces(count, size, End::Clean)
+                .pieces
+                .into_iter()
+                .flatten()
+                .collect();
+            let mut spool = Spool::new(
+                pieces(count, size, End::Clean),
+                directory.path().join("spool"),
+                1 << 30,
+            );
+            assert_eq!(spool.sha256(), None, "not yet here");
+            spool.collect().await.expect("collected");
+            let digest = digest::digest(&digest::SHA256, &all);
+            assert_eq!(spool.sha256(), Some(hex::encode(digest)));
+            match spool.view() {
+                BodyView::Whole(body) => assert!(body == all && all.len() <= IN_MEMORY),
+                BodyView::Unread => assert!(all.len() > IN_MEMORY),
+            }
+            let left = std::fs::read_dir(directory.path())
+                .expect("a directory")
+                .flatten();
+            for entry in left {
+                let mut files = std::fs::read_dir(entry.path()).expect("the spool");
+                assert!(files.next().is_none(), "the file is unlinked");
+            }
+            assert!(
+                replay(spool).await.expect("replayed") == all,
+                "{count} pieces of {size}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn too_large_a_body_is_refused_before_it_is_read_where_it_says_so() {
+        let directory = std::env::temp_dir();
+        let mut announced = pieces(3, 10, End::Never);
+        announced.announced = Some(30);
+        let mut spool = Spool::new(announced, directory.clone(), 29);
+        assert_eq!(
+            spool.collect().await,
+            Err(BodyError::TooLarge { limit: 29 })
+        );
+        assert_eq!(spool.length, 0, "nothing was read");
+
+        let mut silent = Spool::new(pieces(3, 10, End::Clean), directory.clone(), 29);
+        assert_eq!(
+            silent.collect().await,
+            Err(BodyError::TooLarge { limit: 29 })
+        );
+        let mut fits = Spool::new(pieces(3, 10, End::Clean), directory, 31);
+        assert_eq!(fits.collect().await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_was_spooled_up_to_the_limit_is_followed_by_the_rest() {
+        let mut spool = Spool::new(pieces(10, 10, End::Clean), std::env::temp_dir(), 35);
+        spool.fill().await.expect("filled");
+        assert!(!spool.has_arrived() && spool.length == 40 && spool.sha256().is_none());
+        assert!(matches!(spool.view(), BodyView::Unread));
+        let all: Vec<u8> = pieces(10, 10, End::Clean)
+            .pieces
+            .into_iter()
+            .flatten()
+            .collect();
+        assert_eq!(replay(spool).await.expect("replayed"), all);
+    }
+
+    #[tokio::test]
+    async fn filling_may_be_interrupted_without_loss() {
+        let mut spool = Spool::new(
+            pieces(12, 1024 * 1024, End::Never),
+            std::env::temp_dir(),
+            1 << 30,
+        );
+        let interrupted = tokio::time::timeout(Duration::from_millis(200), spool.fill()).await;
+        assert!(interrupted.is_err());
+        if let Some(source) = &mut spool.source {
+            source.end = End::Clean;
+        }
+        spool.collect().await.expect("collected");
+        let all: Vec<u8> = pieces(12, 1024 * 1024, End::Clean)
+            .pieces
+            .into_iter()
+            .flatten()
+            .collect();
+        assert!(replay(spool).await.expect("replayed") == all);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_is_told_from_one_that_errs() {
+        for (kind, expected) in [
+            (io::ErrorKind::ConnectionReset, "client-gone"),
+            (io::ErrorKind::UnexpectedEof, "client-gone"),
+            (io::ErrorKind::InvalidInput, "malformed-request"),
+        ] {
+            let mut spool = Spool::new(pieces(1, 10, End::Bad(kind)), std::env::temp_dir(), 100);
+            assert_eq!(spool.collect().await.expect_err("failed").code(), expected);
+        }
+    }
+
+    #[test]
+    fn the_budget_is_given_back() {
+        let used = AtomicU64::new(90);
+        assert_eq!(draw(&used, 11, 100), Err(BodyError::Busy));
+        assert_eq!(draw(&used, 10, 100), Ok(()));
+        assert_eq!(draw(&used, u64::MAX, 100), Err(BodyError::Busy));
+        let mut lease = Lease::default();
+        lease.in_memory(5).expect("within the budget");
+        assert_eq!(lease.memory, 5);
+        lease.release_memory();
+        assert_eq!(lease.memory, 0);
+    }
 }

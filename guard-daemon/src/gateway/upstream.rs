@@ -191,15 +191,6 @@ impl Upstream {
             .dial(&host.to_ascii_lowercase(), port)
             .await
     }
-
-    /// Connects to a host and port without TLS, for a connection that is passed through.
-    pub async fn dial(
-        &self,
-        _host: &str,
-        _port: u16,
-    ) -> Result<tokio::net::TcpStream, UpstreamError> {
-        unimplemented!("contract")
-    }
 }
 
 fn trusted_roots(config: &UpstreamConfig) -> Result<RootCertStore, UpstreamError> {

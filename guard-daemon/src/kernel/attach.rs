@@ -231,3 +231,88 @@ fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    use std::path::PathBuf;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    struct Cgroup(PathBuf);
+
+    impl Drop for Cgroup {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir(&self.0);
+        }
+    }
+
+    /// What a missing or zero setting means: invariant 5 of the design.
+    #[test]
+    fn without_settings_everything_is_refused() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: loading eBPF programs needs root");
+            return;
+        }
+        let mounts = fs::read_to_string("/proc/mounts").unwrap();
+        let mut mounts = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>());
+        let unified = mounts.find(|fields| fields[2] == "cgroup2").unwrap();
+        let name = format!("guard-test-{}-unset", std::process::id());
+        let cgroup = Cgroup(Path::new(unified[1]).join(name));
+        fs::create_dir(&cgroup.0).unwrap();
+        let unset = HookSettings {
+            gateway_port: 0,
+            resolver_port: 0,
+            own_network: false,
+            netns_cookie: 0,
+        };
+        // Sockets made before the hooks meet those that `sock_create` would keep them from.
+        let script = "
+from socket import *
+import errno, os, sys
+open(sys.argv[1] + '/cgroup.procs', 'w').write(str(os.getpid()))
+tcp, tcp6, udp, udp6 = socket(), socket(AF_INET6), socket(type=SOCK_DGRAM), socket(AF_INET6, SOCK_DGRAM)
+bound = socket(type=SOCK_DGRAM); bound.bind(('127.0.0.1', 0)); bound.connect(bound.getsockname())
+print('ready', flush=True); sys.stdin.read()
+def tell(call, *arguments):
+    try: call(*arguments); print('done')
+    except OSError as e: print(errno.errorcode[e.errno])
+tell(socket); tell(socket, AF_INET6); tell(socket, AF_INET, SOCK_DGRAM)
+tell(tcp.connect, ('127.0.0.1', 9)); tell(tcp6.connect, ('::1', 9))
+tell(udp.connect, ('127.0.0.1', 53)); tell(udp6.connect, ('::1', 9))
+tell(udp.sendto, b'x', ('127.0.0.1', 9)); tell(udp6.sendto, b'x', ('::1', 53))
+tell(tcp.bind, ('127.0.0.1', 0)); tell(tcp6.bind, ('::1', 0))
+tell(bound.send, b'x')
+";
+        let mut python = Command::new("python3")
+            .args(["-c", script])
+            .arg(&cgroup.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        python
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut ready)
+            .unwrap();
+        let directory = fs::File::open(&cgroup.0).unwrap();
+        let mut programs = load(&unset).unwrap();
+        let links: Vec<FdLink> = PROGRAMS
+            .into_iter()
+            .map(|name| {
+                attach_one(program(&mut programs, name).unwrap(), directory.as_fd()).unwrap()
+            })
+            .collect();
+        let output = python.wait_with_output().unwrap();
+        drop(links);
+        let output = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output, "EPERM\n".repeat(12));
+    }
+}

@@ -110,19 +110,163 @@ pub enum Layout<S> {
     },
 }
 
-/// Why a response could not be masked.
-#[derive(Debug, thiserror::Error)]
+/// Why a response could not be masked. Nothing of its body may reach the client.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum MaskError {}
+pub enum MaskError {
+    /// The body is not a document of the protocol.
+    #[error(
+        "the response is not well-formed {format}: {reason}; it is withheld, since it may hold secrets"
+    )]
+    Malformed {
+        /// `JSON` or `XML`.
+        format: &'static str,
+        /// What is wrong and where; never a part of the body.
+        reason: String,
+    },
+    /// The body is not what the API model says, where a masked member may be.
+    #[error(
+        "the response does not have the form the API model says at {path}; it is withheld, since it may \
+         hold secrets; the catalog may be older than the service"
+    )]
+    Contradiction {
+        /// The member.
+        path: String,
+    },
+    /// The body nests deeper than guard follows.
+    #[error("the response nests deeper than {DEPTH} levels at {path}; it is withheld")]
+    TooDeep {
+        /// The member.
+        path: String,
+    },
+    /// The body is compressed.
+    #[error("the response is encoded as {encoding}, which cannot be masked; ask for `identity`")]
+    Encoded {
+        /// The content encoding.
+        encoding: String,
+    },
+    /// The protocol's bodies cannot be masked yet.
+    #[error(
+        "{what} responses cannot be masked yet; use a client that speaks another protocol for this \
+         service, or a profile that masks nothing in it"
+    )]
+    Unsupported {
+        /// Which.
+        what: &'static str,
+    },
+}
 
-/// Masks what `masks` says of a successful response and makes its integrity headers right again. Returns
-/// the body and the paths that were masked.
+/// Masks a whole response: body and headers, lengths and checksums made right. Returns the body to send
+/// and the paths of what was masked (`Credentials.SecretAccessKey`, `Parameters[].Value`, `header
+/// x-amz-…`): 64 at the most, then `…`, and none twice.
+///
+/// Only the body of a successful response has the modelled form: that of an error is left as it is. The
+/// body must be whole and without content encoding; the caller bounds its size.
+///
+/// # Errors
+/// Whatever cannot be masked for sure. `parts` may have been changed then; send neither.
 pub fn mask_response(
-    _output: crate::aws::catalog::Output,
-    _protocol: crate::aws::Protocol,
-    _parts: &mut http::response::Parts,
-    _body: bytes::Bytes,
-    _masks: impl Fn(Class) -> bool,
-) -> Result<(bytes::Bytes, Vec<String>), MaskError> {
-    unimplemented!("contract")
+    output: catalog::Output,
+    protocol: Protocol,
+    parts: &mut http::response::Parts,
+    body: Bytes,
+    masks: &dyn Fn(Class) -> bool,
+) -> Result<(Bytes, Vec<String>), MaskError> {
+    let masked = mask_headers(output, &mut parts.headers, masks);
+    if !parts.status.is_success() || body.is_empty() {
+        return Ok((body, masked));
+    }
+    let layout = output.layout();
+    if output.is_streaming() && matches!(layout, Layout::Members { .. }) {
+        return Err(MaskError::Unsupported {
+            what: "event stream",
+        });
+    }
+    mask_body(layout, protocol, &mut parts.headers, body, masked, masks)
+}
+
+/// Whether the body of a streaming output is passed on as it comes, after `mask_headers`. If not, the whole
+/// of it is masked, and `mask_response` makes what is sent instead.
+///
+/// Events of a stream are not looked into: they are passed on.
+pub fn may_stream(output: catalog::Output, masks: &dyn Fn(Class) -> bool) -> bool {
+    !masks_whole(output.layout(), masks)
+}
+
+/// Masks the headers of a response alone, as for a streaming one whose body is passed on as it comes.
+/// Returns what was masked.
+pub fn mask_headers(
+    output: catalog::Output,
+    headers: &mut HeaderMap,
+    masks: &dyn Fn(Class) -> bool,
+) -> Vec<String> {
+    headers::mask(output.headers(), headers, masks)
+}
+
+fn mask_body<S: Shape>(
+    layout: Layout<S>,
+    protocol: Protocol,
+    headers: &mut HeaderMap,
+    body: Bytes,
+    mut masked: Vec<String>,
+    masks: &dyn Fn(Class) -> bool,
+) -> Result<(Bytes, Vec<String>), MaskError> {
+    for encoding in headers.get_all(CONTENT_ENCODING) {
+        if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
+            return Err(MaskError::Encoded { encoding });
+        }
+    }
+    if let Some(document) = mask_document(layout, protocol, &body, masks)? {
+        headers::repair(headers, &document.body);
+        masked.extend(document.paths);
+        return Ok((document.body, masked));
+    }
+    Ok((body, masked))
+}
+
+/// A document in which something was masked.
+#[derive(Debug)]
+struct Masked {
+    body: Bytes,
+    paths: Vec<String>,
+}
+
+/// The body is one text or blob, and masked.
+fn masks_whole<S: Shape>(layout: Layout<S>, masks: &dyn Fn(Class) -> bool) -> bool {
+    match layout {
+        Layout::Payload { shape, class } => shape.kind().is_opaque() && class.is_some_and(masks),
+        Layout::Members { .. } => false,
+    }
+}
+
+/// Masks a body; `None` where nothing in it is to be masked.
+fn mask_document<S: Shape>(
+    layout: Layout<S>,
+    protocol: Protocol,
+    body: &[u8],
+    masks: &dyn Fn(Class) -> bool,
+) -> Result<Option<Masked>, MaskError> {
+    if masks_whole(layout, masks) {
+        let body = Bytes::from_static(replacement::TEXT.as_bytes());
+        return Ok(Some(Masked {
+            body,
+            paths: vec![BODY.to_owned()],
+        }));
+    }
+    if matches!(layout, Layout::Payload { shape, .. } if shape.kind().is_opaque()) {
+        return Ok(None);
+    }
+    let (format, mask): (_, fn(_, _, &mut Edits<'_>) -> _) = match protocol {
+        Protocol::Json10 | Protocol::Json11 | Protocol::RestJson => ("JSON", json::mask),
+        Protocol::Query | Protocol::Ec2 | Protocol::RestXml | Protocol::S3 => ("XML", xml::mask),
+        Protocol::Cbor => return Err(MaskError::Unsupported { what: "CBOR" }),
+    };
+    let text = std::str::from_utf8(body).map_err(|error| MaskError::Malformed {
+        format,
+        reason: error.to_string(),
+    })?;
+    let mut edits = Edits::new(masks);
+    mask(layout, text, &mut edits)?;
+    Ok(edits.apply(text))
 }

@@ -10,7 +10,7 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
     let action = format!("dynamodb:{operation}");
     match operation {
         "ListTables" | "DescribeLimits" | "DescribeEndpoints" | "ListBackups" | "ListGlobalTables"
-        | "ListExports" | "ListImports" | "ListContributorInsights" => {
+        | "ListContributorInsights" => {
             return Some(vec![one(action, Resource::Any)]);
         }
         _ => {}

@@ -17,7 +17,15 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
     };
     let any = matches!(
         operation,
-        "ListFunctions" | "ListLayers" | "GetAccountSettings" | "ListEventSourceMappings" | "ListCodeSigningConfigs"
+        "CreateCodeSigningConfig"
+            | "CreateEventSourceMapping"
+            | "GetAccountSettings"
+            | "ListCapacityProviders"
+            | "ListCodeSigningConfigs"
+            | "ListEventSourceMappings"
+            | "ListFunctions"
+            | "ListLayerVersions"
+            | "ListLayers"
     );
     if any {
         return Some(vec![one(action, Resource::Any)]);

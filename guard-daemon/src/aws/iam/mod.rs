@@ -18,6 +18,7 @@ use super::{
     Access, Confidence, IdentifyError, Protocol, RequestView, Resource,
     catalog::{OperationModel, Service, protocol},
     endpoint::Endpoint,
+    form,
     json::{self, Json, Parsed},
     operation::{self, Reading},
 };
@@ -85,15 +86,26 @@ fn entries(asked: &Asked<'_>, input: &Input<'_>, service: Service, operation: Op
         "lambda" => lambda::access(asked, input, name),
         "iam" => named::iam(asked, input, name),
         "kms" => named::kms(asked, input, name),
-        "secretsmanager" => named::secretsmanager(asked, input, name),
+        "secretsmanager" => named::secretsmanager(input, name),
         "sqs" => named::sqs(asked, input, name),
         "ssm" => named::ssm(asked, input, name),
         "sts" => named::sts(input, name),
         "cloudwatch" => named::cloudwatch(asked, input, name),
+        "apigateway" | "apigatewayv2" => Some(api_gateway(asked)),
         _ => None,
     };
     let action = format!("{}:{name}", prefix::of(service));
     known.unwrap_or_else(|| vec![one(action, Resource::Unknown)])
+}
+
+/// API Gateway's actions are HTTP methods, its resources paths.
+fn api_gateway(asked: &Asked<'_>) -> Vec<Access> {
+    let path = form::decode(asked.request.path.as_bytes(), false);
+    let resource = match path {
+        Some(path) if !path.contains(['*', '?']) => asked.arn_in("apigateway", asked.region, Some(""), &path),
+        _ => Resource::Unknown,
+    };
+    vec![one(format!("apigateway:{}", asked.request.method), resource)]
 }
 
 /// One action on one resource.

@@ -39,20 +39,42 @@ pub(super) fn iam(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
 }
 
 const NO_RESOURCE_IAM: &[&str] = &[
+    "CreateAccountAlias",
+    "DeleteAccountAlias",
+    "DeleteAccountPasswordPolicy",
+    "DisableOrganizationsRootCredentialsManagement",
+    "DisableOrganizationsRootSessions",
+    "DisableOutboundWebIdentityFederation",
+    "EnableOrganizationsRootCredentialsManagement",
+    "EnableOrganizationsRootSessions",
+    "EnableOutboundWebIdentityFederation",
     "GenerateCredentialReport",
     "GetAccountAuthorizationDetails",
     "GetAccountPasswordPolicy",
+    "GetAccountProperties",
     "GetAccountSummary",
+    "GetContextKeysForCustomPolicy",
     "GetCredentialReport",
+    "GetOrganizationsAccessReport",
+    "GetOutboundWebIdentityFederationInfo",
+    "GetServiceLastAccessedDetails",
+    "GetServiceLastAccessedDetailsWithEntities",
     "ListAccountAliases",
+    "ListDelegationRequests",
     "ListGroups",
+    "ListInstanceProfiles",
     "ListOpenIDConnectProviders",
+    "ListOrganizationsFeatures",
     "ListPolicies",
     "ListRoles",
     "ListSAMLProviders",
     "ListServerCertificates",
     "ListUsers",
     "ListVirtualMFADevices",
+    "PutAccountProperties",
+    "SetSecurityTokenServicePreferences",
+    "SimulateCustomPolicy",
+    "UpdateAccountPasswordPolicy",
 ];
 
 fn is_iam_name(name: &str) -> bool {
@@ -63,7 +85,8 @@ fn is_iam_name(name: &str) -> bool {
 pub(super) fn sts(input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
     let action = format!("sts:{operation}");
     match operation {
-        "GetCallerIdentity" | "GetSessionToken" | "DecodeAuthorizationMessage" | "GetAccessKeyInfo" => {
+        "GetCallerIdentity" | "GetSessionToken" | "DecodeAuthorizationMessage" | "GetAccessKeyInfo"
+        | "GetDelegatedAccessToken" | "GetWebIdentityToken" => {
             Some(vec![one(action, Resource::Any)])
         }
         "AssumeRole" | "AssumeRoleWithSAML" | "AssumeRoleWithWebIdentity" => {
@@ -95,7 +118,7 @@ pub(super) fn kms(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
         _ => Resource::Unknown,
     };
     match operation {
-        "CreateKey" | "GenerateRandom" | "ListAliases" | "ListKeys" | "DescribeCustomKeyStores"
+        "CreateKey" | "GenerateRandom" | "ListAliases" | "ListKeys" | "ListRetirableGrants" | "DescribeCustomKeyStores"
         | "CreateCustomKeyStore" | "ConnectCustomKeyStore" | "DeleteCustomKeyStore"
         | "DisconnectCustomKeyStore" | "UpdateCustomKeyStore" => Some(vec![one(action, Resource::Any)]),
         "ReEncrypt" => Some(vec![
@@ -121,8 +144,7 @@ pub(super) fn kms(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
 
 /// Secrets Manager. A secret's ARN ends in six letters that its name does not tell, so that one named by name
 /// is unknown; an ARN may lack them, and is taken only where it surely has them.
-pub(super) fn secretsmanager(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
-    let _ = asked;
+pub(super) fn secretsmanager(input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
     let action = format!("secretsmanager:{operation}");
     match operation {
         "ListSecrets" | "GetRandomPassword" => Some(vec![one(action, Resource::Any)]),
@@ -157,7 +179,7 @@ fn looks_random(suffix: &str) -> bool {
 pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
     let action = format!("ssm:{operation}");
     let names: Vec<&str> = match operation {
-        "DescribeParameters" => return Some(vec![one(action, Resource::Any)]),
+        _ if NO_RESOURCE_SSM.contains(&operation) => return Some(vec![one(action, Resource::Any)]),
         "GetParameter" | "PutParameter" | "DeleteParameter" | "GetParameterHistory" | "LabelParameterVersion"
         | "UnlabelParameterVersion" => input.text("Name").into_iter().collect(),
         "GetParameters" | "DeleteParameters" => input.texts("Names"),
@@ -188,6 +210,60 @@ pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
     }
     Some(access)
 }
+
+const NO_RESOURCE_SSM: &[&str] = &[
+    "CancelCommand",
+    "CreateActivation",
+    "CreateMaintenanceWindow",
+    "CreateOpsItem",
+    "CreateOpsMetadata",
+    "CreatePatchBaseline",
+    "DeleteActivation",
+    "DeleteInventory",
+    "DescribeActivations",
+    "DescribeAutomationExecutions",
+    "DescribeAvailablePatches",
+    "DescribeInstanceInformation",
+    "DescribeInstancePatchStatesForPatchGroup",
+    "DescribeInstanceProperties",
+    "DescribeInventoryDeletions",
+    "DescribeMaintenanceWindowExecutionTaskInvocations",
+    "DescribeMaintenanceWindowExecutionTasks",
+    "DescribeMaintenanceWindowSchedule",
+    "DescribeMaintenanceWindows",
+    "DescribeMaintenanceWindowsForTarget",
+    "DescribeOpsItems",
+    "DescribeParameters",
+    "DescribePatchBaselines",
+    "DescribePatchGroupState",
+    "DescribePatchGroups",
+    "DescribePatchProperties",
+    "DescribeSessions",
+    "GetCommandInvocation",
+    "GetDeployablePatchSnapshotForInstance",
+    "GetExecutionPreview",
+    "GetInventory",
+    "GetInventorySchema",
+    "GetMaintenanceWindowExecution",
+    "GetMaintenanceWindowExecutionTask",
+    "GetMaintenanceWindowExecutionTaskInvocation",
+    "GetPatchBaselineForPatchGroup",
+    "ListAssociations",
+    "ListCloudConnectors",
+    "ListCommandInvocations",
+    "ListCommands",
+    "ListComplianceItems",
+    "ListComplianceSummaries",
+    "ListDocuments",
+    "ListInventoryEntries",
+    "ListOpsItemEvents",
+    "ListOpsItemRelatedItems",
+    "ListOpsMetadata",
+    "ListResourceComplianceSummaries",
+    "ListResourceDataSync",
+    "PutInventory",
+    "StartExecutionPreview",
+];
 
 /// SQS: the queue by URL in the body, or by the path in old clients' query calls, or by name.
 pub(super) fn sqs(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
@@ -246,7 +322,9 @@ pub(super) fn cloudwatch(asked: &Asked<'_>, input: &Input<'_>, operation: &str) 
     let resources = match operation {
         "PutMetricData" | "ListMetrics" | "GetMetricData" | "GetMetricStatistics" | "GetMetricWidgetImage"
         | "ListDashboards" | "DescribeAnomalyDetectors" | "PutAnomalyDetector" | "DeleteAnomalyDetector"
-        | "DescribeInsightRules" | "ListMetricStreams" | "DescribeAlarmsForMetric" => vec![Resource::Any],
+        | "DescribeInsightRules" | "ListMetricStreams" | "DescribeAlarmsForMetric"
+        | "GetOTelEnrichment" | "StartOTelEnrichment" | "StopOTelEnrichment" | "ListManagedInsightRules"
+        | "PutManagedInsightRules" => vec![Resource::Any],
         "DeleteAlarms" | "EnableAlarmActions" | "DisableAlarmActions" => {
             input.texts("AlarmNames").into_iter().map(alarm).collect()
         }

@@ -80,10 +80,18 @@ fn actions(operation: &str, version: bool) -> (&'static [&'static str], Level) {
         "PutObject" | "CopyObject" | "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy"
         | "CompleteMultipartUpload" => (&["PutObject"], Object),
         "ListParts" => (&["ListMultipartUploadParts"], Object),
+        "GetObjectAnnotation" => (pick(&["GetObjectAnnotation"], &["GetObjectVersionAnnotation"]), Object),
+        "PutObjectAnnotation" => (pick(&["PutObjectAnnotation"], &["PutObjectVersionAnnotation"]), Object),
+        "DeleteObjectAnnotation" => {
+            (pick(&["DeleteObjectAnnotation"], &["DeleteObjectVersionAnnotation"]), Object)
+        }
+        "ListObjectAnnotations" => {
+            (pick(&["ListObjectAnnotations"], &["ListObjectVersionAnnotations"]), Object)
+        }
         "AbortMultipartUpload" | "GetObjectLegalHold" | "GetObjectRetention" | "PutObjectLegalHold"
-        | "PutObjectRetention" | "RestoreObject" | "RenameObject" | "UpdateObjectEncryption"
-        | "GetObjectAnnotation" | "PutObjectAnnotation" | "DeleteObjectAnnotation"
-        | "ListObjectAnnotations" => (&[], Object),
+        | "PutObjectRetention" | "RestoreObject" | "RenameObject" | "UpdateObjectEncryption" => {
+            (&[], Object)
+        }
         "HeadBucket" | "ListObjects" | "ListObjectsV2" => (&["ListBucket"], Bucket),
         "ListObjectVersions" => (&["ListBucketVersions"], Bucket),
         "ListMultipartUploads" => (&["ListBucketMultipartUploads"], Bucket),

@@ -60,7 +60,7 @@ pub(super) fn read<'a>(
     } else if let Some(target) = signals.target {
         read_target(request, target, &mut reading)?;
     } else if !query::read(request, &mut reading)? {
-        if let Some(bucket) = s3::bucket(&reading.services, endpoint) {
+        if let Some(bucket) = s3::bucket(request, &mut reading.services, endpoint) {
             s3::read(request, &bucket, &mut reading)?;
         } else {
             rest::read(request, &mut reading)?;

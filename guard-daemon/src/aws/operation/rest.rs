@@ -17,7 +17,7 @@ pub(super) fn read(request: &RequestView<'_>, reading: &mut Reading<'_>) -> Resu
     let Some(path) = segments(request.path) else { return Ok(()) };
     let query = Query::of(request)?;
     let Some(matched) = matching(request, &reading.services, &path) else { return Ok(()) };
-    reading.operations = choose(request, &query, matched, false)?;
+    reading.operations = choose(request, &query, matched, path.len(), false)?;
     if let Some((service, _)) = reading.operations.first() {
         reading.services = reading.operations.iter().map(|it| it.0).collect();
         reading.protocol = match (service.name(), service.speaks(protocol::REST_XML)) {
@@ -83,12 +83,13 @@ impl Match {
     }
 }
 
-/// Of matching routes, those that fixed query members, templates and required members leave. `strict` keeps
-/// none whose required members are missing.
+/// Of routes that match a path of `length` segments, those that fixed query members, templates and required
+/// members leave. `strict` keeps none whose required members are missing.
 pub(super) fn choose(
     request: &RequestView<'_>,
     query: &Query<'_>,
     matched: Vec<Match>,
+    length: usize,
     strict: bool,
 ) -> Result<Vec<(Service, OperationModel)>, IdentifyError> {
     let mut found = Vec::with_capacity(matched.len());
@@ -101,7 +102,7 @@ pub(super) fn choose(
         }
         found.push(candidate);
     }
-    drop_covered(&mut found, |one, other| one.route.more_literal_than(other.route));
+    drop_covered(&mut found, |one, other| one.route.more_literal_than(other.route, length));
     drop_covered(&mut found, |one, other| {
         let names = |it: &Match| it.route.statics().map(|pair| pair.0).collect::<HashSet<_>>();
         let (one, other) = (names(one), names(other));
@@ -175,13 +176,9 @@ enum Takes {
 
 impl Route {
     fn takes(self, path: &[&str]) -> Takes {
-        let template = self.segments();
-        let greedy = template.clone().last() == Some(Segment::Greedy);
-        if path.len() != template.len() && !(greedy && path.len() > template.len()) {
-            return Takes::No;
-        }
         let mut escaped = false;
-        for (segment, given) in template.zip(path) {
+        let Some(aligned) = self.aligned(path.len()) else { return Takes::No };
+        for (segment, given) in aligned.zip(path) {
             let Segment::Literal(literal) = segment else { continue };
             if literal == *given {
                 continue;
@@ -196,15 +193,30 @@ impl Route {
         if escaped { Takes::Unescaped } else { Takes::Yes }
     }
 
-    /// At least as literal in every segment, and more so in one.
-    fn more_literal_than(self, other: Route) -> bool {
+    /// The template with its greedy label repeated to fill a path of this length; `None` where it cannot.
+    fn aligned(self, length: usize) -> Option<impl Iterator<Item = Segment>> {
+        let template = self.segments();
+        let greedy = template.clone().any(|it| it == Segment::Greedy);
+        let more = length.checked_sub(template.len())?;
+        if more > 0 && !greedy {
+            return None;
+        }
+        Some(template.flat_map(move |it| {
+            let times = if it == Segment::Greedy { 1 + more } else { 1 };
+            std::iter::repeat_n(it, times)
+        }))
+    }
+
+    /// At least as literal in every segment of a path of this length, and more so in one.
+    fn more_literal_than(self, other: Route, length: usize) -> bool {
         let rank = |segment: Segment| match segment {
             Segment::Literal(_) => 0,
             Segment::Label => 1,
             Segment::Greedy => 2,
         };
+        let (Some(one), Some(two)) = (self.aligned(length), other.aligned(length)) else { return false };
         let mut better = false;
-        for (one, two) in self.segments().map(rank).zip(other.segments().map(rank)) {
+        for (one, two) in one.map(rank).zip(two.map(rank)) {
             if one > two {
                 return false;
             }

@@ -46,8 +46,17 @@ pub(crate) struct Object<'a> {
 }
 
 /// How the host names buckets; `None` where it is not S3's object API.
-pub(super) fn bucket<'a>(services: &[Service], endpoint: &'a Endpoint) -> Option<Bucket<'a>> {
+pub(super) fn bucket<'a>(
+    request: &RequestView<'_>,
+    services: &mut Vec<Service>,
+    endpoint: &'a Endpoint,
+) -> Option<Bucket<'a>> {
     if !services.iter().any(|it| it.name() == "s3") {
+        return None;
+    }
+    // The control endpoint of directory buckets has both APIs; no such bucket has this name.
+    if endpoint.labels == "s3express-control" && request.path.starts_with("/v20180820/") {
+        services.retain(|it| it.name() != "s3");
         return None;
     }
     let labels = endpoint.labels.as_str();
@@ -89,7 +98,7 @@ pub(super) fn read<'a>(
         .filter(|it| it.method() == request.method.as_str() && it.level() == Some(level))
         .filter_map(|it| rest::Match::new(service, it));
     let taken = matched.filter(|it| query.keys().all(|key| it.route().knows(key))).collect();
-    let mut operations = rest::choose(request, &query, taken, true)?;
+    let mut operations = rest::choose(request, &query, taken, level, true)?;
     if operations.len() > 1 {
         // The one pair that only the host tells apart.
         let directory = *host == Bucket::DirectoryControl;

@@ -70,48 +70,57 @@ pub enum Payload<'a> {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SigV4Error {
+    /// A header or parameter that may stand once stands twice.
+    #[error("the request carries {0} more than once; send it once")]
+    Doubled(&'static str),
+    /// A signature in the header and one in the query.
+    #[error(
+        "the request is signed both in the Authorization header and in the query; sign it in one place"
+    )]
+    BothForms,
+    /// A form of authentication that guard does not take.
+    #[error("guard does not take {0}; sign with AWS4-HMAC-SHA256 (Signature Version 4)")]
+    Unsupported(&'static str),
+    /// A part of the signature is not there.
+    #[error("the signature lacks {0}; sign the request again")]
+    Missing(&'static str),
+    /// A part of the signature is not what it must be.
+    #[error("{part} of the signature is malformed: {why}")]
+    Malformed {
+        /// Which part.
+        part: &'static str,
+        /// What it must be.
+        why: &'static str,
+    },
+    /// AWS acts on this header, but the signature does not cover it.
+    #[error("header {0:?} is sent but not signed; sign every x-amz-* header and host")]
+    NotSigned(String),
+    /// A signed header that the request does not have.
+    #[error("header {0:?} is signed but not sent")]
+    NotSent(String),
     /// Signed too far from guard's clock.
-    #[error("skewed")]
+    #[error(
+        "the request was signed {seconds} s away from guard's clock (at most 900 s); set the clock right"
+    )]
     Skewed {
         /// How far, in seconds; negative where it was signed in the past.
         seconds: i64,
     },
     /// A presigned URL past its time.
-    #[error("expired")]
+    #[error("the presigned URL expired {seconds} s ago; make a new one")]
     Expired {
         /// How long ago, in seconds.
         seconds: u64,
     },
     /// The signature is another request's, or another secret's.
-    #[error("mismatch")]
+    #[error(
+        "the signature does not match the request: it was made with another secret key, or the request was \
+         changed on the way; use the credentials that `guard run` put in the environment"
+    )]
     Mismatch,
-}
-
-/// What a request says of its payload's part in the signature.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum DeclaredPayload {
-    /// Nothing: the signature covers the SHA-256 of the whole body.
-    Absent,
-    /// The body's SHA-256, 64 lower-case hexadecimal digits. To be compared with what is forwarded.
-    Sha256(String),
-    /// `UNSIGNED-PAYLOAD`.
-    Unsigned,
-    /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`: aws-chunked, its checksum in a trailer, no signature in it.
-    StreamingUnsignedTrailer,
-}
-
-/// Reads the `x-amz-content-sha256` header, or what a presigned URL declares.
-pub fn declared_payload_of(
-    _presented: &Presented,
-    _request: &RequestView<'_>,
-) -> Result<DeclaredPayload, SigV4Error> {
-    unimplemented!("contract")
-}
-
-/// Reads the signature of a request; `None` where it has none. Both forms at once, a doubled parameter, or a
-/// form guard does not take (SigV2, SigV4A, chunk-signed) is an error that says so.
-pub fn presented(_request: &RequestView<'_>) -> Result<Option<Presented>, SigV4Error> {
-    unimplemented!("contract")
+    /// The request cannot be signed.
+    #[error("the request cannot be signed for AWS: {0}")]
+    Unsignable(&'static str),
 }
 
 /// Whether a signing name follows S3's rules: the path is signed as it stands, neither normalised nor
