@@ -76,14 +76,27 @@ impl BodyError {
 
 /// A request body on its way to the upstream.
 pub struct RequestBody {
-    body: Spooled<Incoming>,
+    body: Source,
     sent: Arc<AtomicU64>,
+}
+
+enum Source {
+    /// The confined client's.
+    Client(Spooled<Incoming>),
+    /// guard's own; `None` once it was sent.
+    Own(Option<Bytes>),
 }
 
 impl RequestBody {
     /// Counts what is sent in `sent`.
     pub(super) fn new(body: Spooled<Incoming>, sent: Arc<AtomicU64>) -> Self {
-        Self { body, sent }
+        Self { body: Source::Client(body), sent }
+    }
+
+    /// The body of a request that guard itself makes.
+    pub(super) fn own(bytes: Bytes) -> Self {
+        let body = Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty()));
+        Self { body, sent: Arc::default() }
     }
 }
 
@@ -95,7 +108,10 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let frame = match &mut self.body {
+            Source::Client(body) => ready!(Pin::new(body).poll_frame(context)),
+            Source::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+        };
         if let Some(Ok(frame)) = &frame {
             let length = frame.data_ref().map_or(0, Bytes::len) as u64;
             self.sent.fetch_add(length, Ordering::Relaxed);
@@ -104,11 +120,17 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Source::Client(body) => body.is_end_stream(),
+            Source::Own(bytes) => bytes.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Source::Client(body) => body.size_hint(),
+            Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+        }
     }
 }
 

@@ -196,7 +196,7 @@ impl Exchange {
             body.fill().await?;
         }
         signed.check_digest(body)?;
-        let account = self.session.credentials.account();
+        let account = self.account().await;
         let request = view(parts, host, body.view());
         let call = aws::identify(&request, Some(signed.scope()), account.as_deref())
             .map_err(|error| Refusal::denied(Code::InvalidRequest, error.to_string()))?;
@@ -204,6 +204,13 @@ impl Exchange {
         self.reply.protocol = call.protocol;
         self.reply.service = call.service;
         Ok(call)
+    }
+
+    /// The account that ARNs without one are of. Asked of STS once in a session, where the credentials do
+    /// not tell it.
+    async fn account(&self) -> Option<String> {
+        let upstream = &self.session.upstream;
+        self.session.credentials.resolve_account(|request| upstream.ask(request)).await
     }
 
     /// Lets the profile decide, and a person where it says so. Returns the output that is to be masked.
@@ -418,7 +425,7 @@ impl Exchange {
             .map_err(|error| unmasked(&mut completion, error.to_string()))?;
         completion.received(bytes.len());
         let profile = &self.session.profile;
-        let (bytes, paths) = mask::mask_response(output, protocol, &mut parts, bytes, |class| {
+        let (bytes, paths) = mask::mask_response(output, protocol, &mut parts, bytes, &|class| {
             profile.masks(class)
         })
         .map_err(|error| unmasked(&mut completion, error.to_string()))?;

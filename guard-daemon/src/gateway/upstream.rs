@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -29,6 +31,10 @@ const POOL_IDLE: Duration = Duration::from_secs(15);
 
 /// Unused connections kept per host.
 const POOL_PER_HOST: usize = 32;
+
+/// Bytes of an answer to a request of guard's own, and how long it may take.
+const OWN_ANSWER: usize = 1024 * 1024;
+const OWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pooled HTTPS client for upstream hosts.
 pub struct Upstream {
@@ -182,6 +188,20 @@ impl Upstream {
             .request(request)
             .await
             .map_err(|error| explain(host, &error))
+    }
+
+    /// Sends a request of guard's own and reads the whole answer, at most 1 MiB of it.
+    pub async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, UpstreamError> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let exchange = async {
+            let (parts, body) = self.send(request.map(RequestBody::own)).await?.into_parts();
+            let collected = Limited::new(body, OWN_ANSWER).collect().await.map_err(|error| {
+                UpstreamError::Closed { host: host.clone(), cause: chain(error.as_ref()) }
+            })?;
+            Ok(Response::from_parts(parts, collected.to_bytes()))
+        };
+        let late = |_elapsed| UpstreamError::Timeout { host: host.clone() };
+        tokio::time::timeout(OWN_PATIENCE, exchange).await.map_err(late)?
     }
 
     /// A TCP connection to `host`, under the same overrides and address rules, for what is passed through.

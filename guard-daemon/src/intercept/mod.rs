@@ -61,7 +61,7 @@ pub async fn serve(gateway: Arc<Gateway>, session: Arc<Session>, hooks: Arc<Hook
                 };
                 let hooks = hooks.clone();
                 let origins = move |peer| hooks.take_origin(peer);
-                parts.spawn(lobby.accept(listener, origins, kernel::process::describe));
+                parts.spawn(lobby.accept(listener, origins, kernel::process::of_origin));
             }
             Err(error) => tracing::error!(session = %id, %error, "cannot serve a gateway socket"),
         }
@@ -88,14 +88,9 @@ pub async fn serve(gateway: Arc<Gateway>, session: Arc<Session>, hooks: Arc<Hook
 async fn report_refusals(around: Arc<Live>, hooks: Arc<Hooks>) {
     loop {
         let refusal = hooks.next_refusal().await;
-        let process = Process {
-            pid: refusal.pid,
-            uid: refusal.uid,
-            comm: refusal.comm,
-            ..Process::default()
-        };
+        let process = kernel::process::of_refusal(&refusal);
         let event = Event::Refused {
-            process: Some(process),
+            process,
             destination: refusal.destination,
             host: refusal
                 .destination
