@@ -32,7 +32,7 @@ const PACKAGES: [&str; 7] = [
 pub(crate) struct Arguments {
     /// Change nothing; fail if the committed object is not the one that the sources make
     #[arg(long)]
-    check: bool,
+    pub(crate) check: bool,
 }
 
 /// Runs it.

@@ -57,9 +57,9 @@ fn checks() -> anyhow::Result<()> {
         "warnings",
     ]))?;
     step("the committed eBPF object equals a rebuild");
-    crate::ebpf::check()?;
+    crate::ebpf::run(&crate::ebpf::Arguments { check: true })?;
     step("the committed catalog equals a rebuild");
-    crate::catalog::check()
+    crate::catalog::run(&crate::catalog::Arguments { check: true })
 }
 
 /// Runs the tests, adds up what the runner says of each test binary, and prints the closing line.

@@ -58,7 +58,8 @@ pub fn classify(host: &str) -> Option<Endpoint> {
         region = region.or(legacy_region);
         return Some(endpoint(partition, region, &labels));
     }
-    if region.is_none() && labels.len() > 1 && is_region(labels[0]) && REGION_FIRST.contains(&last) {
+    if region.is_none() && labels.len() > 1 && is_region(labels[0]) && REGION_FIRST.contains(&last)
+    {
         region = Some(labels.remove(0));
     }
     if is_content(&labels) {
@@ -87,7 +88,9 @@ pub fn intercepted_suffixes() -> &'static [&'static str] {
 /// Whether a label is written like a region (`us-east-1`, `us-gov-west-1`, `eusc-de-east-1`).
 pub fn is_region(label: &str) -> bool {
     let mut parts = label.split('-');
-    let (Some(area), Some(number)) = (parts.next(), parts.next_back()) else { return false };
+    let (Some(area), Some(number)) = (parts.next(), parts.next_back()) else {
+        return false;
+    };
     let middle = parts.fold(0, |count, part| {
         let word = part.len() >= 2 && part.bytes().all(|byte| byte.is_ascii_lowercase());
         if word { count + 1 } else { usize::MAX / 2 }
@@ -163,7 +166,7 @@ const INTERCEPTED: &[&str] = &[
 const REGION_FIRST: &[&str] = &["elasticmapreduce", "neptune-graph", "queue", "signin"];
 
 /// Services whose customers' endpoints are signed API calls and have the region before the service.
-const REGION_INSIDE: &[&str] = &["aoss", "cloudsearch", "es", "neptune"];
+const REGION_INSIDE: &[&str] = &["aoss", "cloudsearch", "es", "neptune", "neptune-graph"];
 
 /// Labels that make a host a customer's, wherever they stand.
 const CONTENT: &[&str] = &[
@@ -210,11 +213,17 @@ fn is_label(label: &str) -> bool {
 
 /// What stands before `.suffix`, if something does.
 fn before<'a>(host: &'a str, suffix: &str) -> Option<&'a str> {
-    host.strip_suffix(suffix)?.strip_suffix('.').filter(|head| !head.is_empty())
+    host.strip_suffix(suffix)?
+        .strip_suffix('.')
+        .filter(|head| !head.is_empty())
 }
 
 fn endpoint(partition: &'static str, region: Option<&str>, labels: &[&str]) -> Endpoint {
-    Endpoint { partition, region: region.map(str::to_owned), labels: labels.join(".") }
+    Endpoint {
+        partition,
+        region: region.map(str::to_owned),
+        labels: labels.join("."),
+    }
 }
 
 fn sign_in(host: &str) -> Option<Endpoint> {
@@ -229,7 +238,9 @@ fn sign_in(host: &str) -> Option<Endpoint> {
 
 /// Takes the region off the end, under a trailing `us-gov` as some services have it.
 fn take_region<'a>(labels: &mut Vec<&'a str>) -> Option<&'a str> {
-    let place = labels.iter().rposition(|label| !matches!(*label, "us-gov" | "global"))?;
+    let place = labels
+        .iter()
+        .rposition(|label| !matches!(*label, "us-gov" | "global"))?;
     (place > 0 && is_region(labels[place])).then(|| labels.remove(place))
 }
 
@@ -238,14 +249,19 @@ fn storage_label(label: &str) -> Option<(String, Option<&str>)> {
     let plain = label.strip_suffix("-fips").unwrap_or(label);
     match plain {
         "s3" | "s3-accelerate" | "s3-accesspoint" | "s3-control" | "s3-global"
-        | "s3-object-lambda" | "s3-outposts" | "s3express-control" => Some((plain.to_owned(), None)),
+        | "s3-object-lambda" | "s3-outposts" | "s3express-control" => {
+            Some((plain.to_owned(), None))
+        }
         "s3-external-1" => Some(("s3".to_owned(), Some("us-east-1"))),
         _ => {
             if let Some(region) = plain.strip_prefix("s3-").filter(|it| is_region(it)) {
                 return Some(("s3".to_owned(), Some(region)));
             }
             let zone = plain.strip_prefix("s3express-")?;
-            Some((format!("s3express-{}", zone.strip_prefix("fips-").unwrap_or(zone)), None))
+            Some((
+                format!("s3express-{}", zone.strip_prefix("fips-").unwrap_or(zone)),
+                None,
+            ))
         }
     }
 }
@@ -271,8 +287,12 @@ fn private(labels: &[&str], partition: &'static str, region: Option<&str>) -> Op
 }
 
 fn is_content(labels: &[&str]) -> bool {
-    let (Some(last), rest) = (labels.last(), &labels[..labels.len() - 1]) else { return true };
-    labels.iter().any(|label| CONTENT.contains(label) || label.starts_with("s3-website-"))
+    let (Some(last), rest) = (labels.last(), &labels[..labels.len() - 1]) else {
+        return true;
+    };
+    labels
+        .iter()
+        .any(|label| CONTENT.contains(label) || label.starts_with("s3-website-"))
         || (CONTENT_BELOW.contains(last)
             && !rest.is_empty()
             && !rest.iter().all(|label| API_PREFIXES.contains(label)))
@@ -285,43 +305,184 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table of cases")]
     fn api_hosts() {
         for (host, partition, region, labels) in [
             ("s3.amazonaws.com", "aws", None, "s3"),
             ("b.s3.amazonaws.com", "aws", None, "b.s3"),
-            ("my-fips.s3-fips.dualstack.us-east-2.amazonaws.com", "aws", Some("us-east-2"), "my-fips.s3"),
-            ("my.dotted.us-east-1.s3.us-west-2.amazonaws.com", "aws", Some("us-west-2"), "my.dotted.us-east-1.s3"),
+            (
+                "my-fips.s3-fips.dualstack.us-east-2.amazonaws.com",
+                "aws",
+                Some("us-east-2"),
+                "my-fips.s3",
+            ),
+            (
+                "my.dotted.us-east-1.s3.us-west-2.amazonaws.com",
+                "aws",
+                Some("us-west-2"),
+                "my.dotted.us-east-1.s3",
+            ),
             ("us-east-1.s3.amazonaws.com", "aws", None, "us-east-1.s3"),
-            ("b.s3-us-west-2.amazonaws.com", "aws", Some("us-west-2"), "b.s3"),
-            ("s3-external-1.amazonaws.com", "aws", Some("us-east-1"), "s3"),
-            ("b.s3-accelerate.dualstack.amazonaws.com", "aws", None, "b.s3-accelerate"),
-            ("ap-123.s3-accesspoint-fips.dualstack.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "ap-123.s3-accesspoint"),
-            ("m.mrap.accesspoint.s3-global.amazonaws.com", "aws", None, "m.mrap.accesspoint.s3-global"),
-            ("b--use1-az4--x-s3.s3express-fips-use1-az4.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "b--use1-az4--x-s3.s3express-use1-az4"),
-            ("123456789012.s3-control.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "123456789012.s3-control"),
-            ("monitoring.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "monitoring"),
-            ("monitoring-fips.us-gov-west-1.amazonaws.com", "aws-us-gov", Some("us-gov-west-1"), "monitoring"),
+            (
+                "b.s3-us-west-2.amazonaws.com",
+                "aws",
+                Some("us-west-2"),
+                "b.s3",
+            ),
+            (
+                "s3-external-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "s3",
+            ),
+            (
+                "b.s3-accelerate.dualstack.amazonaws.com",
+                "aws",
+                None,
+                "b.s3-accelerate",
+            ),
+            (
+                "ap-123.s3-accesspoint-fips.dualstack.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "ap-123.s3-accesspoint",
+            ),
+            (
+                "m.mrap.accesspoint.s3-global.amazonaws.com",
+                "aws",
+                None,
+                "m.mrap.accesspoint.s3-global",
+            ),
+            (
+                "b--use1-az4--x-s3.s3express-fips-use1-az4.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "b--use1-az4--x-s3.s3express-use1-az4",
+            ),
+            (
+                "123456789012.s3-control.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "123456789012.s3-control",
+            ),
+            (
+                "monitoring.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "monitoring",
+            ),
+            (
+                "monitoring-fips.us-gov-west-1.amazonaws.com",
+                "aws-us-gov",
+                Some("us-gov-west-1"),
+                "monitoring",
+            ),
             ("iam.us-gov.amazonaws.com", "aws-us-gov", None, "iam"),
             ("iam.global.api.aws", "aws", None, "iam"),
-            ("routes.geo.us-gov-west-1.us-gov.api.aws", "aws-us-gov", Some("us-gov-west-1"), "routes.geo"),
+            (
+                "routes.geo.us-gov-west-1.us-gov.api.aws",
+                "aws-us-gov",
+                Some("us-gov-west-1"),
+                "routes.geo",
+            ),
             ("sts.amazonaws.com", "aws", None, "sts"),
-            ("dynamodb.cn-north-1.amazonaws.com.cn", "aws-cn", Some("cn-north-1"), "dynamodb"),
-            ("123456789012.ddb.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "123456789012.ddb"),
-            ("lambda.eusc-de-east-1.api.amazonwebservices.eu", "aws-eusc", Some("eusc-de-east-1"), "lambda"),
-            ("fips.batch.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "batch"),
-            ("api-fips.sagemaker.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "api.sagemaker"),
-            ("us-east-1.queue.amazonaws.com", "aws", Some("us-east-1"), "queue"),
-            ("search-x.us-east-1.es.amazonaws.com", "aws", Some("us-east-1"), "search-x.es"),
-            ("vpce-0a-b.monitoring.us-east-1.vpce.amazonaws.com", "aws", Some("us-east-1"), "monitoring"),
-            ("bucket.vpce-0a-b.s3.us-east-1.vpce.amazonaws.com", "aws", Some("us-east-1"), "s3"),
-            ("mine.bucket.vpce-0a-b.s3.us-east-1.vpce.amazonaws.com", "aws", Some("us-east-1"), "mine.s3"),
-            ("us-east-1.signin.aws.amazon.com", "aws", Some("us-east-1"), "signin"),
-            ("api.airflow.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "api.airflow"),
-            ("api.ecr.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "api.ecr"),
-            ("rds.us-east-1.amazonaws.com", "aws", Some("us-east-1"), "rds"),
+            (
+                "dynamodb.cn-north-1.amazonaws.com.cn",
+                "aws-cn",
+                Some("cn-north-1"),
+                "dynamodb",
+            ),
+            (
+                "123456789012.ddb.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "123456789012.ddb",
+            ),
+            (
+                "lambda.eusc-de-east-1.api.amazonwebservices.eu",
+                "aws-eusc",
+                Some("eusc-de-east-1"),
+                "lambda",
+            ),
+            (
+                "fips.batch.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "batch",
+            ),
+            (
+                "api-fips.sagemaker.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "api.sagemaker",
+            ),
+            (
+                "us-east-1.queue.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "queue",
+            ),
+            (
+                "g-1.us-east-1.neptune-graph.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "g-1.neptune-graph",
+            ),
+            (
+                "search-x.us-east-1.es.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "search-x.es",
+            ),
+            (
+                "vpce-0a-b.monitoring.us-east-1.vpce.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "monitoring",
+            ),
+            (
+                "bucket.vpce-0a-b.s3.us-east-1.vpce.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "s3",
+            ),
+            (
+                "mine.bucket.vpce-0a-b.s3.us-east-1.vpce.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "mine.s3",
+            ),
+            (
+                "us-east-1.signin.aws.amazon.com",
+                "aws",
+                Some("us-east-1"),
+                "signin",
+            ),
+            (
+                "api.airflow.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "api.airflow",
+            ),
+            (
+                "api.ecr.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "api.ecr",
+            ),
+            (
+                "rds.us-east-1.amazonaws.com",
+                "aws",
+                Some("us-east-1"),
+                "rds",
+            ),
         ] {
             let found = classify(host).unwrap_or_else(|| panic!("{host} is AWS"));
-            let found = (found.partition, found.region.as_deref(), found.labels.as_str());
+            let found = (
+                found.partition,
+                found.region.as_deref(),
+                found.labels.as_str(),
+            );
             assert_eq!(found, (partition, region, labels), "{host}");
         }
     }

@@ -54,7 +54,11 @@ pub fn response(
         Protocol::Ec2 => ("text/xml;charset=UTF-8", ec2(name, message, &id)),
         Protocol::S3 => ("application/xml", s3(name, message, &id)),
     };
-    let mut response = Response::new(if method == Method::HEAD { Bytes::new() } else { body.into() });
+    let mut response = Response::new(if method == Method::HEAD {
+        Bytes::new()
+    } else {
+        body.into()
+    });
     *response.status_mut() = status(protocol, code);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -71,7 +75,10 @@ pub fn response(
             headers.insert("x-amzn-requestid", id);
         }
     }
-    if matches!(protocol, Protocol::RestJson | Protocol::Json10 | Protocol::Json11) {
+    if matches!(
+        protocol,
+        Protocol::RestJson | Protocol::Json10 | Protocol::Json11
+    ) {
         headers.insert("x-amzn-errortype", HeaderValue::from_static(name));
     }
     if protocol == Protocol::Cbor {
@@ -100,7 +107,13 @@ const MOST_REASON: usize = 512;
 fn reason(message: &str) -> HeaderValue {
     let plain: String = message
         .chars()
-        .map(|it| if it.is_ascii_graphic() || it == ' ' { it } else { '?' })
+        .map(|it| {
+            if it.is_ascii_graphic() || it == ' ' {
+                it
+            } else {
+                '?'
+            }
+        })
         .take(MOST_REASON)
         .collect();
     HeaderValue::from_str(&plain).unwrap_or_else(|_| HeaderValue::from_static("refused"))
@@ -109,8 +122,14 @@ fn reason(message: &str) -> HeaderValue {
 /// Tells guard's own answers from AWS's, and one from another.
 fn request_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("guard-{:x}-{:x}", now.as_micros(), NEXT.fetch_add(1, Ordering::Relaxed))
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format!(
+        "guard-{:x}-{:x}",
+        now.as_micros(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// The error's name where this protocol's services have one for it.
@@ -119,22 +138,19 @@ fn name(protocol: Protocol, service: Option<&str>, code: Code) -> &'static str {
     let json = matches!(protocol, Json10 | Json11 | RestJson | Cbor);
     match (code, protocol) {
         (Code::AccessDenied, Ec2) => "UnauthorizedOperation",
-        (Code::AccessDenied, Query | RestXml | S3) => "AccessDenied",
         // CloudWatch and SQS kept their names when they moved from query.
         (Code::AccessDenied, _) if matches!(service, Some("cloudwatch" | "sqs")) => "AccessDenied",
-        (Code::AccessDenied, _) => "AccessDeniedException",
-        (Code::SignatureDoesNotMatch, Ec2) => "AuthFailure",
+        // `RequestExpired` and `RequestTimeTooSkewed` make some SDKs correct their clock and send again.
+        (Code::AccessDenied | Code::RequestExpired, _) if json => "AccessDeniedException",
+        (Code::AccessDenied, _) | (Code::RequestExpired, S3) => "AccessDenied",
+        (Code::SignatureDoesNotMatch | Code::InvalidAccessKey | Code::RequestExpired, Ec2) => {
+            "AuthFailure"
+        }
         (Code::SignatureDoesNotMatch, _) if json => "InvalidSignatureException",
-        (Code::SignatureDoesNotMatch, _) => "SignatureDoesNotMatch",
+        (Code::SignatureDoesNotMatch | Code::RequestExpired, _) => "SignatureDoesNotMatch",
         (Code::InvalidAccessKey, S3) => "InvalidAccessKeyId",
-        (Code::InvalidAccessKey, Ec2) => "AuthFailure",
         (Code::InvalidAccessKey, _) if json => "UnrecognizedClientException",
         (Code::InvalidAccessKey, _) => "InvalidClientTokenId",
-        // `RequestExpired` and `RequestTimeTooSkewed` make some SDKs correct their clock and send again.
-        (Code::RequestExpired, S3) => "AccessDenied",
-        (Code::RequestExpired, _) if json => "AccessDeniedException",
-        (Code::RequestExpired, Ec2) => "AuthFailure",
-        (Code::RequestExpired, _) => "SignatureDoesNotMatch",
         (Code::InvalidRequest, S3) => "InvalidRequest",
         (Code::InvalidRequest, Query | RestXml | Ec2) => "ValidationError",
         (Code::InvalidRequest, _) => "ValidationException",
@@ -150,11 +166,12 @@ fn name(protocol: Protocol, service: Option<&str>, code: Code) -> &'static str {
 /// effect is not known, so that a person should look before it is sent again. No SDK retries 424.
 fn status(protocol: Protocol, code: Code) -> StatusCode {
     match (code, protocol) {
-        (Code::InvalidRequest, _) => StatusCode::BAD_REQUEST,
-        (Code::RequestTooLarge, Protocol::S3) => StatusCode::BAD_REQUEST,
-        (Code::RequestTooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
         (Code::UpstreamUnavailable, _) => StatusCode::FAILED_DEPENDENCY,
-        (_, Protocol::Json10 | Protocol::Json11) => StatusCode::BAD_REQUEST,
+        (Code::RequestTooLarge, protocol) if protocol != Protocol::S3 => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        (Code::InvalidRequest | Code::RequestTooLarge, _)
+        | (_, Protocol::Json10 | Protocol::Json11) => StatusCode::BAD_REQUEST,
         _ => StatusCode::FORBIDDEN,
     }
 }
@@ -170,7 +187,9 @@ fn json_rpc(name: &str, message: &str) -> Vec<u8> {
 }
 
 fn rest_json(message: &str) -> Vec<u8> {
-    serde_json::json!({ "message": message, "Message": message }).to_string().into_bytes()
+    serde_json::json!({ "message": message, "Message": message })
+        .to_string()
+        .into_bytes()
 }
 
 fn wrapped_xml(name: &str, message: &str, id: &str) -> Vec<u8> {
@@ -216,7 +235,12 @@ fn text(message: &str) -> String {
 /// A map of two text strings (RFC 8949, 3.1): not worth a CBOR library.
 fn cbor(name: &str, message: &str) -> Vec<u8> {
     let mut body = vec![0xa2];
-    for text in ["__type", &format!("com.amazon.coral.service#{name}"), "message", message] {
+    for text in [
+        "__type",
+        &format!("com.amazon.coral.service#{name}"),
+        "message",
+        message,
+    ] {
         let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
         match (u8::try_from(length), u32::try_from(length)) {
             (Ok(short @ ..24), _) => body.push(0x60 | short),
@@ -236,7 +260,8 @@ fn cbor(name: &str, message: &str) -> Vec<u8> {
 }
 
 fn query_error(name: &'static str) -> HeaderValue {
-    HeaderValue::from_str(&format!("{name};Sender")).unwrap_or_else(|_| HeaderValue::from_static(name))
+    HeaderValue::from_str(&format!("{name};Sender"))
+        .unwrap_or_else(|_| HeaderValue::from_static(name))
 }
 
 #[cfg(test)]
@@ -274,21 +299,72 @@ mod tests {
     #[test]
     fn denials() {
         for (protocol, status, kind, holds) in [
-            (Protocol::Json10, 400, "application/x-amz-json-1.0", "\"__type\":\"com.amazon.coral.service#AccessDeniedException\""),
-            (Protocol::Json11, 400, "application/x-amz-json-1.1", "\"message\":\"no <b> & \\\"q\\\"\""),
+            (
+                Protocol::Json10,
+                400,
+                "application/x-amz-json-1.0",
+                "\"__type\":\"com.amazon.coral.service#AccessDeniedException\"",
+            ),
+            (
+                Protocol::Json11,
+                400,
+                "application/x-amz-json-1.1",
+                "\"message\":\"no <b> & \\\"q\\\"\"",
+            ),
             (Protocol::RestJson, 403, "application/json", "\"message\":"),
-            (Protocol::Query, 403, "text/xml", "<Code>AccessDenied</Code><Message>no &lt;b&gt; &amp; &quot;q&quot;</Message>"),
-            (Protocol::RestXml, 403, "text/xml", "<ErrorResponse><Error><Type>Sender</Type>"),
-            (Protocol::Ec2, 403, "text/xml;charset=UTF-8", "<Response><Errors><Error><Code>UnauthorizedOperation</Code>"),
-            (Protocol::S3, 403, "application/xml", "<Error><Code>AccessDenied</Code>"),
-            (Protocol::Cbor, 403, "application/cbor", "AccessDeniedException"),
+            (
+                Protocol::Query,
+                403,
+                "text/xml",
+                "<Code>AccessDenied</Code><Message>no &lt;b&gt; &amp; &quot;q&quot;</Message>",
+            ),
+            (
+                Protocol::RestXml,
+                403,
+                "text/xml",
+                "<ErrorResponse><Error><Type>Sender</Type>",
+            ),
+            (
+                Protocol::Ec2,
+                403,
+                "text/xml;charset=UTF-8",
+                "<Response><Errors><Error><Code>UnauthorizedOperation</Code>",
+            ),
+            (
+                Protocol::S3,
+                403,
+                "application/xml",
+                "<Error><Code>AccessDenied</Code>",
+            ),
+            (
+                Protocol::Cbor,
+                403,
+                "application/cbor",
+                "AccessDeniedException",
+            ),
         ] {
-            let reply = response(protocol, None, &Method::POST, Code::AccessDenied, "no <b> & \"q\"");
+            let reply = response(
+                protocol,
+                None,
+                &Method::POST,
+                Code::AccessDenied,
+                "no <b> & \"q\"",
+            );
             assert_eq!(reply.status(), status, "{protocol:?}");
             assert_eq!(reply.headers()[CONTENT_TYPE], kind, "{protocol:?}");
-            assert!(body(&reply).contains(holds), "{protocol:?}: {}", body(&reply));
+            assert!(
+                body(&reply).contains(holds),
+                "{protocol:?}: {}",
+                body(&reply)
+            );
         }
-        let reply = response(Protocol::RestJson, None, &Method::GET, Code::AccessDenied, "no");
+        let reply = response(
+            Protocol::RestJson,
+            None,
+            &Method::GET,
+            Code::AccessDenied,
+            "no",
+        );
         assert_eq!(reply.headers()["x-amzn-errortype"], "AccessDeniedException");
     }
 
@@ -296,15 +372,35 @@ mod tests {
     fn never_retried_and_always_explained() {
         for protocol in ALL {
             for code in CODES {
-                let reply = response(protocol, Some("x"), &Method::HEAD, code, "why\r\nnot \u{e9}");
+                let reply = response(
+                    protocol,
+                    Some("x"),
+                    &Method::HEAD,
+                    code,
+                    "why\r\nnot \u{e9}",
+                );
                 let status = reply.status().as_u16();
-                assert!((400..500).contains(&status) && status != 429 && status != 408, "{protocol:?} {code:?}");
+                assert!(
+                    (400..500).contains(&status) && status != 429 && status != 408,
+                    "{protocol:?} {code:?}"
+                );
                 assert!(reply.body().is_empty());
                 assert_eq!(reply.headers()["x-guard-reason"], "why??not ?");
-                assert!(reply.headers().values().any(|it| it.as_bytes().starts_with(b"guard-")));
+                assert!(
+                    reply
+                        .headers()
+                        .values()
+                        .any(|it| it.as_bytes().starts_with(b"guard-"))
+                );
             }
         }
-        let long = response(Protocol::S3, None, &Method::GET, Code::AccessDenied, &"x".repeat(9000));
+        let long = response(
+            Protocol::S3,
+            None,
+            &Method::GET,
+            Code::AccessDenied,
+            &"x".repeat(9000),
+        );
         assert_eq!(long.headers()["x-guard-reason"].len(), MOST_REASON);
     }
 
@@ -322,7 +418,13 @@ mod tests {
 
     #[test]
     fn xml_stays_well_formed() {
-        let reply = response(Protocol::S3, None, &Method::GET, Code::AccessDenied, "a\u{0}]]><Error>&\u{1f}");
+        let reply = response(
+            Protocol::S3,
+            None,
+            &Method::GET,
+            Code::AccessDenied,
+            "a\u{0}]]><Error>&\u{1f}",
+        );
         let body = body(&reply);
         let mut reader = quick_xml::Reader::from_str(&body);
         while reader.read_event().unwrap() != quick_xml::events::Event::Eof {}
@@ -332,16 +434,36 @@ mod tests {
     #[test]
     fn protocol_from_the_request() {
         for (host, header, protocol) in [
-            ("dynamodb.us-east-1.amazonaws.com", Some(("x-amz-target", "A.B")), Protocol::Json10),
-            ("monitoring.us-east-1.amazonaws.com", Some(("smithy-protocol", "rpc-v2-cbor")), Protocol::Cbor),
-            ("monitoring.us-east-1.amazonaws.com", Some(("content-type", "application/x-www-form-urlencoded")), Protocol::Query),
+            (
+                "dynamodb.us-east-1.amazonaws.com",
+                Some(("x-amz-target", "A.B")),
+                Protocol::Json10,
+            ),
+            (
+                "monitoring.us-east-1.amazonaws.com",
+                Some(("smithy-protocol", "rpc-v2-cbor")),
+                Protocol::Cbor,
+            ),
+            (
+                "monitoring.us-east-1.amazonaws.com",
+                Some(("content-type", "application/x-www-form-urlencoded")),
+                Protocol::Query,
+            ),
             ("ec2.us-east-1.amazonaws.com", None, Protocol::Ec2),
             ("sts.amazonaws.com", None, Protocol::Query),
             ("lambda.us-east-1.amazonaws.com", None, Protocol::RestJson),
             ("route53.amazonaws.com", None, Protocol::RestXml),
             ("b.s3.amazonaws.com", None, Protocol::S3),
-            ("unheard-of.us-east-1.amazonaws.com", None, Protocol::RestJson),
-            ("unheard-of.us-east-1.amazonaws.com", Some(("x-amz-target", "A.B")), Protocol::Json11),
+            (
+                "unheard-of.us-east-1.amazonaws.com",
+                None,
+                Protocol::RestJson,
+            ),
+            (
+                "unheard-of.us-east-1.amazonaws.com",
+                Some(("x-amz-target", "A.B")),
+                Protocol::Json11,
+            ),
         ] {
             let mut headers = HeaderMap::new();
             if let Some((name, value)) = header {

@@ -7,13 +7,15 @@ use percent_encoding::percent_decode;
 /// The pairs of a form or query string, decoded. `None` stands for a pair that is not UTF-8 or has a `%`
 /// that starts no escape: AWS may read it in a way of its own.
 pub(super) fn pairs(form: &[u8]) -> impl Iterator<Item = Option<(Cow<'_, str>, Cow<'_, str>)>> {
-    form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
-            Some(place) => (&pair[..place], &pair[place + 1..]),
-            None => (pair, &[][..]),
-        };
-        Some((decode(name, true)?, decode(value, true)?))
-    })
+    form.split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+                Some(place) => (&pair[..place], &pair[place + 1..]),
+                None => (pair, &[][..]),
+            };
+            Some((decode(name, true)?, decode(value, true)?))
+        })
 }
 
 /// Decodes percent escapes; in forms, `+` is a space.
@@ -29,7 +31,9 @@ pub(super) fn decode(raw: &[u8], plus_is_space: bool) -> Option<Cow<'_, str>> {
         }
     }
     let spaced: Cow<'_, [u8]> = if plus {
-        raw.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect()
+        raw.iter()
+            .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+            .collect()
     } else {
         Cow::Borrowed(raw)
     };
@@ -46,10 +50,15 @@ mod tests {
     #[test]
     fn decodes_exactly() {
         let read = |form: &'static str| -> Vec<Option<(String, String)>> {
-            pairs(form.as_bytes()).map(|it| it.map(|(a, b)| (a.into_owned(), b.into_owned()))).collect()
+            pairs(form.as_bytes())
+                .map(|it| it.map(|(a, b)| (a.into_owned(), b.into_owned())))
+                .collect()
         };
         let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
-        assert_eq!(read("A=b+c&d%3D=%2B&&e"), [pair("A", "b c"), pair("d=", "+"), pair("e", "")]);
+        assert_eq!(
+            read("A=b+c&d%3D=%2B&&e"),
+            [pair("A", "b c"), pair("d=", "+"), pair("e", "")]
+        );
         assert_eq!(read("a=%zz&b=%f"), [None, None]);
         assert_eq!(read("a=%ff"), [None]);
         assert_eq!(read("a=b=c"), [pair("a", "b=c")]);

@@ -43,22 +43,36 @@ pub(super) fn parse(body: &[u8]) -> Parsed<'_> {
 impl<'a> Json<'a> {
     /// A member of an object.
     pub(super) fn get(&self, name: &str) -> Option<&Json<'a>> {
-        self.members().find(|(key, _)| *key == name).map(|(_, value)| value)
+        self.members()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
     }
 
     /// Text.
     pub(super) fn text(&self) -> Option<&str> {
-        if let Json::Text(text) = self { Some(text) } else { None }
+        if let Json::Text(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// A list's elements; none where this is no list.
     pub(super) fn elements(&self) -> &[Json<'a>] {
-        if let Json::List(elements) = self { elements } else { &[] }
+        if let Json::List(elements) = self {
+            elements
+        } else {
+            &[]
+        }
     }
 
     /// An object's members; none where this is no object.
     pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
-        let members = if let Json::Object(members) = self { members.as_slice() } else { &[] };
+        let members = if let Json::Object(members) = self {
+            members.as_slice()
+        } else {
+            &[]
+        };
         members.iter().map(|(name, value)| (name.as_ref(), value))
     }
 }
@@ -155,7 +169,12 @@ mod tests {
             panic!("valid")
         };
         assert_eq!(value.get("a").and_then(Json::text), Some("x"));
-        assert_eq!(value.get("b").unwrap().elements()[0].get("c").and_then(Json::text), Some("y\n"));
+        assert_eq!(
+            value.get("b").unwrap().elements()[0]
+                .get("c")
+                .and_then(Json::text),
+            Some("y\n")
+        );
         assert_eq!(parse(br#"{"a":1,"a":2}"#), Parsed::Repeated);
         assert_eq!(parse(br#"{"b":[{"a":1,"\u0061":2}]}"#), Parsed::Repeated);
         assert_eq!(parse(b"{} {}"), Parsed::Malformed);

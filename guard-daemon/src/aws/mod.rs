@@ -144,7 +144,9 @@ pub enum IdentifyError {
         host: String,
     },
     /// The target or path names an operation of a service that is not at this host.
-    #[error("the target names service {target}, which is not at this host; send it to that service's endpoint")]
+    #[error(
+        "the target names service {target}, which is not at this host; send it to that service's endpoint"
+    )]
     TargetMismatch {
         /// botocore's name of the target's service.
         target: &'static str,
@@ -195,11 +197,21 @@ pub fn identify(
     scope: Option<Scope<'_>>,
     account: Option<&str>,
 ) -> Result<Call, IdentifyError> {
-    let endpoint = endpoint::classify(request.host)
-        .ok_or_else(|| IdentifyError::NotAws { host: operation::shown(request.host) })?;
+    let endpoint = endpoint::classify(request.host).ok_or_else(|| IdentifyError::NotAws {
+        host: operation::shown(request.host),
+    })?;
     let reading = operation::read(request, &endpoint, scope)?;
-    let region = scope.map(|it| it.region).filter(|it| !it.is_empty()).or(endpoint.region.as_deref());
-    let asked = iam::Asked { request, endpoint: &endpoint, region, account, reading: &reading };
+    let region = scope
+        .map(|it| it.region)
+        .filter(|it| !it.is_empty())
+        .or(endpoint.region.as_deref());
+    let asked = iam::Asked {
+        request,
+        endpoint: &endpoint,
+        region,
+        account,
+        reading: &reading,
+    };
     let (access, confidence) = iam::access(&asked)?;
     let mut names: Vec<&'static str> = reading.operations.iter().map(|it| it.1.name()).collect();
     names.dedup();
@@ -211,7 +223,7 @@ pub fn identify(
     };
     let service = match reading.services.as_slice() {
         [service] => Some(service.name()),
-        // The wire does not tell rds, docdb and neptune apart: the first stands for all.
+        // The wire does not tell rds, docdb and neptune apart.
         [first, ..] if !reading.operations.is_empty() => Some(first.name()),
         _ => None,
     };
@@ -229,10 +241,16 @@ pub fn identify(
 
 /// Whether `identify` needs the whole body of this request to name its operation and resources.
 pub fn needs_body(request: &RequestView<'_>, scope: Option<Scope<'_>>) -> bool {
-    let Some(endpoint) = endpoint::classify(request.host) else { return false };
+    let Some(endpoint) = endpoint::classify(request.host) else {
+        return false;
+    };
     // Whatever is refused without its body is refused with it.
-    let unread = RequestView { body: BodyView::Unread, ..*request };
-    operation::read(&unread, &endpoint, scope).is_ok_and(|reading| iam::needs_body(request, &reading))
+    let unread = RequestView {
+        body: BodyView::Unread,
+        ..*request
+    };
+    operation::read(&unread, &endpoint, scope)
+        .is_ok_and(|reading| iam::needs_body(request, &reading))
 }
 
 /// Region and service of a credential scope (`AKID/date/region/service/aws4_request`).

@@ -5,6 +5,8 @@
 
 use std::process::ExitCode;
 
+use super::run::BadConfig;
+use crate::config::ConfigError;
 use crate::control::client::ClientError;
 use crate::sandbox::launch::LaunchError;
 use crate::sandbox::user::UserError;
@@ -56,6 +58,9 @@ impl Exit {
                 // A transparent error hides the one inside from the chain.
                 if let Some(EmbeddedError::Client(error)) = cause.downcast_ref() {
                     return Self::of_client(error);
+                }
+                if cause.is::<ConfigError>() || cause.is::<BadConfig>() {
+                    return Some(Self::Config);
                 }
                 let not_root = matches!(cause.downcast_ref(), Some(UserError::NotRoot))
                     || matches!(cause.downcast_ref(), Some(ServiceError::NotRoot));

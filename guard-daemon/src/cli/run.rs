@@ -45,6 +45,11 @@ pub(super) struct Arguments {
     pub(super) command: Vec<OsString>,
 }
 
+/// The daemon does not take the profile.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct BadConfig(String);
+
 /// Runs the command. Does not return when the command dies of a signal.
 pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<ExitCode> {
     refuse_nesting()?;
@@ -176,6 +181,7 @@ fn start_session(client: &mut Client, start: StartSession) -> anyhow::Result<(Se
             }
             Ok((session, environment))
         }
+        Reply::Error { code, message } if code == "bad-config" => bail!(BadConfig(message)),
         Reply::Error { message, .. } => bail!(message),
         _ => bail!(
             "the daemon answers another question; are daemon and command of the same version?"

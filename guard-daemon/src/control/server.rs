@@ -18,7 +18,7 @@ use super::wire::{Reply, Request, StartSession, Status};
 use super::{GROUP, LINE_BYTES, socket_path};
 use crate::gateway::Gateway;
 use crate::record::entry::{Entry, Event, Process};
-use crate::service::sessions::Sessions;
+use crate::service::sessions::{SessionError, Sessions};
 use crate::session::SessionId;
 
 /// Connections at a time, sessions' among them.
@@ -201,10 +201,27 @@ impl Server {
                 }
             }
             Err(error) => {
-                let error = anyhow::Error::from(error);
-                tracing::warn!("a session could not be started: {error:#}");
-                Reply::error("failed", format!("{error:#}"))
+                let profile = matches!(error, SessionError::Profile(_));
+                let detail = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!("a session could not be started: {detail}");
+                let code = if profile { "profile" } else { "session" };
+                self.record_unstarted(code, detail.clone()).await;
+                Reply::error(if profile { "bad-config" } else { "failed" }, detail)
             }
+        }
+    }
+
+    /// A session that could not be started is on record, too.
+    async fn record_unstarted(&self, code: &str, detail: String) {
+        let event = Event::Refused {
+            process: None,
+            destination: None,
+            host: None,
+            code: code.to_owned(),
+            detail,
+        };
+        if let Err(error) = self.gateway.journal.append(Entry { session: None, event }).await {
+            tracing::error!("a session that could not be started cannot be recorded: {error}");
         }
     }
 

@@ -89,7 +89,7 @@ pub enum Reply {
     SessionEnded,
     /// The request was refused.
     Error {
-        /// `not-found`, `not-permitted`, `confined`, `bad-request`, `failed`.
+        /// `not-found`, `not-permitted`, `confined`, `bad-request`, `bad-config`, `failed`.
         code: String,
         /// What was wrong and what to do.
         message: String,

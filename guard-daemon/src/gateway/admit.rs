@@ -38,7 +38,7 @@ pub(super) fn check(parts: &Parts, server_name: &str) -> Result<(), NotAdmitted>
     for host in parts.headers.get_all(HOST) {
         asked.push(
             host.to_str()
-                .map_err(|_| NotAdmitted::Malformed("its Host is not ASCII"))?,
+                .map_err(|_opaque| NotAdmitted::Malformed("its Host is not ASCII"))?,
         );
     }
     if asked.len() > 1 {

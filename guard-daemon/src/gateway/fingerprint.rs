@@ -69,7 +69,9 @@ pub(super) fn of(session: &SessionId, host: &str, parts: &Parts, body_sha256: &s
     hash.field(host.as_bytes());
     hash.field(parts.uri.path().as_bytes());
     hash.count(query.len());
-    query.iter().for_each(|pair| hash.field(pair.as_bytes()));
+    for pair in query {
+        hash.field(pair.as_bytes());
+    }
     hash.count(headers.len());
     for (name, value) in headers {
         hash.field(name.as_bytes());

@@ -161,7 +161,10 @@ mod tests {
             .into_parts();
         prepare(&mut parts, "s3.amazonaws.com", Some(5), true).expect("prepared");
         assert_eq!(
-            parts.uri.path_and_query().map(|target| target.as_str()),
+            parts
+                .uri
+                .path_and_query()
+                .map(http::uri::PathAndQuery::as_str),
             Some(target)
         );
         assert_eq!(

@@ -487,8 +487,11 @@ mod tests {
             .await
             .expect("a write");
         let mut some = [0; 256];
-        framed.read(&mut some).await.expect("a read");
-        client.write_all(&[b'x'; 60 * 1024]).await.expect("a write");
+        assert!(framed.read(&mut some).await.expect("a read") > 0);
+        client
+            .write_all(&vec![b'x'; 60 * 1024])
+            .await
+            .expect("a write");
         let waiting = tokio::time::timeout(Duration::from_millis(50), framed.read(&mut some)).await;
         assert!(waiting.is_err());
         assert!(

@@ -174,6 +174,11 @@ impl Completion {
         self.end(Some(format!("{code}: {text}")));
     }
 
+    /// The exchange never was allowed: nothing is recorded.
+    pub(super) fn disarm(mut self) {
+        self.record = None;
+    }
+
     fn end(&mut self, error: Option<String>) {
         let Some(record) = self.record.take() else {
             return;

@@ -60,14 +60,15 @@ impl From<NotAdmitted> for Refusal {
 
 impl From<SigV4Error> for Refusal {
     fn from(error: SigV4Error) -> Self {
-        let code = match error {
-            SigV4Error::Mismatch => Code::SignatureDoesNotMatch,
-            SigV4Error::Skewed { .. } | SigV4Error::Expired { .. } => Code::RequestExpired,
-            #[allow(
-                unreachable_patterns,
-                reason = "every other form is a request that cannot be read"
-            )]
-            _ => Code::InvalidRequest,
+        let code = if matches!(error, SigV4Error::Mismatch) {
+            Code::SignatureDoesNotMatch
+        } else if matches!(
+            error,
+            SigV4Error::Skewed { .. } | SigV4Error::Expired { .. }
+        ) {
+            Code::RequestExpired
+        } else {
+            Code::InvalidRequest
         };
         Self::denied(code, error.to_string())
     }
@@ -89,5 +90,45 @@ impl From<BodyError> for Refusal {
             message: error.to_string(),
             record,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_code_and_its_place_in_the_record() {
+        let gone = Refusal::from(BodyError::TooLarge { limit: 5 });
+        assert_eq!(
+            (gone.code, gone.record),
+            (Code::RequestTooLarge, Record::Denied)
+        );
+        let chunks = Refusal::from(BodyError::Malformed("bad chunk".to_owned()));
+        assert_eq!(chunks.record, Record::Refused("malformed-request"));
+        assert_eq!(chunks.code, Code::InvalidRequest);
+        let disk = Refusal::from(BodyError::Storage("full".to_owned()));
+        assert_eq!(
+            (disk.code, disk.record),
+            (Code::AccessDenied, Record::Denied)
+        );
+
+        assert_eq!(
+            Refusal::from(SigV4Error::Mismatch).code,
+            Code::SignatureDoesNotMatch
+        );
+        assert_eq!(
+            Refusal::from(SigV4Error::Skewed { seconds: 1 }).code,
+            Code::RequestExpired
+        );
+        assert_eq!(
+            Refusal::from(SigV4Error::Expired { seconds: 1 }).code,
+            Code::RequestExpired
+        );
+
+        let shape = Refusal::from(NotAdmitted::Malformed("it has no Host"));
+        assert_eq!(shape.record, Record::Refused("malformed-request"));
+        assert!(shape.message.contains("no Host"));
+        assert_eq!(Refusal::failed("x").record, Record::Completed);
     }
 }

@@ -96,41 +96,42 @@ pub(super) fn not_public(address: IpAddr) -> Option<&'static str> {
 
 /// The IANA special-purpose registry (RFC 6890), less what only routers care about.
 fn not_public_v4(address: Ipv4Addr) -> Option<&'static str> {
-    match address.octets() {
-        [0, ..] => Some("unspecified"),
-        [127, ..] => Some("loopback"),
-        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Some("private"),
-        [169, 254, ..] => Some("link-local (where the metadata service is)"),
-        [100, 64..=127, ..] => Some("shared (carrier-grade NAT)"),
-        [192, 0, 0, _] | [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Some("reserved"),
-        [198, 18..=19, ..] => Some("synthetic (guard's resolver or a benchmark's)"),
-        [224..=239, ..] => Some("multicast"),
-        [240..=255, ..] => Some("reserved"),
-        _ => None,
-    }
+    Some(match address.octets() {
+        [0, ..] => "unspecified",
+        [127, ..] => "loopback",
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => "private",
+        [169, 254, ..] => "link-local (where the metadata service is)",
+        [100, 64..=127, ..] => "shared (carrier-grade NAT)",
+        [198, 18..=19, ..] => "synthetic (guard's resolver or a benchmark's)",
+        [224..=239, ..] => "multicast",
+        [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [240..=255, ..] => "reserved",
+        _ => return None,
+    })
 }
 
 fn not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
     let embedded = |high: u16, low: u16| {
         let [a, b] = high.to_be_bytes();
         let [c, d] = low.to_be_bytes();
-        Ipv4Addr::new(a, b, c, d)
+        not_public_v4(Ipv4Addr::new(a, b, c, d))
     };
-    match address.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0] => Some("unspecified"),
-        [0, 0, 0, 0, 0, 0, 0, 1] => Some("loopback"),
+    Some(match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0] => "unspecified",
+        [0, 0, 0, 0, 0, 0, 0, 1] => "loopback",
         // IPv4-mapped, NAT64 (RFC 6052) and 6to4 are as good as the IPv4 address in them.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            not_public_v4(embedded(high, low))
+            return embedded(high, low);
         }
-        [0x2002, high, low, ..] => not_public_v4(embedded(high, low)),
-        [0, 0, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] | [0x2001, 0, ..] => Some("reserved"),
-        [0x2001, 0xdb8, ..] | [0x100, 0, 0, 0, ..] => Some("reserved"),
-        [0xfc00..=0xfdff, ..] => Some("private"),
-        [0xfe80..=0xfeff, ..] => Some("link-local"),
-        [0xff00..=0xffff, ..] => Some("multicast"),
-        _ => None,
-    }
+        [0x2002, high, low, ..] => return embedded(high, low),
+        [0, 0, 0, 0, 0, 0, ..]
+        | [0x64, 0xff9b, 1, ..]
+        | [0x2001, 0 | 0xdb8, ..]
+        | [0x100, 0, 0, 0, ..] => "reserved",
+        [0xfc00..=0xfdff, ..] => "private",
+        [0xfe80..=0xfeff, ..] => "link-local",
+        [0xff00..=0xffff, ..] => "multicast",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ where
         .await;
     match turn.refusal() {
         Some(malformed) => Err(malformed.to_string()),
-        None => result.or_else(explain),
+        None => result.or_else(|error| explain(&error)),
     }
 }
 
@@ -124,23 +124,23 @@ where
         .keep_alive_timeout(Duration::from_secs(20))
         .serve_connection(TokioIo::new(io), service)
         .await
-        .or_else(explain)
+        .or_else(|error| explain(&error))
 }
 
 /// Tells a client that broke the protocol from one that went away, which is nobody's fault.
-fn explain(error: hyper::Error) -> Result<(), String> {
-    let kind = find::<io::Error>(&error).map(io::Error::kind);
+fn explain(error: &hyper::Error) -> Result<(), String> {
+    let kind = find::<io::Error>(error).map(io::Error::kind);
     let broken = error.is_parse()
         || matches!(
             kind,
             Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
         );
     // hyper wraps what its HTTP/2 implementation found, whose type is not public here.
-    let protocol = (&error as &dyn StdError).source().is_some() && kind.is_none();
+    let protocol = error.source().is_some() && kind.is_none();
     if broken || protocol {
-        return Err(chain(&error));
+        return Err(chain(error));
     }
-    tracing::debug!(error = %chain(&error), "a client's connection ended");
+    tracing::debug!(error = %chain(error), "a client's connection ended");
     Ok(())
 }
 
@@ -160,11 +160,11 @@ mod tests {
 
     /// Serves one connection, answering each request with its target and body; notes what was served.
     fn echo(seen: &Seen) -> (DuplexStream, tokio::task::JoinHandle<Result<(), String>>) {
-        let (client, server) = duplex(64 * 1024);
+        let (client, far) = duplex(64 * 1024);
         let seen = Arc::clone(seen);
         let served = tokio::spawn(async move {
             let limits = Limits::default();
-            serve_http1(server, &limits, |request: Request<Incoming>| {
+            serve_http1(far, &limits, |request: Request<Incoming>| {
                 let seen = Arc::clone(&seen);
                 async move {
                     let target = request.uri().to_string();
@@ -172,7 +172,7 @@ mod tests {
                         .into_body()
                         .collect()
                         .await
-                        .map(|body| body.to_bytes());
+                        .map(http_body_util::Collected::to_bytes);
                     let text = match body {
                         Ok(body) => format!("{target} {}", String::from_utf8_lossy(&body)),
                         Err(error) => {
@@ -321,5 +321,38 @@ mod tests {
             .await;
         // One that has sent its next request already, too.
         leaves_after(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_taken_back_ends_its_exchange() {
+        let (near, far) = duplex(64 * 1024);
+        let (dropped, noticed) = oneshot::channel();
+        let (started, running) = oneshot::channel();
+        let signals = Arc::new(Mutex::new(Some((started, Dropped(Some(dropped))))));
+        tokio::spawn(async move {
+            let limits = Limits::default();
+            let run = |_request: Request<Incoming>| {
+                let signals = signals.lock().expect("no panic").take();
+                async move {
+                    let (started, _dropped) = signals.expect("one request only");
+                    started.send(()).expect("the test waits");
+                    std::future::pending::<Response<ResponseBody>>().await
+                }
+            };
+            serve_http2(far, &limits, run).await
+        });
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near))
+                .await
+                .expect("HTTP/2");
+        tokio::spawn(connection);
+        let request = Request::get("https://h/a").body(http_body_util::Empty::<Bytes>::new());
+        let answer = sender.send_request(request.expect("a request"));
+        tokio::select! {
+            _ = answer => panic!("answered"),
+            started = running => started.expect("started"),
+        }
+        let noticed = tokio::time::timeout(Duration::from_secs(5), noticed).await;
+        noticed.expect("in time").expect("the exchange was dropped");
     }
 }

@@ -385,7 +385,7 @@ fn draw(used: &AtomicU64, bytes: u64, all: u64) -> Result<(), BodyError> {
     let drawn = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
         used.checked_add(bytes).filter(|&total| total <= all)
     });
-    drawn.map(|_| ()).map_err(|_| BodyError::Busy)
+    drawn.map(|_before| ()).map_err(|_before| BodyError::Busy)
 }
 
 #[cfg(test)]
@@ -396,7 +396,7 @@ mod tests {
 
     /// A body in pieces; after the last it ends, fails or stalls.
     struct Pieces {
-        pieces: VecDeque<Bytes>,
+        left: VecDeque<Bytes>,
         end: End,
         announced: Option<u64>,
     }
@@ -416,7 +416,7 @@ mod tests {
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-            match (self.pieces.pop_front(), self.end) {
+            match (self.left.pop_front(), self.end) {
                 (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
                 (None, End::Clean) => Poll::Ready(None),
                 (None, End::Bad(kind)) => Poll::Ready(Some(Err(kind.into()))),
@@ -433,7 +433,7 @@ mod tests {
     fn pieces(count: usize, size: usize, end: End) -> Pieces {
         let piece = |at: usize| Bytes::from(vec![u8::try_from(at % 251).expect("small"); size]);
         Pieces {
-            pieces: (0..count).map(piece).collect(),
+            left: (0..count).map(piece).collect(),
             end,
             announced: None,
         }
@@ -453,7 +453,7 @@ mod tests {
         for (count, size) in [(0, 1), (1, 10), (9, 1024 * 1024), (20, 1_000_003)] {
             let directory = tempfile::tempdir().expect("a directory");
             let all: Vec<u8> = pieces(count, size, End::Clean)
-                .pieces
+                .left
                 .into_iter()
                 .flatten()
                 .collect();
@@ -512,7 +512,7 @@ mod tests {
         assert!(!spool.has_arrived() && spool.length == 40 && spool.sha256().is_none());
         assert!(matches!(spool.view(), BodyView::Unread));
         let all: Vec<u8> = pieces(10, 10, End::Clean)
-            .pieces
+            .left
             .into_iter()
             .flatten()
             .collect();
@@ -533,7 +533,7 @@ mod tests {
         }
         spool.collect().await.expect("collected");
         let all: Vec<u8> = pieces(12, 1024 * 1024, End::Clean)
-            .pieces
+            .left
             .into_iter()
             .flatten()
             .collect();

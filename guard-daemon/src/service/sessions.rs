@@ -255,6 +255,7 @@ impl Sessions {
         // The tree first: what still runs must not see its gateway go away.
         remains.kill().await;
         serving.abort();
+        self.gateway.approvals.close_session(id).await;
         remains.clear().await;
         // Until now its processes were to be known as confined.
         if self.running().remove(id).is_some() {

@@ -22,12 +22,23 @@ pub(crate) fn of(model: &Model) -> Hosts {
     let mut hosts = Hosts::default();
     let metadata = &model.service["metadata"];
     let prefix = metadata["endpointPrefix"].as_str().unwrap_or(&model.name);
-    hosts.signers.insert(metadata["signingName"].as_str().unwrap_or(prefix).to_owned());
+    hosts.signers.insert(
+        metadata["signingName"]
+            .as_str()
+            .unwrap_or(prefix)
+            .to_owned(),
+    );
     hosts.add(&format!("{prefix}.us-east-1.amazonaws.com"), "");
     collect(&model.rules, &mut hosts);
     let bases = hosts.whole.clone();
-    for operation in model.service["operations"].as_object().into_iter().flat_map(|it| it.values()) {
-        let Some(prefix) = operation["endpoint"]["hostPrefix"].as_str() else { continue };
+    for operation in model.service["operations"]
+        .as_object()
+        .into_iter()
+        .flat_map(|it| it.values())
+    {
+        let Some(prefix) = operation["endpoint"]["hostPrefix"].as_str() else {
+            continue;
+        };
         for base in &bases {
             if prefix.contains('{') {
                 hosts.tails.insert(base.clone());
@@ -69,9 +80,14 @@ const CUSTOMER: &[(&str, &str)] = &[
 
 impl Hosts {
     fn add(&mut self, host: &str, marker: &str) {
-        let Some(found) = endpoint::classify(host) else { return };
+        let Some(found) = endpoint::classify(host) else {
+            return;
+        };
         let labels: Vec<&str> = found.labels.split('.').collect();
-        match labels.iter().rposition(|label| !marker.is_empty() && label.contains(marker)) {
+        match labels
+            .iter()
+            .rposition(|label| !marker.is_empty() && label.contains(marker))
+        {
             None => {
                 self.whole.insert(found.labels);
             }
@@ -93,7 +109,11 @@ fn collect(rules: &Value, hosts: &mut Hosts) {
                 hosts.add(&fill(host.split('/').next().unwrap_or(host)), VARIABLE);
             }
             let schemes = members.get("authSchemes").and_then(Value::as_array);
-            for name in schemes.into_iter().flatten().filter_map(|it| it["signingName"].as_str()) {
+            for name in schemes
+                .into_iter()
+                .flatten()
+                .filter_map(|it| it["signingName"].as_str())
+            {
                 hosts.signers.insert(name.to_owned());
             }
             members.values().for_each(|it| collect(it, hosts));

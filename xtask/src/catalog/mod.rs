@@ -26,21 +26,29 @@ mod schema;
 pub(crate) struct Arguments {
     /// Write nothing; fail if the committed catalog differs from what the sources give.
     #[arg(long)]
-    check: bool,
+    pub(crate) check: bool,
 }
 
 /// Runs it.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask stands in the workspace")?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask stands in the workspace")?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     let models = wheel::models(&target.join("catalog"))?;
     let catalog = tables::build(&models)?;
-    let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&catalog).context("cannot lay out the catalog")?;
+    let bytes =
+        rkyv::to_bytes::<rkyv::rancor::Error>(&catalog).context("cannot lay out the catalog")?;
     let path = root.join("guard-daemon/src/aws/catalog/catalog.bin");
     let committed = fs::read(&path).unwrap_or_default();
     let same = committed == bytes.as_slice();
     if arguments.check {
-        ensure!(same, "{} is not what the sources give: run `cargo xtask catalog`", path.display());
+        ensure!(
+            same,
+            "{} is not what the sources give: run `cargo xtask catalog`",
+            path.display()
+        );
     } else if !same {
         fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -56,7 +64,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "a task's result goes to its caller's terminal")]
+#[expect(
+    clippy::print_stdout,
+    reason = "a task's result goes to its caller's terminal"
+)]
 fn say(line: &str) {
     println!("{line}");
 }

@@ -39,7 +39,13 @@ impl<'a> Outputs<'a> {
     /// For a service's model.
     pub(crate) fn new(service: &'a str, model: &'a Value, classes: &'a mut Classes) -> Self {
         let shapes = &model["shapes"];
-        Self { service, shapes, classes, drafts: BTreeMap::new(), made: BTreeMap::new() }
+        Self {
+            service,
+            shapes,
+            classes,
+            drafts: BTreeMap::new(),
+            made: BTreeMap::new(),
+        }
     }
 
     /// Drafts all that an operation's output reaches. Call for each operation before any `make`.
@@ -60,7 +66,10 @@ impl<'a> Outputs<'a> {
                     let leads = |key: &Key| self.drafts[key].leads;
                     !draft.leads
                         && (draft.members.iter().any(|it| it.3 != 0 || leads(&it.2))
-                            || draft.element.as_ref().is_some_and(|it| it.1 != 0 || leads(&it.0)))
+                            || draft
+                                .element
+                                .as_ref()
+                                .is_some_and(|it| it.1 != 0 || leads(&it.0)))
                 })
                 .map(|(key, _)| key.clone())
                 .collect();
@@ -75,7 +84,9 @@ impl<'a> Outputs<'a> {
 
     /// Adds an operation's output to the tables; `NONE` where nothing in it is worth masking.
     pub(crate) fn make(&mut self, operation: &Value, tables: &mut Tables) -> u32 {
-        let Some(name) = operation["output"]["shape"].as_str() else { return NONE };
+        let Some(name) = operation["output"]["shape"].as_str() else {
+            return NONE;
+        };
         let model = &self.shapes[name];
         let tainted = model["sensitive"] == true;
         let mut flags = 0;
@@ -86,7 +97,10 @@ impl<'a> Outputs<'a> {
         for (member, reference) in members(model) {
             let target = self.target(reference, tainted);
             let kind = &self.shapes[target.name];
-            if kind["eventstream"] == true || kind["streaming"] == true || reference["streaming"] == true {
+            if kind["eventstream"] == true
+                || kind["streaming"] == true
+                || reference["streaming"] == true
+            {
                 flags |= output::STREAMING;
             }
             if reference["location"] == "header" {
@@ -94,7 +108,10 @@ impl<'a> Outputs<'a> {
                 if class != 0 {
                     let header = reference["locationName"].as_str().unwrap_or(member);
                     let header = tables.text(&header.to_ascii_lowercase());
-                    headers.push(Pair { name: header, value: class });
+                    headers.push(Pair {
+                        name: header,
+                        value: class,
+                    });
                 }
             }
         }
@@ -113,9 +130,18 @@ impl<'a> Outputs<'a> {
         if !leads && headers.is_empty() {
             return NONE;
         }
-        let shape = if leads { self.make_shape(&key, tables) } else { NONE };
+        let shape = if leads {
+            self.make_shape(&key, tables)
+        } else {
+            NONE
+        };
         let headers = tables.pairs(headers);
-        tables.output(Output { flags, shape, class, headers })
+        tables.output(Output {
+            flags,
+            shape,
+            class,
+            headers,
+        })
     }
 
     fn draft_shape(&mut self, key: &Key) {
@@ -125,7 +151,18 @@ impl<'a> Outputs<'a> {
         let shapes = self.shapes;
         let model = &shapes[&key.0];
         let kind = model["type"].as_str().unwrap_or_default();
-        let mut draft = Draft { kind: number(kind), ..Draft::default() };
+        let entry = |part: &str, plain: &str| -> String {
+            model[part]["locationName"]
+                .as_str()
+                .unwrap_or(plain)
+                .to_owned()
+        };
+        let mut draft = Draft {
+            kind: number(kind),
+            key_name: entry("key", "key"),
+            value_name: entry("value", "value"),
+            ..Draft::default()
+        };
         self.drafts.insert(key.clone(), Draft::default());
         for (member, reference) in members(model) {
             if reference["location"].is_string() {
@@ -137,9 +174,13 @@ impl<'a> Outputs<'a> {
             self.draft_shape(&below);
             let json = reference["locationName"].as_str().unwrap_or(member);
             let flat = reference["flattened"] == true || shapes[target.name]["flattened"] == true;
-            let repeated = shapes[target.name]["member"]["locationName"].as_str().filter(|_| flat);
+            let repeated = shapes[target.name]["member"]["locationName"]
+                .as_str()
+                .filter(|_| flat);
             let xml = repeated.unwrap_or(json);
-            draft.members.push((json.to_owned(), xml.to_owned(), below, class, flat));
+            draft
+                .members
+                .push((json.to_owned(), xml.to_owned(), below, class, flat));
         }
         for part in ["member", "value"] {
             if model[part].is_object() {
@@ -150,8 +191,6 @@ impl<'a> Outputs<'a> {
                 draft.element = Some((below, class));
             }
         }
-        draft.key_name = model["key"]["locationName"].as_str().unwrap_or("key").to_owned();
-        draft.value_name = model["value"]["locationName"].as_str().unwrap_or("value").to_owned();
         self.drafts.insert(key.clone(), draft);
     }
 
@@ -159,17 +198,26 @@ impl<'a> Outputs<'a> {
         let name = reference["shape"].as_str().unwrap_or_default();
         let model = &self.shapes[name];
         let kind = model["type"].as_str().unwrap_or_default();
-        Target { name, kind, sensitive: tainted || model["sensitive"] == true }
+        Target {
+            name,
+            kind,
+            sensitive: tainted || model["sensitive"] == true,
+        }
     }
 
     /// A marked structure has no class itself, its members do; a free-form document is taken whole.
     fn taints(&self, target: &Target<'_>) -> bool {
-        target.sensitive && target.kind == "structure" && self.shapes[target.name]["document"] != true
+        target.sensitive
+            && target.kind == "structure"
+            && self.shapes[target.name]["document"] != true
     }
 
     fn class(&mut self, owner: &str, member: &str, target: &Target<'_>) -> u32 {
         let marked = target.sensitive && !self.taints(target);
-        let target = Target { sensitive: marked, ..*target };
+        let target = Target {
+            sensitive: marked,
+            ..*target
+        };
         self.classes.of(self.service, owner, member, &target)
     }
 
@@ -181,7 +229,9 @@ impl<'a> Outputs<'a> {
         self.made.insert(key.clone(), place);
         let draft = self.drafts.remove(key).unwrap_or_default();
         let leads = |all: &Self, key: &Key, class: u32| {
-            class != 0 || all.made.contains_key(key) || all.drafts.get(key).is_some_and(|it| it.leads)
+            class != 0
+                || all.made.contains_key(key)
+                || all.drafts.get(key).is_some_and(|it| it.leads)
         };
         let mut members = Vec::new();
         for (json, xml, below, class, flat) in &draft.members {
@@ -194,26 +244,41 @@ impl<'a> Outputs<'a> {
             } else {
                 (shape, *class)
             };
-            members.push((json.clone(), Member {
-                json_name: tables.text(json),
-                xml_name: tables.text(xml),
-                shape,
-                class: *class,
-                xml_shape,
-                xml_class,
-            }));
+            members.push((
+                json.clone(),
+                Member {
+                    json_name: tables.text(json),
+                    xml_name: tables.text(xml),
+                    shape,
+                    class: *class,
+                    xml_shape,
+                    xml_class,
+                },
+            ));
         }
         members.sort_by(|one, other| one.0.cmp(&other.0));
         let members = tables.members(members.into_iter().map(|it| it.1));
         let (element, element_class) = match &draft.element {
-            Some((below, class)) if leads(self, below, *class) => (self.make_shape(below, tables), *class),
+            Some((below, class)) if leads(self, below, *class) => {
+                (self.make_shape(below, tables), *class)
+            }
             _ => (NONE, 0),
         };
         let key_name = tables.text(&draft.key_name);
         let value_name = tables.text(&draft.value_name);
         let kind = draft.kind;
         self.drafts.insert(key.clone(), draft);
-        tables.set_shape(place, Shape { kind, members, element, element_class, key_name, value_name });
+        tables.set_shape(
+            place,
+            Shape {
+                kind,
+                members,
+                element,
+                element_class,
+                key_name,
+                value_name,
+            },
+        );
         place
     }
 }

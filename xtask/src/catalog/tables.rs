@@ -10,8 +10,8 @@ use super::{
     hosts,
     outputs::Outputs,
     schema::{
-        Catalog, Entry, GREEDY, LABEL, Member, NONE, Operation, Output, Pair, Route, Service, Shape, Source, Span,
-        Text, kind, protocol,
+        Catalog, Entry, GREEDY, LABEL, Member, NONE, Operation, Output, Pair, Route, Service,
+        Shape, Source, Span, Text, kind, protocol,
     },
     wheel::{self, Model},
 };
@@ -108,7 +108,13 @@ impl Tables {
 
     /// What one XML element of a flattened list or map is, and its class: a list's element, a map's entry.
     pub(crate) fn flattened(&mut self, shape: u32) -> (u32, u32) {
-        let Shape { kind: of, element, element_class, value_name, .. } = self.catalog.shapes[shape as usize];
+        let Shape {
+            kind: of,
+            element,
+            element_class,
+            value_name,
+            ..
+        } = self.catalog.shapes[shape as usize];
         if of != kind::MAP {
             return (element, element_class);
         }
@@ -122,14 +128,17 @@ impl Tables {
         };
         let members = self.members(std::iter::once(member));
         let entry = self.reserve_shape();
-        self.set_shape(entry, Shape {
-            kind: kind::STRUCTURE,
-            members,
-            element: NONE,
-            element_class: 0,
-            key_name: 0,
-            value_name: 0,
-        });
+        self.set_shape(
+            entry,
+            Shape {
+                kind: kind::STRUCTURE,
+                members,
+                element: NONE,
+                element_class: 0,
+                key_name: 0,
+                value_name: 0,
+            },
+        );
         (entry, 0)
     }
 
@@ -174,12 +183,21 @@ fn service(
     }
     let target_prefix = metadata["targetPrefix"].as_str().unwrap_or_default();
     if !target_prefix.is_empty() {
-        indexes.targets.entry(target_prefix.to_owned()).or_default().insert(number);
+        indexes
+            .targets
+            .entry(target_prefix.to_owned())
+            .or_default()
+            .insert(number);
     }
-    let operations: BTreeMap<&String, &Value> =
-        model.service["operations"].as_object().context("no operations")?.iter().collect();
+    let operations: BTreeMap<&String, &Value> = model.service["operations"]
+        .as_object()
+        .context("no operations")?
+        .iter()
+        .collect();
     let mut outputs = Outputs::new(&model.name, &model.service, classes);
-    operations.values().for_each(|it| outputs.draft(it));
+    for operation in operations.values() {
+        outputs.draft(operation);
+    }
     outputs.settle();
     let first = length(&tables.catalog.operations);
     for (name, operation) in &operations {
@@ -187,7 +205,10 @@ fn service(
         let name = tables.text(name);
         tables.catalog.operations.push(Operation { name, output });
     }
-    let span = Span { start: first, end: length(&tables.catalog.operations) };
+    let span = Span {
+        start: first,
+        end: length(&tables.catalog.operations),
+    };
     let start = length(&tables.catalog.routes);
     if protocols & (protocol::REST_JSON | protocol::REST_XML) != 0 {
         for (place, (name, operation)) in (first..).zip(&operations) {
@@ -199,7 +220,10 @@ fn service(
             tables.catalog.routes.push(route);
         }
     }
-    let routes = Span { start, end: length(&tables.catalog.routes) };
+    let routes = Span {
+        start,
+        end: length(&tables.catalog.routes),
+    };
     let prefix = metadata["endpointPrefix"].as_str().unwrap_or(&model.name);
     let service = Service {
         name: tables.text(&model.name),
@@ -215,7 +239,11 @@ fn service(
 }
 
 fn protocols(metadata: &Value) -> anyhow::Result<u32> {
-    let listed = metadata["protocols"].as_array().into_iter().flatten().chain([&metadata["protocol"]]);
+    let listed = metadata["protocols"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .chain([&metadata["protocol"]]);
     let mut bits = 0;
     for name in listed.filter_map(Value::as_str) {
         bits |= match name {
@@ -226,7 +254,9 @@ fn protocols(metadata: &Value) -> anyhow::Result<u32> {
             "rest-json" => protocol::REST_JSON,
             "rest-xml" => protocol::REST_XML,
             "smithy-rpc-v2-cbor" => protocol::CBOR,
-            _ => anyhow::bail!("protocol {name} is new: teach the catalog and `aws::operation` about it"),
+            _ => anyhow::bail!(
+                "protocol {name} is new: teach the catalog and `aws::operation` about it"
+            ),
         };
     }
     // Services that moved from query to JSON still take query from older clients.
@@ -236,8 +266,15 @@ fn protocols(metadata: &Value) -> anyhow::Result<u32> {
     Ok(bits)
 }
 
-fn route(model: &Model, operation: u32, described: &Value, tables: &mut Tables) -> anyhow::Result<Route> {
-    let uri = described["http"]["requestUri"].as_str().context("no requestUri")?;
+fn route(
+    model: &Model,
+    operation: u32,
+    described: &Value,
+    tables: &mut Tables,
+) -> anyhow::Result<Route> {
+    let uri = described["http"]["requestUri"]
+        .as_str()
+        .context("no requestUri")?;
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
     let mut segments = Vec::new();
     let path = path.trim_start_matches('/');
@@ -248,7 +285,10 @@ fn route(model: &Model, operation: u32, described: &Value, tables: &mut Tables) 
             _ if segment.starts_with('{') && segment.ends_with("+}") => GREEDY,
             _ if segment.starts_with('{') && segment.ends_with('}') => LABEL,
             _ => {
-                ensure!(!segment.contains('{'), "a label is part of a segment in {uri}");
+                ensure!(
+                    !segment.contains('{'),
+                    "a label is part of a segment in {uri}"
+                );
                 tables.text(segment)
             }
         });
@@ -257,12 +297,19 @@ fn route(model: &Model, operation: u32, described: &Value, tables: &mut Tables) 
     for pair in query.split('&').filter(|it| !it.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if name != "x-id" {
-            statics.push(Pair { name: tables.text(name), value: tables.text(value) });
+            statics.push(Pair {
+                name: tables.text(name),
+                value: tables.text(value),
+            });
         }
     }
     let input = &model.service["shapes"][described["input"]["shape"].as_str().unwrap_or_default()];
-    let required: BTreeSet<&str> =
-        input["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: BTreeSet<&str> = input["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let mut found: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut all = BTreeSet::new();
     for (name, member) in input["members"].as_object().into_iter().flatten() {
@@ -272,7 +319,11 @@ fn route(model: &Model, operation: u32, described: &Value, tables: &mut Tables) 
             all.insert(wire.to_owned());
         }
         if required.contains(name.as_str()) {
-            let wire = if location == "header" { wire.to_ascii_lowercase() } else { wire.to_owned() };
+            let wire = if location == "header" {
+                wire.to_ascii_lowercase()
+            } else {
+                wire.to_owned()
+            };
             found.entry(location).or_default().insert(wire);
         }
     }
@@ -290,7 +341,10 @@ fn route(model: &Model, operation: u32, described: &Value, tables: &mut Tables) 
 fn append<T>(table: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Span {
     let start = length(table);
     table.extend(items);
-    Span { start, end: length(table) }
+    Span {
+        start,
+        end: length(table),
+    }
 }
 
 fn length<T>(table: &[T]) -> u32 {

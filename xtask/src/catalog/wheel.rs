@@ -46,7 +46,9 @@ pub(crate) fn models(directory: &Path) -> anyhow::Result<Vec<Model>> {
     let mut newest: BTreeMap<&str, (&str, Vec<&str>)> = BTreeMap::new();
     for name in &names {
         let parts: Vec<&str> = name.split('/').collect();
-        let ["botocore", "data", service, version, _] = parts[..] else { continue };
+        let ["botocore", "data", service, version, _] = parts[..] else {
+            continue;
+        };
         let entry = newest.entry(service).or_insert((version, Vec::new()));
         if version > entry.0 {
             *entry = (version, Vec::new());
@@ -55,7 +57,12 @@ pub(crate) fn models(directory: &Path) -> anyhow::Result<Vec<Model>> {
             entry.1.push(name);
         }
     }
-    ensure!(newest.len() > 400, "only {} services in {}", newest.len(), path.display());
+    ensure!(
+        newest.len() > 400,
+        "only {} services in {}",
+        newest.len(),
+        path.display()
+    );
     let mut read = |files: &[&str], stem: &str| -> anyhow::Result<Value> {
         let Some(name) = files.iter().find(|name| {
             name.ends_with(&format!("/{stem}.json")) || name.ends_with(&format!("/{stem}.json.gz"))
@@ -64,7 +71,7 @@ pub(crate) fn models(directory: &Path) -> anyhow::Result<Vec<Model>> {
         };
         let mut raw = Vec::new();
         archive.by_name(name)?.read_to_end(&mut raw)?;
-        if name.ends_with(".gz") {
+        if raw.starts_with(&[0x1f, 0x8b]) {
             let mut plain = Vec::new();
             flate2::read::GzDecoder::new(raw.as_slice()).read_to_end(&mut plain)?;
             raw = plain;
@@ -77,7 +84,11 @@ pub(crate) fn models(directory: &Path) -> anyhow::Result<Vec<Model>> {
             let service = read(&files, "service-2")?;
             ensure!(service.is_object(), "{name} has no service-2.json");
             let rules = read(&files, "endpoint-rule-set-1")?;
-            Ok(Model { name: name.to_owned(), service, rules })
+            Ok(Model {
+                name: name.to_owned(),
+                service,
+                rules,
+            })
         })
         .collect()
 }
@@ -86,15 +97,28 @@ pub(crate) fn models(directory: &Path) -> anyhow::Result<Vec<Model>> {
 fn download(directory: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(directory)?;
     let requirements = directory.join("requirements.txt");
-    fs::write(&requirements, format!("{PACKAGE}=={VERSION} --hash=sha256:{DIGEST}\n"))?;
+    fs::write(
+        &requirements,
+        format!("{PACKAGE}=={VERSION} --hash=sha256:{DIGEST}\n"),
+    )?;
     let status = Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"])
+        .args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+        ])
         .args(["--require-hashes", "--disable-pip-version-check", "--dest"])
         .arg(directory)
         .arg("--requirement")
         .arg(&requirements)
         .status()
         .context("cannot run python3 -m pip: run `cargo xtask setup`")?;
-    ensure!(status.success(), "pip could not download {PACKAGE} {VERSION}");
+    ensure!(
+        status.success(),
+        "pip could not download {PACKAGE} {VERSION}"
+    );
     Ok(())
 }

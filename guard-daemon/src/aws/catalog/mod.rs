@@ -3,7 +3,11 @@
 //! `catalog.bin` is checked once, at first use; all that is handed out borrows from it.
 
 mod output;
-#[allow(dead_code, unreachable_pub, reason = "shared by path with xtask, which writes what is read here")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared by path with xtask, which writes what is read here"
+)]
 mod schema;
 
 use std::sync::LazyLock;
@@ -12,7 +16,9 @@ use rkyv::{rancor, rend::u32_le};
 
 pub use output::{Output, OutputShape};
 pub(super) use schema::protocol;
-use schema::{ArchivedCatalog, ArchivedEntry, ArchivedOperation, ArchivedRoute, ArchivedService, ArchivedSpan};
+use schema::{
+    ArchivedCatalog, ArchivedEntry, ArchivedOperation, ArchivedRoute, ArchivedService, ArchivedSpan,
+};
 
 /// Where the catalog's facts come from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,7 +47,9 @@ pub fn sources() -> impl Iterator<Item = Source> {
 #[cfg(test)]
 pub(super) fn service(name: &str) -> Option<Service> {
     let services = &tables().services;
-    let place = services.binary_search_by(|it| text(it.name).cmp(name)).ok()?;
+    let place = services
+        .binary_search_by(|it| text(it.name).cmp(name))
+        .ok()?;
     services.get(place).map(Service)
 }
 
@@ -57,7 +65,11 @@ pub(super) fn services_at(labels: &str) -> impl Iterator<Item = Service> + use<>
             rest = tail;
         }
         // Directory buckets: the zone is part of the service's label.
-        if rest.starts_with("s3express-") { find(&tables.hosts, "s3") } else { None }
+        if rest.starts_with("s3express-") {
+            find(&tables.hosts, "s3")
+        } else {
+            None
+        }
     });
     services_of(found)
 }
@@ -111,7 +123,9 @@ impl Service {
     /// Its operation of this name.
     pub(super) fn operation(self, name: &str) -> Option<OperationModel> {
         let operations = slice(&tables().operations, &self.0.operations);
-        let place = operations.binary_search_by(|it| text(it.name).cmp(name)).ok()?;
+        let place = operations
+            .binary_search_by(|it| text(it.name).cmp(name))
+            .ok()?;
         operations.get(place).map(OperationModel)
     }
 
@@ -122,7 +136,9 @@ impl Service {
 
     #[cfg(test)]
     pub(super) fn operations(self) -> impl Iterator<Item = OperationModel> {
-        slice(&tables().operations, &self.0.operations).iter().map(OperationModel)
+        slice(&tables().operations, &self.0.operations)
+            .iter()
+            .map(OperationModel)
     }
 }
 
@@ -160,7 +176,10 @@ pub(super) struct Route(&'static ArchivedRoute);
 impl Route {
     /// Its operation.
     pub(super) fn operation(self) -> Option<OperationModel> {
-        tables().operations.get(self.0.operation.to_native() as usize).map(OperationModel)
+        tables()
+            .operations
+            .get(self.0.operation.to_native() as usize)
+            .map(OperationModel)
     }
 
     /// The HTTP method.
@@ -170,31 +189,43 @@ impl Route {
 
     /// The path template, without leading and trailing slash.
     pub(super) fn segments(self) -> impl ExactSizeIterator<Item = Segment> + Clone {
-        slice(&tables().numbers, &self.0.segments).iter().map(|it| match it.to_native() {
-            schema::LABEL => Segment::Label,
-            schema::GREEDY => Segment::Greedy,
-            _ => Segment::Literal(text(*it)),
-        })
+        slice(&tables().numbers, &self.0.segments)
+            .iter()
+            .map(|it| match it.to_native() {
+                schema::LABEL => Segment::Label,
+                schema::GREEDY => Segment::Greedy,
+                _ => Segment::Literal(text(*it)),
+            })
     }
 
     /// Query members the template fixes; with an empty value, the bare key is enough.
-    pub(super) fn statics(self) -> impl ExactSizeIterator<Item = (&'static str, &'static str)> + Clone {
-        slice(&tables().pairs, &self.0.statics).iter().map(|it| (text(it.name), text(it.value)))
+    pub(super) fn statics(
+        self,
+    ) -> impl ExactSizeIterator<Item = (&'static str, &'static str)> + Clone {
+        slice(&tables().pairs, &self.0.statics)
+            .iter()
+            .map(|it| (text(it.name), text(it.value)))
     }
 
     /// Query keys of required members.
     pub(super) fn required_query(self) -> impl Iterator<Item = &'static str> + Clone {
-        slice(&tables().numbers, &self.0.required_query).iter().map(|it| text(*it))
+        slice(&tables().numbers, &self.0.required_query)
+            .iter()
+            .map(|it| text(*it))
     }
 
     /// Names of required header members, lower case.
     pub(super) fn required_headers(self) -> impl Iterator<Item = &'static str> + Clone {
-        slice(&tables().numbers, &self.0.required_headers).iter().map(|it| text(*it))
+        slice(&tables().numbers, &self.0.required_headers)
+            .iter()
+            .map(|it| text(*it))
     }
 
     /// Query keys of all members; S3 only.
     pub(super) fn query(self) -> impl Iterator<Item = &'static str> + Clone {
-        slice(&tables().numbers, &self.0.query).iter().map(|it| text(*it))
+        slice(&tables().numbers, &self.0.query)
+            .iter()
+            .map(|it| text(*it))
     }
 }
 
@@ -215,13 +246,20 @@ fn tables() -> &'static ArchivedCatalog {
 fn text(number: u32_le) -> &'static str {
     let tables = tables();
     let number = number.to_native() as usize;
-    let end = |place: usize| tables.text_ends.get(place).map_or(0, |it| it.to_native() as usize);
+    let end = |place: usize| {
+        tables
+            .text_ends
+            .get(place)
+            .map_or(0, |it| it.to_native() as usize)
+    };
     let start = number.checked_sub(1).map_or(0, end);
     tables.text.get(start..end(number)).unwrap_or_default()
 }
 
 fn slice<T>(table: &'static [T], span: &ArchivedSpan) -> &'static [T] {
-    table.get(span.start.to_native() as usize..span.end.to_native() as usize).unwrap_or_default()
+    table
+        .get(span.start.to_native() as usize..span.end.to_native() as usize)
+        .unwrap_or_default()
 }
 
 fn find(index: &'static [ArchivedEntry], key: &str) -> Option<&'static ArchivedEntry> {
@@ -232,7 +270,9 @@ fn find(index: &'static [ArchivedEntry], key: &str) -> Option<&'static ArchivedE
 fn services_of(entry: Option<&'static ArchivedEntry>) -> impl Iterator<Item = Service> + use<> {
     let numbers = entry.map_or(&[][..], |it| slice(&tables().numbers, &it.services));
     let services = &tables().services;
-    numbers.iter().filter_map(|it| services.get(it.to_native() as usize).map(Service))
+    numbers
+        .iter()
+        .filter_map(|it| services.get(it.to_native() as usize).map(Service))
 }
 
 #[cfg(test)]
@@ -244,7 +284,11 @@ mod tests {
         let source = sources().next().unwrap();
         assert_eq!((source.name, source.licence), ("botocore", "Apache-2.0"));
         assert_eq!(source.digest.len(), 64);
-        assert!(ARTIFACT.0.len() < 4 << 20, "the artifact is {} bytes", ARTIFACT.0.len());
+        assert!(
+            ARTIFACT.0.len() < 4 << 20,
+            "the artifact is {} bytes",
+            ARTIFACT.0.len()
+        );
         assert_eq!(tables().services.len(), 439);
         assert_eq!(tables().operations.len(), 19_796);
     }
@@ -260,10 +304,17 @@ mod tests {
             assert!(services_signing(service.signing_name()).any(|it| it == service));
             assert!(service.operations().count() > 0);
             for operation in service.operations() {
-                assert_eq!(service.operation(operation.name()).unwrap().name(), operation.name());
+                assert_eq!(
+                    service.operation(operation.name()).unwrap().name(),
+                    operation.name()
+                );
             }
             for route in service.routes() {
-                assert!(service.operation(route.operation().unwrap().name()).is_some());
+                assert!(
+                    service
+                        .operation(route.operation().unwrap().name())
+                        .is_some()
+                );
                 assert!(!route.method().is_empty());
             }
         }

@@ -20,7 +20,9 @@ impl Asked<'_> {
         match (region, account) {
             (Some(region), Some(account)) => {
                 let partition = self.endpoint.partition;
-                Resource::Arn(format!("arn:{partition}:{service}:{region}:{account}:{resource}"))
+                Resource::Arn(format!(
+                    "arn:{partition}:{service}:{region}:{account}:{resource}"
+                ))
             }
             _ => Resource::Unknown,
         }
@@ -43,15 +45,22 @@ pub(super) fn parts(arn: &str) -> Option<Parts<'_>> {
         return None;
     };
     let service = parts.next()?;
-    let (Some(_region), Some(_account)) = (parts.next(), parts.next()) else { return None };
-    let parts = Parts { service, resource: parts.next()? };
+    let (Some(_region), Some(_account)) = (parts.next(), parts.next()) else {
+        return None;
+    };
+    let parts = Parts {
+        service,
+        resource: parts.next()?,
+    };
     (!parts.service.is_empty() && !parts.resource.is_empty()).then_some(parts)
 }
 
 /// What is given as an ARN of this service, as it is.
 pub(super) fn given(text: Option<&str>, service: &str) -> Resource {
     match text {
-        Some(arn) if parts(arn).is_some_and(|it| it.service == service) => Resource::Arn(arn.to_owned()),
+        Some(arn) if parts(arn).is_some_and(|it| it.service == service) => {
+            Resource::Arn(arn.to_owned())
+        }
         _ => Resource::Unknown,
     }
 }
@@ -60,5 +69,7 @@ pub(super) fn given(text: Option<&str>, service: &str) -> Resource {
 pub(super) fn is_name(name: &str, more: &str) -> bool {
     !name.is_empty()
         && name.len() <= 2048
-        && name.chars().all(|it| it.is_ascii_alphanumeric() || "-_.".contains(it) || more.contains(it))
+        && name
+            .chars()
+            .all(|it| it.is_ascii_alphanumeric() || "-_.".contains(it) || more.contains(it))
 }

@@ -9,28 +9,43 @@ use crate::aws::{Access, Resource, json::Json};
 pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
     let action = format!("dynamodb:{operation}");
     match operation {
-        "ListTables" | "DescribeLimits" | "DescribeEndpoints" | "ListBackups" | "ListGlobalTables"
+        "ListTables"
+        | "DescribeLimits"
+        | "DescribeEndpoints"
+        | "ListBackups"
+        | "ListGlobalTables"
         | "ListContributorInsights" => {
             return Some(vec![one(action, Resource::Any)]);
         }
         _ => {}
     }
     let Input::Json(body) = input else {
-        return action_is_in_the_body(operation)
-            .then(|| vec![Access { action: None, resources: vec![Resource::Unknown] }]);
+        return action_is_in_the_body(operation).then(|| {
+            vec![Access {
+                action: None,
+                resources: vec![Resource::Unknown],
+            }]
+        });
     };
     match operation {
         "BatchGetItem" | "BatchWriteItem" => {
-            let tables = body.get("RequestItems")?.members().map(|it| table(asked, Some(it.0)));
+            let tables = body
+                .get("RequestItems")?
+                .members()
+                .map(|it| table(asked, Some(it.0)));
             Some(vec![on(action, tables.collect())])
         }
         "TransactGetItems" => transaction(asked, body, &[("Get", "GetItem")]),
-        "TransactWriteItems" => transaction(asked, body, &[
-            ("ConditionCheck", "ConditionCheckItem"),
-            ("Delete", "DeleteItem"),
-            ("Put", "PutItem"),
-            ("Update", "UpdateItem"),
-        ]),
+        "TransactWriteItems" => transaction(
+            asked,
+            body,
+            &[
+                ("ConditionCheck", "ConditionCheckItem"),
+                ("Delete", "DeleteItem"),
+                ("Put", "PutItem"),
+                ("Update", "UpdateItem"),
+            ],
+        ),
         "ExecuteStatement" => Some(statements(body.get("Statement").into_iter())),
         "BatchExecuteStatement" => Some(statements(listed(body, "Statements"))),
         "ExecuteTransaction" => Some(statements(listed(body, "TransactStatements"))),
@@ -57,7 +72,9 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
 }
 
 fn action_is_in_the_body(operation: &str) -> bool {
-    operation.starts_with("Transact") || operation.starts_with("Execute") || operation == "BatchExecuteStatement"
+    operation.starts_with("Transact")
+        || operation.starts_with("Execute")
+        || operation == "BatchExecuteStatement"
 }
 
 /// A table by name or ARN.
@@ -82,13 +99,21 @@ fn transaction(asked: &Asked<'_>, body: &Json<'_>, kinds: &[(&str, &str)]) -> Op
             }
         }
         if !known {
-            return Some(vec![Access { action: None, resources: vec![Resource::Unknown] }]);
+            return Some(vec![Access {
+                action: None,
+                resources: vec![Resource::Unknown],
+            }]);
         }
     }
-    let access: Vec<Access> =
-        found.into_iter().map(|(action, tables)| on(format!("dynamodb:{action}"), tables)).collect();
+    let access: Vec<Access> = found
+        .into_iter()
+        .map(|(action, tables)| on(format!("dynamodb:{action}"), tables))
+        .collect();
     if access.is_empty() {
-        return Some(vec![Access { action: None, resources: vec![Resource::Unknown] }]);
+        return Some(vec![Access {
+            action: None,
+            resources: vec![Resource::Unknown],
+        }]);
     }
     Some(access)
 }
@@ -103,7 +128,10 @@ fn listed<'a>(body: &'a Json<'a>, name: &str) -> impl Iterator<Item = &'a Json<'
 fn statements<'a>(statements: impl Iterator<Item = &'a Json<'a>>) -> Vec<Access> {
     let mut found = Vec::new();
     for statement in statements {
-        let word = statement.text().and_then(|it| it.split_whitespace().next()).unwrap_or_default();
+        let word = statement
+            .text()
+            .and_then(|it| it.split_whitespace().next())
+            .unwrap_or_default();
         let action = [
             ("select", "PartiQLSelect"),
             ("insert", "PartiQLInsert"),
@@ -113,13 +141,19 @@ fn statements<'a>(statements: impl Iterator<Item = &'a Json<'a>>) -> Vec<Access>
         .into_iter()
         .find(|it| word.eq_ignore_ascii_case(it.0))
         .map(|it| format!("dynamodb:{}", it.1));
-        let access = Access { action, resources: vec![Resource::Unknown] };
+        let access = Access {
+            action,
+            resources: vec![Resource::Unknown],
+        };
         if !found.contains(&access) {
             found.push(access);
         }
     }
     if found.is_empty() {
-        found.push(Access { action: None, resources: vec![Resource::Unknown] });
+        found.push(Access {
+            action: None,
+            resources: vec![Resource::Unknown],
+        });
     }
     found
 }

@@ -10,18 +10,25 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
         return Some(vec![one(action, Resource::Any)]);
     }
     match operation {
-        "StartInstances" | "StopInstances" | "RebootInstances" | "TerminateInstances" | "MonitorInstances"
-        | "UnmonitorInstances" => {
-            Some(vec![on(action, resources(asked, &input.texts("InstanceId")))])
-        }
-        "GetPasswordData" | "GetConsoleOutput" | "GetConsoleScreenshot" | "ModifyInstanceAttribute"
-        | "ResetInstanceAttribute" | "DescribeInstanceAttribute" | "ModifyInstanceMetadataOptions" => {
+        "StartInstances" | "StopInstances" | "RebootInstances" | "TerminateInstances"
+        | "MonitorInstances" | "UnmonitorInstances" => Some(vec![on(
+            action,
+            resources(asked, &input.texts("InstanceId")),
+        )]),
+        "GetPasswordData"
+        | "GetConsoleOutput"
+        | "GetConsoleScreenshot"
+        | "ModifyInstanceAttribute"
+        | "ResetInstanceAttribute"
+        | "DescribeInstanceAttribute"
+        | "ModifyInstanceMetadataOptions" => {
             let named: Vec<&str> = input.text("InstanceId").into_iter().collect();
             Some(vec![on(action, resources(asked, &named))])
         }
-        "CreateTags" | "DeleteTags" => {
-            Some(vec![on(action, resources(asked, &input.texts("ResourceId")))])
-        }
+        "CreateTags" | "DeleteTags" => Some(vec![on(
+            action,
+            resources(asked, &input.texts("ResourceId")),
+        )]),
         _ => None,
     }
 }
@@ -72,11 +79,18 @@ const TYPES: &[(&str, &str)] = &[
 
 fn resources(asked: &Asked<'_>, ids: &[&str]) -> Vec<Resource> {
     let resource = |id: &str| {
-        let (kind, number) = id.split_once('-').filter(|it| it.1.bytes().all(|it| it.is_ascii_hexdigit()))?;
-        let (_, name) = TYPES.iter().find(|it| it.0 == kind).filter(|_| !number.is_empty())?;
+        let (kind, number) = id
+            .split_once('-')
+            .filter(|it| it.1.bytes().all(|it| it.is_ascii_hexdigit()))?;
+        let (_, name) = TYPES
+            .iter()
+            .find(|it| it.0 == kind)
+            .filter(|_| !number.is_empty())?;
         Some(asked.arn("ec2", &format!("{name}/{id}")))
     };
-    ids.iter().map(|id| resource(id).unwrap_or(Resource::Unknown)).collect()
+    ids.iter()
+        .map(|id| resource(id).unwrap_or(Resource::Unknown))
+        .collect()
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ pub(super) fn reads_body(operation: &str) -> bool {
     operation == "CreateFunction"
 }
 
-/// What a Lambda operation asks for; `None` where the default holds.
-pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+/// What a Lambda operation asks for.
+pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
     let action = match operation {
         "Invoke" | "InvokeAsync" | "InvokeWithResponseStream" => "lambda:InvokeFunction".to_owned(),
         "GetLayerVersionByArn" => "lambda:GetLayerVersion".to_owned(),
@@ -28,16 +28,23 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
             | "ListLayers"
     );
     if any {
-        return Some(vec![one(action, Resource::Any)]);
+        return vec![one(action, Resource::Any)];
     }
-    let path: Vec<&str> = asked.request.path.trim_start_matches('/').split('/').collect();
+    let path: Vec<&str> = asked
+        .request
+        .path
+        .trim_start_matches('/')
+        .split('/')
+        .collect();
     let label = |raw: &str| form::decode(raw.as_bytes(), false).map(std::borrow::Cow::into_owned);
     let resource = match (operation, path.as_slice()) {
         ("CreateFunction", _) => function(asked, input.text("FunctionName"), None),
         (_, [_, "functions", name, ..]) if !name.is_empty() => {
             function(asked, label(name).as_deref(), qualifier(asked).as_deref())
         }
-        (_, [_, "layers", name, "versions", version, ..]) => layer(asked, label(name), Some(version)),
+        (_, [_, "layers", name, "versions", version, ..]) => {
+            layer(asked, label(name), Some(version))
+        }
         (_, [_, "layers", name, ..]) => layer(asked, label(name), None),
         (_, [_, "event-source-mappings", id]) if arn::is_name(id, "") => {
             asked.arn("lambda", &format!("event-source-mapping:{id}"))
@@ -45,7 +52,7 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
         (_, [_, "tags", given]) => arn::given(label(given).as_deref(), "lambda"),
         _ => Resource::Unknown,
     };
-    Some(vec![one(action, resource)])
+    vec![one(action, resource)]
 }
 
 /// The `Qualifier` of the query; the empty one stands for several.
@@ -61,10 +68,14 @@ fn qualifier(asked: &Asked<'_>) -> Option<String> {
 
 /// `name[:qualifier]`, `account:function:name[:qualifier]`, or an ARN.
 fn function(asked: &Asked<'_>, name: Option<&str>, qualifier: Option<&str>) -> Resource {
-    let Some(name) = name else { return Resource::Unknown };
+    let Some(name) = name else {
+        return Resource::Unknown;
+    };
     let parts: Vec<&str> = name.split(':').collect();
     let (region, account, rest) = match parts.as_slice() {
-        ["arn", _, "lambda", region, account, "function", rest @ ..] => (Some(*region), Some(*account), rest),
+        ["arn", _, "lambda", region, account, "function", rest @ ..] => {
+            (Some(*region), Some(*account), rest)
+        }
         [account, "function", rest @ ..] => (asked.region, Some(*account), rest),
         rest => (asked.region, asked.account, rest),
     };
@@ -78,12 +89,19 @@ fn function(asked: &Asked<'_>, name: Option<&str>, qualifier: Option<&str>) -> R
         return Resource::Unknown;
     }
     let suffix = qualifier.map(|it| format!(":{it}")).unwrap_or_default();
-    asked.arn_in("lambda", region, account, &format!("function:{name}{suffix}"))
+    asked.arn_in(
+        "lambda",
+        region,
+        account,
+        &format!("function:{name}{suffix}"),
+    )
 }
 
 /// A layer by name or ARN.
 fn layer(asked: &Asked<'_>, name: Option<String>, version: Option<&str>) -> Resource {
-    let Some(name) = name else { return Resource::Unknown };
+    let Some(name) = name else {
+        return Resource::Unknown;
+    };
     let suffix = match version {
         Some(version) if arn::is_name(version, "") => format!(":{version}"),
         Some(_) => return Resource::Unknown,

@@ -41,7 +41,10 @@ pub(super) struct Asked<'a> {
 /// What IAM is asked for: at least one entry.
 pub(super) fn access(asked: &Asked<'_>) -> Result<(Vec<Access>, Confidence), IdentifyError> {
     if asked.reading.operations.is_empty() {
-        let nothing = Access { action: None, resources: vec![Resource::Unknown] };
+        let nothing = Access {
+            action: None,
+            resources: vec![Resource::Unknown],
+        };
         return Ok((vec![nothing], Confidence::Unknown));
     }
     let input = Input::of(asked)?;
@@ -55,7 +58,14 @@ pub(super) fn access(asked: &Asked<'_>) -> Result<(Vec<Access>, Confidence), Ide
     }
     let known = |it: &Access| it.action.is_some() && !it.resources.contains(&Resource::Unknown);
     let exact = access.iter().all(known);
-    Ok((access, if exact { Confidence::Exact } else { Confidence::Partial }))
+    Ok((
+        access,
+        if exact {
+            Confidence::Exact
+        } else {
+            Confidence::Partial
+        },
+    ))
 }
 
 /// Whether the body names operation or resources.
@@ -67,30 +77,46 @@ pub(super) fn needs_body(request: &RequestView<'_>, reading: &Reading<'_>) -> bo
         _ => speaks(protocol::QUERY) && operation::is_form(request),
     };
     named
-        || reading.operations.iter().any(|(service, operation)| match service.name() {
-            "s3" => operation.name() == "DeleteObjects",
-            "lambda" => lambda::reads_body(operation.name()),
-            name => reading.protocol != Protocol::Cbor && READ_BODIES.contains(&name),
-        })
+        || reading
+            .operations
+            .iter()
+            .any(|(service, operation)| match service.name() {
+                "s3" => operation.name() == "DeleteObjects",
+                "lambda" => lambda::reads_body(operation.name()),
+                name => reading.protocol != Protocol::Cbor && READ_BODIES.contains(&name),
+            })
 }
 
 /// Services whose JSON bodies name their resources.
-const READ_BODIES: &[&str] = &["cloudwatch", "dynamodb", "kms", "secretsmanager", "sqs", "ssm"];
+const READ_BODIES: &[&str] = &[
+    "cloudwatch",
+    "dynamodb",
+    "kms",
+    "secretsmanager",
+    "sqs",
+    "ssm",
+];
 
-fn entries(asked: &Asked<'_>, input: &Input<'_>, service: Service, operation: OperationModel) -> Vec<Access> {
+fn entries(
+    asked: &Asked<'_>,
+    input: &Input<'_>,
+    service: Service,
+    operation: OperationModel,
+) -> Vec<Access> {
     let name = operation.name();
     let known = match service.name() {
         "s3" => Some(s3::access(asked, name)),
         "dynamodb" => dynamodb::access(asked, input, name),
         "ec2" => ec2::access(asked, input, name),
-        "lambda" => lambda::access(asked, input, name),
+        "lambda" => Some(lambda::access(asked, input, name)),
         "iam" => named::iam(asked, input, name),
-        "kms" => named::kms(asked, input, name),
-        "secretsmanager" => named::secretsmanager(input, name),
-        "sqs" => named::sqs(asked, input, name),
+        "kms" => Some(named::kms(asked, input, name)),
+        "secretsmanager" => Some(named::secretsmanager(input, name)),
+        "sqs" => Some(named::sqs(asked, input, name)),
         "ssm" => named::ssm(asked, input, name),
         "sts" => named::sts(input, name),
         "cloudwatch" => named::cloudwatch(asked, input, name),
+        "s3control" => s3::account(name),
         "apigateway" | "apigatewayv2" => Some(api_gateway(asked)),
         _ => None,
     };
@@ -102,15 +128,23 @@ fn entries(asked: &Asked<'_>, input: &Input<'_>, service: Service, operation: Op
 fn api_gateway(asked: &Asked<'_>) -> Vec<Access> {
     let path = form::decode(asked.request.path.as_bytes(), false);
     let resource = match path {
-        Some(path) if !path.contains(['*', '?']) => asked.arn_in("apigateway", asked.region, Some(""), &path),
+        Some(path) if !path.contains(['*', '?']) => {
+            asked.arn_in("apigateway", asked.region, Some(""), &path)
+        }
         _ => Resource::Unknown,
     };
-    vec![one(format!("apigateway:{}", asked.request.method), resource)]
+    vec![one(
+        format!("apigateway:{}", asked.request.method),
+        resource,
+    )]
 }
 
 /// One action on one resource.
 fn one(action: impl Into<String>, resource: Resource) -> Access {
-    Access { action: Some(action.into()), resources: vec![resource] }
+    Access {
+        action: Some(action.into()),
+        resources: vec![resource],
+    }
 }
 
 /// One action on several resources; unknown where the list is empty.
@@ -121,12 +155,21 @@ fn on(action: impl Into<String>, mut resources: Vec<Resource>) -> Access {
     let mut seen = HashSet::with_capacity(resources.len());
     let new: Vec<bool> = resources
         .iter()
-        .map(|it| seen.insert(if let Resource::Arn(arn) = it { Ok(arn) } else { Err(*it == Resource::Any) }))
+        .map(|it| {
+            seen.insert(if let Resource::Arn(arn) = it {
+                Ok(arn)
+            } else {
+                Err(*it == Resource::Any)
+            })
+        })
         .collect();
     drop(seen);
     let mut new = new.into_iter();
     resources.retain(|_| new.next().unwrap_or(true));
-    Access { action: Some(action.into()), resources }
+    Access {
+        action: Some(action.into()),
+        resources,
+    }
 }
 
 /// The input's members, from JSON body or form.
@@ -152,9 +195,9 @@ impl<'a> Input<'a> {
                 match json::parse(body) {
                     Parsed::Value(value) => Ok(Self::Json(value)),
                     Parsed::Malformed => Ok(Self::Unknown),
-                    Parsed::Repeated => {
-                        Err(IdentifyError::Repeated { what: "a member of the body".to_owned() })
-                    }
+                    Parsed::Repeated => Err(IdentifyError::Repeated {
+                        what: "a member of the body".to_owned(),
+                    }),
                 }
             }
             _ => Ok(Self::Unknown),
@@ -188,15 +231,21 @@ impl<'a> Input<'a> {
         match self {
             Self::Json(json) => {
                 let elements = json.get(name).map_or(&[][..], Json::elements);
-                elements.iter().map(Json::text).collect::<Option<_>>().unwrap_or_default()
+                elements
+                    .iter()
+                    .map(Json::text)
+                    .collect::<Option<_>>()
+                    .unwrap_or_default()
             }
             Self::Form(pairs) => pairs
                 .iter()
                 .filter(|(key, _)| {
-                    key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| {
-                        let index = rest.strip_prefix("member.").unwrap_or(rest);
-                        !index.is_empty() && index.bytes().all(|it| it.is_ascii_digit())
-                    })
+                    key.strip_prefix(name)
+                        .and_then(|rest| rest.strip_prefix('.'))
+                        .is_some_and(|rest| {
+                            let index = rest.strip_prefix("member.").unwrap_or(rest);
+                            !index.is_empty() && index.bytes().all(|it| it.is_ascii_digit())
+                        })
                 })
                 .map(|(_, value)| value.as_ref())
                 .collect(),

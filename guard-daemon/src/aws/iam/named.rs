@@ -15,22 +15,45 @@ pub(super) fn iam(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
         ("CreateRole", "role", "RoleName"),
         ("CreateGroup", "group", "GroupName"),
         ("CreatePolicy", "policy", "PolicyName"),
-        ("CreateInstanceProfile", "instance-profile", "InstanceProfileName"),
+        (
+            "CreateInstanceProfile",
+            "instance-profile",
+            "InstanceProfileName",
+        ),
     ];
     if let Some((_, kind, member)) = created.iter().find(|it| it.0 == operation) {
-        let path = if input.lacks("Path") { Some("/") } else { input.text("Path") };
+        let path = if input.lacks("Path") {
+            Some("/")
+        } else {
+            input.text("Path")
+        };
         let resource = match (path, input.text(member)) {
-            (Some(path), Some(name)) if path.starts_with('/') && path.ends_with('/') && is_iam_name(name) => {
-                asked.arn_in("iam", Some(""), asked.account, &format!("{kind}{path}{name}"))
+            (Some(path), Some(name))
+                if path.starts_with('/') && path.ends_with('/') && is_iam_name(name) =>
+            {
+                asked.arn_in(
+                    "iam",
+                    Some(""),
+                    asked.account,
+                    &format!("{kind}{path}{name}"),
+                )
             }
             _ => Resource::Unknown,
         };
         return Some(vec![one(action, resource)]);
     }
     let given = match operation {
-        "GetPolicy" | "GetPolicyVersion" | "ListPolicyVersions" | "CreatePolicyVersion" | "DeletePolicy"
-        | "DeletePolicyVersion" | "SetDefaultPolicyVersion" | "ListEntitiesForPolicy" | "TagPolicy"
-        | "UntagPolicy" | "ListPolicyTags" => "PolicyArn",
+        "GetPolicy"
+        | "GetPolicyVersion"
+        | "ListPolicyVersions"
+        | "CreatePolicyVersion"
+        | "DeletePolicy"
+        | "DeletePolicyVersion"
+        | "SetDefaultPolicyVersion"
+        | "ListEntitiesForPolicy"
+        | "TagPolicy"
+        | "UntagPolicy"
+        | "ListPolicyTags" => "PolicyArn",
         "GetSAMLProvider" | "UpdateSAMLProvider" | "DeleteSAMLProvider" => "SAMLProviderArn",
         "GetOpenIDConnectProvider" | "DeleteOpenIDConnectProvider" => "OpenIDConnectProviderArn",
         _ => return None,
@@ -85,10 +108,12 @@ fn is_iam_name(name: &str) -> bool {
 pub(super) fn sts(input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
     let action = format!("sts:{operation}");
     match operation {
-        "GetCallerIdentity" | "GetSessionToken" | "DecodeAuthorizationMessage" | "GetAccessKeyInfo"
-        | "GetDelegatedAccessToken" | "GetWebIdentityToken" => {
-            Some(vec![one(action, Resource::Any)])
-        }
+        "GetCallerIdentity"
+        | "GetSessionToken"
+        | "DecodeAuthorizationMessage"
+        | "GetAccessKeyInfo"
+        | "GetDelegatedAccessToken"
+        | "GetWebIdentityToken" => Some(vec![one(action, Resource::Any)]),
         "AssumeRole" | "AssumeRoleWithSAML" | "AssumeRoleWithWebIdentity" => {
             let role = arn::given(input.text("RoleArn"), "iam");
             let mut access = vec![one(action, role.clone())];
@@ -105,11 +130,13 @@ pub(super) fn sts(input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
 }
 
 /// KMS. IAM names keys by key ARN; which key an alias or a ciphertext stands for, the request does not tell.
-pub(super) fn kms(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+pub(super) fn kms(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
     let action = format!("kms:{operation}");
     let key = |member: &str| match input.text(member) {
         Some(id) if id.starts_with("arn:") => match arn::given(Some(id), "kms") {
-            Resource::Arn(arn) if arn::parts(&arn).is_some_and(|it| it.resource.starts_with("key/")) => {
+            Resource::Arn(arn)
+                if arn::parts(&arn).is_some_and(|it| it.resource.starts_with("key/")) =>
+            {
                 Resource::Arn(arn)
             }
             _ => Resource::Unknown,
@@ -118,43 +145,63 @@ pub(super) fn kms(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
         _ => Resource::Unknown,
     };
     match operation {
-        "CreateKey" | "GenerateRandom" | "ListAliases" | "ListKeys" | "ListRetirableGrants" | "DescribeCustomKeyStores"
-        | "CreateCustomKeyStore" | "ConnectCustomKeyStore" | "DeleteCustomKeyStore"
-        | "DisconnectCustomKeyStore" | "UpdateCustomKeyStore" => Some(vec![one(action, Resource::Any)]),
-        "ReEncrypt" => Some(vec![
+        "CreateKey"
+        | "GenerateRandom"
+        | "ListAliases"
+        | "ListKeys"
+        | "ListRetirableGrants"
+        | "DescribeCustomKeyStores"
+        | "CreateCustomKeyStore"
+        | "ConnectCustomKeyStore"
+        | "DeleteCustomKeyStore"
+        | "DisconnectCustomKeyStore"
+        | "UpdateCustomKeyStore" => vec![one(action, Resource::Any)],
+        "ReEncrypt" => vec![
             one("kms:ReEncryptFrom", key("SourceKeyId")),
             one("kms:ReEncryptTo", key("DestinationKeyId")),
-        ]),
+        ],
         "CreateAlias" | "DeleteAlias" | "UpdateAlias" => {
             let alias = match input.text("AliasName") {
-                Some(name) if name.starts_with("alias/") && arn::is_name(name, "/") => asked.arn("kms", name),
+                Some(name) if name.starts_with("alias/") && arn::is_name(name, "/") => {
+                    asked.arn("kms", name)
+                }
                 _ => Resource::Unknown,
             };
-            let target = if operation == "DeleteAlias" { Resource::Unknown } else { key("TargetKeyId") };
+            let target = if operation == "DeleteAlias" {
+                Resource::Unknown
+            } else {
+                key("TargetKeyId")
+            };
             let mut resources = vec![alias, target];
             if operation == "UpdateAlias" {
                 // The key it pointed to until now.
                 resources.push(Resource::Unknown);
             }
-            Some(vec![on(action, resources)])
+            vec![on(action, resources)]
         }
-        _ => Some(vec![one(action, key("KeyId"))]),
+        _ => vec![one(action, key("KeyId"))],
     }
 }
 
 /// Secrets Manager. A secret's ARN ends in six letters that its name does not tell, so that one named by name
 /// is unknown; an ARN may lack them, and is taken only where it surely has them.
-pub(super) fn secretsmanager(input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+pub(super) fn secretsmanager(input: &Input<'_>, operation: &str) -> Vec<Access> {
     let action = format!("secretsmanager:{operation}");
     match operation {
-        "ListSecrets" | "GetRandomPassword" => Some(vec![one(action, Resource::Any)]),
+        "ListSecrets" | "GetRandomPassword" => vec![one(action, Resource::Any)],
         "BatchGetSecretValue" => {
-            let listed: Vec<Resource> =
-                input.texts("SecretIdList").into_iter().map(|it| secret(Some(it))).collect();
-            Some(vec![one(action, Resource::Any), on("secretsmanager:GetSecretValue", listed)])
+            let listed: Vec<Resource> = input
+                .texts("SecretIdList")
+                .into_iter()
+                .map(|it| secret(Some(it)))
+                .collect();
+            vec![
+                one(action, Resource::Any),
+                on("secretsmanager:GetSecretValue", listed),
+            ]
         }
-        "CreateSecret" => Some(vec![one(action, Resource::Unknown)]),
-        _ => Some(vec![one(action, secret(input.text("SecretId")))]),
+        "CreateSecret" => vec![one(action, Resource::Unknown)],
+        _ => vec![one(action, secret(input.text("SecretId")))],
     }
 }
 
@@ -180,7 +227,11 @@ pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
     let action = format!("ssm:{operation}");
     let names: Vec<&str> = match operation {
         _ if NO_RESOURCE_SSM.contains(&operation) => return Some(vec![one(action, Resource::Any)]),
-        "GetParameter" | "PutParameter" | "DeleteParameter" | "GetParameterHistory" | "LabelParameterVersion"
+        "GetParameter"
+        | "PutParameter"
+        | "DeleteParameter"
+        | "GetParameterHistory"
+        | "LabelParameterVersion"
         | "UnlabelParameterVersion" => input.text("Name").into_iter().collect(),
         "GetParameters" | "DeleteParameters" => input.texts("Names"),
         "GetParametersByPath" => input.text("Path").into_iter().collect(),
@@ -193,10 +244,18 @@ pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
         if name.starts_with("arn:") {
             // A selector may follow.
             let plain = arn::parts(name).is_some_and(|it| !it.resource.contains(':'));
-            resources.push(if plain { arn::given(Some(name), "ssm") } else { Resource::Unknown });
+            resources.push(if plain {
+                arn::given(Some(name), "ssm")
+            } else {
+                Resource::Unknown
+            });
             continue;
         }
-        let name = if selected { name.split(':').next().unwrap_or(name) } else { name };
+        let name = if selected {
+            name.split(':').next().unwrap_or(name)
+        } else {
+            name
+        };
         secrets |= name.starts_with("/aws/reference/secretsmanager/");
         let name = name.strip_prefix('/').unwrap_or(name);
         resources.push(match name {
@@ -266,7 +325,7 @@ const NO_RESOURCE_SSM: &[&str] = &[
 ];
 
 /// SQS: the queue by URL in the body, or by the path in old clients' query calls, or by name.
-pub(super) fn sqs(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+pub(super) fn sqs(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
     let action = match operation {
         "SendMessageBatch" => "sqs:SendMessage".to_owned(),
         "DeleteMessageBatch" => "sqs:DeleteMessage".to_owned(),
@@ -276,19 +335,24 @@ pub(super) fn sqs(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
     let resource = match operation {
         "ListQueues" => Resource::Any,
         "CreateQueue" | "GetQueueUrl" => {
-            let account = match input.lacks("QueueOwnerAWSAccountId") {
-                true => asked.account,
-                false => input.text("QueueOwnerAWSAccountId"),
+            let account = if input.lacks("QueueOwnerAWSAccountId") {
+                asked.account
+            } else {
+                input.text("QueueOwnerAWSAccountId")
             };
             match input.text("QueueName") {
-                Some(name) if arn::is_name(name, "") => asked.arn_in("sqs", asked.region, account, name),
+                Some(name) if arn::is_name(name, "") => {
+                    asked.arn_in("sqs", asked.region, account, name)
+                }
                 _ => Resource::Unknown,
             }
         }
-        "StartMessageMoveTask" | "ListMessageMoveTasks" => arn::given(input.text("SourceArn"), "sqs"),
+        "StartMessageMoveTask" | "ListMessageMoveTasks" => {
+            arn::given(input.text("SourceArn"), "sqs")
+        }
         _ => queue(asked, input),
     };
-    Some(vec![one(action, resource)])
+    vec![one(action, resource)]
 }
 
 fn queue(asked: &Asked<'_>, input: &Input<'_>) -> Resource {
@@ -303,27 +367,56 @@ fn queue(asked: &Asked<'_>, input: &Input<'_>) -> Resource {
         _ => None,
     };
     let path = path.and_then(|it| form::decode(it.as_bytes(), false));
-    let resource = path.as_deref().and_then(|it| it.strip_prefix('/')?.split_once('/'));
+    let resource = path
+        .as_deref()
+        .and_then(|it| it.strip_prefix('/')?.split_once('/'));
     match resource {
-        Some((account, name)) if account.bytes().all(|it| it.is_ascii_digit()) && arn::is_name(name, "") => {
-            asked.arn_in("sqs", asked.region, Some(account).filter(|it| it.len() == 12), name)
+        Some((account, name))
+            if account.bytes().all(|it| it.is_ascii_digit()) && arn::is_name(name, "") =>
+        {
+            asked.arn_in(
+                "sqs",
+                asked.region,
+                Some(account).filter(|it| it.len() == 12),
+                name,
+            )
         }
         _ => Resource::Unknown,
     }
 }
 
 /// CloudWatch: alarms and dashboards by name; metrics, which take no resource.
-pub(super) fn cloudwatch(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
+pub(super) fn cloudwatch(
+    asked: &Asked<'_>,
+    input: &Input<'_>,
+    operation: &str,
+) -> Option<Vec<Access>> {
     let action = format!("cloudwatch:{operation}");
     let alarm = |name: &str| {
         let plain = !name.is_empty() && !name.contains([':', '/', '*', '?']);
-        if plain { asked.arn("cloudwatch", &format!("alarm:{name}")) } else { Resource::Unknown }
+        if plain {
+            asked.arn("cloudwatch", &format!("alarm:{name}"))
+        } else {
+            Resource::Unknown
+        }
     };
     let resources = match operation {
-        "PutMetricData" | "ListMetrics" | "GetMetricData" | "GetMetricStatistics" | "GetMetricWidgetImage"
-        | "ListDashboards" | "DescribeAnomalyDetectors" | "PutAnomalyDetector" | "DeleteAnomalyDetector"
-        | "DescribeInsightRules" | "ListMetricStreams" | "DescribeAlarmsForMetric"
-        | "GetOTelEnrichment" | "StartOTelEnrichment" | "StopOTelEnrichment" | "ListManagedInsightRules"
+        "PutMetricData"
+        | "ListMetrics"
+        | "GetMetricData"
+        | "GetMetricStatistics"
+        | "GetMetricWidgetImage"
+        | "ListDashboards"
+        | "DescribeAnomalyDetectors"
+        | "PutAnomalyDetector"
+        | "DeleteAnomalyDetector"
+        | "DescribeInsightRules"
+        | "ListMetricStreams"
+        | "DescribeAlarmsForMetric"
+        | "GetOTelEnrichment"
+        | "StartOTelEnrichment"
+        | "StopOTelEnrichment"
+        | "ListManagedInsightRules"
         | "PutManagedInsightRules" => vec![Resource::Any],
         "DeleteAlarms" | "EnableAlarmActions" | "DisableAlarmActions" => {
             input.texts("AlarmNames").into_iter().map(alarm).collect()

@@ -20,7 +20,10 @@ pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Vec<Access> {
         "ListBuckets" => vec![one("s3:ListAllMyBuckets", Resource::Any)],
         "ListDirectoryBuckets" => vec![one("s3express:ListAllMyDirectoryBuckets", Resource::Any)],
         "WriteGetObjectResponse" => {
-            vec![one("s3-object-lambda:WriteGetObjectResponse", Resource::Unknown)]
+            vec![one(
+                "s3-object-lambda:WriteGetObjectResponse",
+                Resource::Unknown,
+            )]
         }
         // The zone's endpoint asks for the session's permission only.
         _ if matches!(target.host, Some(Bucket::Directory(_))) => {
@@ -33,16 +36,19 @@ pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Vec<Access> {
                 Level::Bucket => target.bucket(asked),
                 Level::Object => target.object(asked),
             };
-            let mut access: Vec<Access> =
-                names.iter().map(|it| one(target.action(it), resource.clone())).collect();
+            let mut access: Vec<Access> = names
+                .iter()
+                .map(|it| one(target.action(it), resource.clone()))
+                .collect();
             if names.is_empty() {
                 access.push(one(target.action(operation), resource.clone()));
             }
             if matches!(operation, "CopyObject" | "UploadPartCopy") {
                 access.push(copy_source(asked));
             }
-            for (_, _, action) in
-                FURTHER.iter().filter(|it| it.0.contains(&operation) && asked.has_header(it.1))
+            for (_, _, action) in FURTHER
+                .iter()
+                .filter(|it| it.0.contains(&operation) && asked.has_header(it.1))
             {
                 let entry = one(target.action(action), resource.clone());
                 if !access.contains(&entry) {
@@ -54,12 +60,23 @@ pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Vec<Access> {
     }
 }
 
+/// S3 Control's actions on the account that have other names; `None` where the default holds.
+pub(super) fn account(operation: &str) -> Option<Vec<Access>> {
+    let action = match operation {
+        "GetPublicAccessBlock" => "s3:GetAccountPublicAccessBlock",
+        "PutPublicAccessBlock" | "DeletePublicAccessBlock" => "s3:PutAccountPublicAccessBlock",
+        _ => return None,
+    };
+    Some(vec![one(action, Resource::Any)])
+}
+
 enum Level {
     Bucket,
     Object,
 }
 
 /// Actions of an operation; none where the action has the operation's own name.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn actions(operation: &str, version: bool) -> (&'static [&'static str], Level) {
     use Level::{Bucket, Object};
     let pick = |plain: &'static [&'static str], versioned| if version { versioned } else { plain };
@@ -67,31 +84,68 @@ fn actions(operation: &str, version: bool) -> (&'static [&'static str], Level) {
         "GetObject" | "HeadObject" => (pick(&["GetObject"], &["GetObjectVersion"]), Object),
         "SelectObjectContent" => (&["GetObject"], Object),
         "GetObjectAttributes" => (
-            pick(&["GetObject", "GetObjectAttributes"], &["GetObjectVersion", "GetObjectVersionAttributes"]),
+            pick(
+                &["GetObject", "GetObjectAttributes"],
+                &["GetObjectVersion", "GetObjectVersionAttributes"],
+            ),
             Object,
         ),
         "GetObjectAcl" => (pick(&["GetObjectAcl"], &["GetObjectVersionAcl"]), Object),
-        "GetObjectTagging" => (pick(&["GetObjectTagging"], &["GetObjectVersionTagging"]), Object),
-        "GetObjectTorrent" => (pick(&["GetObjectTorrent"], &["GetObjectVersionTorrent"]), Object),
+        "GetObjectTagging" => (
+            pick(&["GetObjectTagging"], &["GetObjectVersionTagging"]),
+            Object,
+        ),
+        "GetObjectTorrent" => (
+            pick(&["GetObjectTorrent"], &["GetObjectVersionTorrent"]),
+            Object,
+        ),
         "PutObjectAcl" => (pick(&["PutObjectAcl"], &["PutObjectVersionAcl"]), Object),
-        "PutObjectTagging" => (pick(&["PutObjectTagging"], &["PutObjectVersionTagging"]), Object),
+        "PutObjectTagging" => (
+            pick(&["PutObjectTagging"], &["PutObjectVersionTagging"]),
+            Object,
+        ),
         "DeleteObject" => (pick(&["DeleteObject"], &["DeleteObjectVersion"]), Object),
-        "DeleteObjectTagging" => (pick(&["DeleteObjectTagging"], &["DeleteObjectVersionTagging"]), Object),
-        "PutObject" | "CopyObject" | "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy"
+        "DeleteObjectTagging" => (
+            pick(&["DeleteObjectTagging"], &["DeleteObjectVersionTagging"]),
+            Object,
+        ),
+        "PutObject"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
         | "CompleteMultipartUpload" => (&["PutObject"], Object),
         "ListParts" => (&["ListMultipartUploadParts"], Object),
-        "GetObjectAnnotation" => (pick(&["GetObjectAnnotation"], &["GetObjectVersionAnnotation"]), Object),
-        "PutObjectAnnotation" => (pick(&["PutObjectAnnotation"], &["PutObjectVersionAnnotation"]), Object),
-        "DeleteObjectAnnotation" => {
-            (pick(&["DeleteObjectAnnotation"], &["DeleteObjectVersionAnnotation"]), Object)
-        }
-        "ListObjectAnnotations" => {
-            (pick(&["ListObjectAnnotations"], &["ListObjectVersionAnnotations"]), Object)
-        }
-        "AbortMultipartUpload" | "GetObjectLegalHold" | "GetObjectRetention" | "PutObjectLegalHold"
-        | "PutObjectRetention" | "RestoreObject" | "RenameObject" | "UpdateObjectEncryption" => {
-            (&[], Object)
-        }
+        "GetObjectAnnotation" => (
+            pick(&["GetObjectAnnotation"], &["GetObjectVersionAnnotation"]),
+            Object,
+        ),
+        "PutObjectAnnotation" => (
+            pick(&["PutObjectAnnotation"], &["PutObjectVersionAnnotation"]),
+            Object,
+        ),
+        "DeleteObjectAnnotation" => (
+            pick(
+                &["DeleteObjectAnnotation"],
+                &["DeleteObjectVersionAnnotation"],
+            ),
+            Object,
+        ),
+        "ListObjectAnnotations" => (
+            pick(
+                &["ListObjectAnnotations"],
+                &["ListObjectVersionAnnotations"],
+            ),
+            Object,
+        ),
+        "AbortMultipartUpload"
+        | "GetObjectLegalHold"
+        | "GetObjectRetention"
+        | "PutObjectLegalHold"
+        | "PutObjectRetention"
+        | "RestoreObject"
+        | "RenameObject"
+        | "UpdateObjectEncryption" => (&[], Object),
         "HeadBucket" | "ListObjects" | "ListObjectsV2" => (&["ListBucket"], Bucket),
         "ListObjectVersions" => (&["ListBucketVersions"], Bucket),
         "ListMultipartUploads" => (&["ListBucketMultipartUploads"], Bucket),
@@ -106,11 +160,15 @@ fn actions(operation: &str, version: bool) -> (&'static [&'static str], Level) {
         "GetBucketCors" => (&["GetBucketCORS"], Bucket),
         "PutBucketCors" | "DeleteBucketCors" => (&["PutBucketCORS"], Bucket),
         "GetBucketEncryption" => (&["GetEncryptionConfiguration"], Bucket),
-        "PutBucketEncryption" | "DeleteBucketEncryption" => (&["PutEncryptionConfiguration"], Bucket),
-        "GetBucketIntelligentTieringConfiguration" | "ListBucketIntelligentTieringConfigurations" => {
+        "PutBucketEncryption" | "DeleteBucketEncryption" => {
+            (&["PutEncryptionConfiguration"], Bucket)
+        }
+        "GetBucketIntelligentTieringConfiguration"
+        | "ListBucketIntelligentTieringConfigurations" => {
             (&["GetIntelligentTieringConfiguration"], Bucket)
         }
-        "PutBucketIntelligentTieringConfiguration" | "DeleteBucketIntelligentTieringConfiguration" => {
+        "PutBucketIntelligentTieringConfiguration"
+        | "DeleteBucketIntelligentTieringConfiguration" => {
             (&["PutIntelligentTieringConfiguration"], Bucket)
         }
         "GetBucketInventoryConfiguration" | "ListBucketInventoryConfigurations" => {
@@ -133,15 +191,23 @@ fn actions(operation: &str, version: bool) -> (&'static [&'static str], Level) {
         "PutBucketNotificationConfiguration" => (&["PutBucketNotification"], Bucket),
         "DeleteBucketOwnershipControls" => (&["PutBucketOwnershipControls"], Bucket),
         "GetBucketReplication" => (&["GetReplicationConfiguration"], Bucket),
-        "PutBucketReplication" | "DeleteBucketReplication" => (&["PutReplicationConfiguration"], Bucket),
+        "PutBucketReplication" | "DeleteBucketReplication" => {
+            (&["PutReplicationConfiguration"], Bucket)
+        }
         "DeleteBucketTagging" => (&["PutBucketTagging"], Bucket),
         "GetPublicAccessBlock" => (&["GetBucketPublicAccessBlock"], Bucket),
-        "PutPublicAccessBlock" | "DeletePublicAccessBlock" => (&["PutBucketPublicAccessBlock"], Bucket),
+        "PutPublicAccessBlock" | "DeletePublicAccessBlock" => {
+            (&["PutBucketPublicAccessBlock"], Bucket)
+        }
         "GetObjectLockConfiguration" => (&["GetBucketObjectLockConfiguration"], Bucket),
         "PutObjectLockConfiguration" => (&["PutBucketObjectLockConfiguration"], Bucket),
-        "CreateBucketMetadataConfiguration" => (&["CreateBucketMetadataTableConfiguration"], Bucket),
+        "CreateBucketMetadataConfiguration" => {
+            (&["CreateBucketMetadataTableConfiguration"], Bucket)
+        }
         "GetBucketMetadataConfiguration" => (&["GetBucketMetadataTableConfiguration"], Bucket),
-        "DeleteBucketMetadataConfiguration" => (&["DeleteBucketMetadataTableConfiguration"], Bucket),
+        "DeleteBucketMetadataConfiguration" => {
+            (&["DeleteBucketMetadataTableConfiguration"], Bucket)
+        }
         _ => (&[], Bucket),
     }
 }
@@ -158,7 +224,11 @@ const FURTHER: &[(&[&str], &str, &str)] = &[
     (GRANTS, "x-amz-grant-write-acp", "PutObjectAcl"),
     (WRITES, "x-amz-tagging", "PutObjectTagging"),
     (WRITES, "x-amz-object-lock-mode", "PutObjectRetention"),
-    (WRITES, "x-amz-object-lock-retain-until-date", "PutObjectRetention"),
+    (
+        WRITES,
+        "x-amz-object-lock-retain-until-date",
+        "PutObjectRetention",
+    ),
     (WRITES, "x-amz-object-lock-legal-hold", "PutObjectLegalHold"),
     (
         &["DeleteObject", "PutObjectRetention"],
@@ -166,19 +236,37 @@ const FURTHER: &[(&[&str], &str, &str)] = &[
         "BypassGovernanceRetention",
     ),
     (&["CreateBucket"], "x-amz-acl", "PutBucketAcl"),
-    (&["CreateBucket"], "x-amz-grant-full-control", "PutBucketAcl"),
+    (
+        &["CreateBucket"],
+        "x-amz-grant-full-control",
+        "PutBucketAcl",
+    ),
     (&["CreateBucket"], "x-amz-grant-read", "PutBucketAcl"),
     (&["CreateBucket"], "x-amz-grant-read-acp", "PutBucketAcl"),
     (&["CreateBucket"], "x-amz-grant-write", "PutBucketAcl"),
     (&["CreateBucket"], "x-amz-grant-write-acp", "PutBucketAcl"),
-    (&["CreateBucket"], "x-amz-bucket-object-lock-enabled", "PutBucketObjectLockConfiguration"),
-    (&["CreateBucket"], "x-amz-bucket-object-lock-enabled", "PutBucketVersioning"),
-    (&["CreateBucket"], "x-amz-object-ownership", "PutBucketOwnershipControls"),
+    (
+        &["CreateBucket"],
+        "x-amz-bucket-object-lock-enabled",
+        "PutBucketObjectLockConfiguration",
+    ),
+    (
+        &["CreateBucket"],
+        "x-amz-bucket-object-lock-enabled",
+        "PutBucketVersioning",
+    ),
+    (
+        &["CreateBucket"],
+        "x-amz-object-ownership",
+        "PutBucketOwnershipControls",
+    ),
 ];
 
 impl Asked<'_> {
     fn has_query(&self, key: &str) -> bool {
-        form::pairs(self.request.query.as_bytes()).flatten().any(|it| it.0 == key)
+        form::pairs(self.request.query.as_bytes())
+            .flatten()
+            .any(|it| it.0 == key)
     }
 
     /// A header, or the query member that presigning makes of it.
@@ -205,7 +293,11 @@ impl<'a> Target<'a> {
             Some(Bucket::Named(name) | Bucket::Directory(name)) => Some(name),
             _ => object.and_then(|it| it.bucket.as_deref()),
         };
-        Self { host, bucket, key: object.and_then(|it| it.key.as_deref()) }
+        Self {
+            host,
+            bucket,
+            key: object.and_then(|it| it.key.as_deref()),
+        }
     }
 
     fn action(&self, name: &str) -> String {
@@ -219,7 +311,8 @@ impl<'a> Target<'a> {
     }
 
     fn bucket(&self, asked: &Asked<'_>) -> Resource {
-        self.container(asked).map_or(Resource::Unknown, Resource::Arn)
+        self.container(asked)
+            .map_or(Resource::Unknown, Resource::Arn)
     }
 
     fn object(&self, asked: &Asked<'_>) -> Resource {
@@ -240,8 +333,15 @@ impl<'a> Target<'a> {
             // `{name}-{account}`, the account always 12 digits.
             let (name, account) = named.rsplit_once('-')?;
             let digits = account.len() == 12 && account.bytes().all(|it| it.is_ascii_digit());
-            let middle = outpost.map(|it| format!("outpost/{it}/")).unwrap_or_default();
-            digits.then(|| format!("arn:{partition}:{service}:{}:{account}:{middle}accesspoint/{name}", region.unwrap_or_default()))
+            let middle = outpost
+                .map(|it| format!("outpost/{it}/"))
+                .unwrap_or_default();
+            digits.then(|| {
+                format!(
+                    "arn:{partition}:{service}:{}:{account}:{middle}accesspoint/{name}",
+                    region.unwrap_or_default()
+                )
+            })
         };
         match self.host? {
             Bucket::InPath | Bucket::Named(_) => {
@@ -250,10 +350,15 @@ impl<'a> Target<'a> {
             }
             Bucket::Directory(_) | Bucket::DirectoryControl => {
                 let bucket = self.bucket?;
-                Some(format!("arn:{partition}:s3express:{}:{}:bucket/{bucket}", region?, asked.account?))
+                Some(format!(
+                    "arn:{partition}:s3express:{}:{}:bucket/{bucket}",
+                    region?, asked.account?
+                ))
             }
             Bucket::AccessPoint(named) => point("s3", named, None).filter(|_| region.is_some()),
-            Bucket::ObjectLambda(named) => point("s3-object-lambda", named, None).filter(|_| region.is_some()),
+            Bucket::ObjectLambda(named) => {
+                point("s3-object-lambda", named, None).filter(|_| region.is_some())
+            }
             Bucket::Outpost(named) => {
                 let (named, outpost) = named.split_once('.')?;
                 point("s3-outposts", named, Some(outpost)).filter(|_| region.is_some())
@@ -286,16 +391,29 @@ fn copy_source(asked: &Asked<'_>) -> Access {
         Some(_) => return unknown(),
         None => (source.as_ref(), false),
     };
-    let action = if version { "s3:GetObjectVersion" } else { "s3:GetObject" };
-    let Some(path) = form::decode(path.as_bytes(), false) else { return unknown() };
+    let action = if version {
+        "s3:GetObjectVersion"
+    } else {
+        "s3:GetObject"
+    };
+    let Some(path) = form::decode(path.as_bytes(), false) else {
+        return unknown();
+    };
     if path.starts_with("arn:") {
         let point = arn::parts(&path).is_some_and(|it| it.resource.contains("/object/"));
-        return one(action, if point { Resource::Arn(path.into_owned()) } else { Resource::Unknown });
+        return one(
+            action,
+            if point {
+                Resource::Arn(path.into_owned())
+            } else {
+                Resource::Unknown
+            },
+        );
     }
     let resource = match path.strip_prefix('/').unwrap_or(&path).split_once('/') {
-        Some((bucket, key)) if arn::is_name(bucket, "") && !key.is_empty() => {
-            Resource::Arn(format!("arn:{}:s3:::{bucket}/{key}", asked.endpoint.partition))
-        }
+        Some((bucket, key)) if arn::is_name(bucket, "") && !key.is_empty() => Resource::Arn(
+            format!("arn:{}:s3:::{bucket}/{key}", asked.endpoint.partition),
+        ),
         _ => Resource::Unknown,
     };
     one(action, resource)
@@ -311,13 +429,23 @@ fn delete_objects(asked: &Asked<'_>, target: &Target<'_>) -> Vec<Access> {
         Some(keys) => {
             let resources = |versions: bool| -> Vec<Resource> {
                 let keys = keys.iter().filter(|it| it.1 == versions);
-                keys.map(|(key, _)| Target { key: Some(key), ..*target }.object(asked)).collect()
-            };
-            [("DeleteObject", resources(false)), ("DeleteObjectVersion", resources(true))]
-                .into_iter()
-                .filter(|it| !it.1.is_empty())
-                .map(|(action, resources)| on(target.action(action), resources))
+                keys.map(|(key, _)| {
+                    Target {
+                        key: Some(key),
+                        ..*target
+                    }
+                    .object(asked)
+                })
                 .collect()
+            };
+            [
+                ("DeleteObject", resources(false)),
+                ("DeleteObjectVersion", resources(true)),
+            ]
+            .into_iter()
+            .filter(|it| !it.1.is_empty())
+            .map(|(action, resources)| on(target.action(action), resources))
+            .collect()
         }
     };
     if bypass {
@@ -343,8 +471,12 @@ fn deleted_keys(body: &[u8]) -> Option<Vec<(String, bool)>> {
                 let names: Vec<&str> = path.iter().map(String::as_str).collect();
                 match names.as_slice() {
                     ["Delete", "Object"] => (key, version) = (None, None),
-                    ["Delete", "Object", "Key"] if key.replace(String::new()).is_some() => return None,
-                    ["Delete", "Object", "VersionId"] if version.replace(String::new()).is_some() => {
+                    ["Delete", "Object", "Key"] if key.replace(String::new()).is_some() => {
+                        return None;
+                    }
+                    ["Delete", "Object", "VersionId"]
+                        if version.replace(String::new()).is_some() =>
+                    {
                         return None;
                     }
                     ["Delete"] | ["Delete", ..] => {}
@@ -375,8 +507,7 @@ fn deleted_keys(body: &[u8]) -> Option<Vec<(String, bool)>> {
             Event::GeneralRef(reference) => {
                 let text = match reference.resolve_char_ref().ok()? {
                     Some(letter) => letter.to_string(),
-                    None => quick_xml::escape::resolve_predefined_entity(&reference)?
-                        .to_owned(),
+                    None => quick_xml::escape::resolve_predefined_entity(&reference)?.to_owned(),
                 };
                 match path.last().map(String::as_str) {
                     Some("Key") => key.as_mut()?.push_str(&text),
@@ -401,7 +532,9 @@ mod tests {
     fn keys_of_delete() {
         let read = |body: &str| deleted_keys(body.as_bytes());
         assert_eq!(
-            read(r#"<?xml version="1.0"?><Delete xmlns="x"><Object><Key>a&amp;b&#x2F;c</Key></Object><Object><Key>d</Key><VersionId>v</VersionId></Object><Quiet>true</Quiet></Delete>"#),
+            read(
+                r#"<?xml version="1.0"?><Delete xmlns="x"><Object><Key>a&amp;b&#x2F;c</Key></Object><Object><Key>d</Key><VersionId>v</VersionId></Object><Quiet>true</Quiet></Delete>"#
+            ),
             Some(vec![("a&b/c".to_owned(), false), ("d".to_owned(), true)])
         );
         for body in [

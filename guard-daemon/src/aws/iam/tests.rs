@@ -1,12 +1,20 @@
 //! Actions and resources of calls as SDKs make them.
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::aws::{BodyView, Call, Confidence, RequestView, Resource, Scope, identify};
 
 const ACCOUNT: &str = "123456789012";
 
-fn call(line: &str, scope: &str, headers: &[(&str, &str)], body: &str, account: Option<&str>) -> Call {
+fn call(
+    line: &str,
+    scope: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    account: Option<&str>,
+) -> Call {
     let (method, rest) = line.split_once(' ').unwrap();
     let method: Method = method.parse().unwrap();
     let (host, rest) = rest.split_at(rest.find('/').unwrap());
@@ -16,9 +24,23 @@ fn call(line: &str, scope: &str, headers: &[(&str, &str)], body: &str, account: 
         map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     }
     let body = BodyView::Whole(body.as_bytes());
-    let request = RequestView { method: &method, host, path, query, headers: &map, body };
-    identify(&request, Some(Scope { region: "us-east-1", service: scope }), account)
-        .unwrap_or_else(|error| panic!("{line}: {error}"))
+    let request = RequestView {
+        method: &method,
+        host,
+        path,
+        query,
+        headers: &map,
+        body,
+    };
+    identify(
+        &request,
+        Some(Scope {
+            region: "us-east-1",
+            service: scope,
+        }),
+        account,
+    )
+    .unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
 /// `action resource resource; action …`, `*` for any and `?` for unknown.
@@ -30,7 +52,11 @@ fn shown(call: &Call) -> String {
     };
     let entries = call.access.iter().map(|it| {
         let resources: Vec<String> = it.resources.iter().map(resource).collect();
-        format!("{} {}", it.action.as_deref().unwrap_or("-"), resources.join(" "))
+        format!(
+            "{} {}",
+            it.action.as_deref().unwrap_or("-"),
+            resources.join(" ")
+        )
     });
     entries.collect::<Vec<_>>().join("; ")
 }
@@ -39,71 +65,289 @@ fn shown(call: &Call) -> String {
 fn s3() {
     for (line, headers, expected) in [
         ("GET s3.amazonaws.com/", &[][..], "s3:ListAllMyBuckets *"),
-        ("GET b.s3.amazonaws.com/?list-type=2", &[], "s3:ListBucket s3:::b"),
+        (
+            "GET b.s3.amazonaws.com/?list-type=2",
+            &[],
+            "s3:ListBucket s3:::b",
+        ),
         ("HEAD b.s3.amazonaws.com/", &[], "s3:ListBucket s3:::b"),
-        ("GET s3.amazonaws.com/b/a%20b/c", &[], "s3:GetObject s3:::b/a b/c"),
-        ("HEAD b.s3.amazonaws.com/k?versionId=v", &[], "s3:GetObjectVersion s3:::b/k"),
-        ("DELETE b.s3.amazonaws.com/k?versionId=v", &[("x-amz-bypass-governance-retention", "true")], "s3:DeleteObjectVersion s3:::b/k; s3:BypassGovernanceRetention s3:::b/k"),
-        ("PUT b.s3.amazonaws.com/k", &[("x-amz-acl", "public-read"), ("x-amz-tagging", "a=b")], "s3:PutObject s3:::b/k; s3:PutObjectAcl s3:::b/k; s3:PutObjectTagging s3:::b/k"),
-        ("PUT b.s3.amazonaws.com/k?x-amz-acl=public-read&X-Amz-Signature=x", &[], "s3:PutObject s3:::b/k; s3:PutObjectAcl s3:::b/k"),
-        ("PUT b.s3.amazonaws.com/k", &[("x-amz-copy-source", "/src/a%2Fb?versionId=v")], "s3:PutObject s3:::b/k; s3:GetObjectVersion s3:::src/a/b"),
-        ("PUT b.s3.amazonaws.com/k?x-amz-copy-source=src%2Fkey", &[], "s3:PutObject s3:::b/k; s3:GetObject s3:::src/key"),
-        ("PUT b.s3.amazonaws.com/k", &[("x-amz-copy-source", "x"), ("x-amz-copy-source", "src/k")], "s3:PutObject s3:::b/k; s3:GetObject ?"),
-        ("PUT b.s3.amazonaws.com/k?uploadId=u&partNumber=1", &[], "s3:PutObject s3:::b/k"),
-        ("GET b.s3.amazonaws.com/k?uploadId=u", &[], "s3:ListMultipartUploadParts s3:::b/k"),
-        ("GET b.s3.amazonaws.com/?location", &[], "s3:GetBucketLocation s3:::b"),
-        ("GET b.s3.amazonaws.com/?versions", &[], "s3:ListBucketVersions s3:::b"),
-        ("GET b.s3.amazonaws.com/?lifecycle", &[], "s3:GetLifecycleConfiguration s3:::b"),
-        ("GET b.s3.amazonaws.com/?encryption", &[], "s3:GetEncryptionConfiguration s3:::b"),
-        ("DELETE b.s3.amazonaws.com/?publicAccessBlock", &[], "s3:PutBucketPublicAccessBlock s3:::b"),
-        ("GET b.s3.amazonaws.com/k?attributes", &[("x-amz-object-attributes", "ETag")], "s3:GetObject s3:::b/k; s3:GetObjectAttributes s3:::b/k"),
-        ("GET ap-123456789012.s3-accesspoint.us-east-1.amazonaws.com/k", &[], "s3:GetObject s3:us-east-1:123456789012:accesspoint/ap/object/k"),
-        ("GET ap-123456789012.s3-accesspoint.us-east-1.amazonaws.com/?list-type=2", &[], "s3:ListBucket s3:us-east-1:123456789012:accesspoint/ap"),
-        ("GET m.mrap.accesspoint.s3-global.amazonaws.com/k", &[], "s3:GetObject ?"),
-        ("GET ap-123456789012.op-1.s3-outposts.us-east-1.amazonaws.com/k", &[], "s3-outposts:GetObject s3-outposts:us-east-1:123456789012:outpost/op-1/accesspoint/ap/object/k"),
-        ("GET b--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com/k", &[], "s3express:CreateSession s3express:us-east-1:123456789012:bucket/b--use1-az4--x-s3"),
+        (
+            "GET s3.amazonaws.com/b/a%20b/c",
+            &[],
+            "s3:GetObject s3:::b/a b/c",
+        ),
+        (
+            "HEAD b.s3.amazonaws.com/k?versionId=v",
+            &[],
+            "s3:GetObjectVersion s3:::b/k",
+        ),
+        (
+            "DELETE b.s3.amazonaws.com/k?versionId=v",
+            &[("x-amz-bypass-governance-retention", "true")],
+            "s3:DeleteObjectVersion s3:::b/k; s3:BypassGovernanceRetention s3:::b/k",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            &[("x-amz-acl", "public-read"), ("x-amz-tagging", "a=b")],
+            "s3:PutObject s3:::b/k; s3:PutObjectAcl s3:::b/k; s3:PutObjectTagging s3:::b/k",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k?x-amz-acl=public-read&X-Amz-Signature=x",
+            &[],
+            "s3:PutObject s3:::b/k; s3:PutObjectAcl s3:::b/k",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            &[("x-amz-copy-source", "/src/a%2Fb?versionId=v")],
+            "s3:PutObject s3:::b/k; s3:GetObjectVersion s3:::src/a/b",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k?x-amz-copy-source=src%2Fkey",
+            &[],
+            "s3:PutObject s3:::b/k; s3:GetObject s3:::src/key",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            &[("x-amz-copy-source", "x"), ("x-amz-copy-source", "src/k")],
+            "s3:PutObject s3:::b/k; s3:GetObject ?",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k?uploadId=u&partNumber=1",
+            &[],
+            "s3:PutObject s3:::b/k",
+        ),
+        (
+            "GET b.s3.amazonaws.com/k?uploadId=u",
+            &[],
+            "s3:ListMultipartUploadParts s3:::b/k",
+        ),
+        (
+            "GET b.s3.amazonaws.com/?location",
+            &[],
+            "s3:GetBucketLocation s3:::b",
+        ),
+        (
+            "GET b.s3.amazonaws.com/?versions",
+            &[],
+            "s3:ListBucketVersions s3:::b",
+        ),
+        (
+            "GET b.s3.amazonaws.com/?lifecycle",
+            &[],
+            "s3:GetLifecycleConfiguration s3:::b",
+        ),
+        (
+            "GET b.s3.amazonaws.com/?encryption",
+            &[],
+            "s3:GetEncryptionConfiguration s3:::b",
+        ),
+        (
+            "DELETE b.s3.amazonaws.com/?publicAccessBlock",
+            &[],
+            "s3:PutBucketPublicAccessBlock s3:::b",
+        ),
+        (
+            "GET b.s3.amazonaws.com/k?attributes",
+            &[("x-amz-object-attributes", "ETag")],
+            "s3:GetObject s3:::b/k; s3:GetObjectAttributes s3:::b/k",
+        ),
+        (
+            "GET ap-123456789012.s3-accesspoint.us-east-1.amazonaws.com/k",
+            &[],
+            "s3:GetObject s3:us-east-1:123456789012:accesspoint/ap/object/k",
+        ),
+        (
+            "GET ap-123456789012.s3-accesspoint.us-east-1.amazonaws.com/?list-type=2",
+            &[],
+            "s3:ListBucket s3:us-east-1:123456789012:accesspoint/ap",
+        ),
+        (
+            "GET m.mrap.accesspoint.s3-global.amazonaws.com/k",
+            &[],
+            "s3:GetObject ?",
+        ),
+        (
+            "GET ap-123456789012.op-1.s3-outposts.us-east-1.amazonaws.com/k",
+            &[],
+            "s3-outposts:GetObject s3-outposts:us-east-1:123456789012:outpost/op-1/accesspoint/ap/object/k",
+        ),
+        (
+            "GET b--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com/k",
+            &[],
+            "s3express:CreateSession s3express:us-east-1:123456789012:bucket/b--use1-az4--x-s3",
+        ),
     ] {
-        let scope = if line.contains("outposts") { "s3-outposts" } else { "s3" };
-        let scope = if line.contains("s3express") { "s3express" } else { scope };
-        assert_eq!(shown(&call(line, scope, headers, "", Some(ACCOUNT))), expected, "{line}");
+        let scope = if line.contains("outposts") {
+            "s3-outposts"
+        } else {
+            "s3"
+        };
+        let scope = if line.contains("s3express") {
+            "s3express"
+        } else {
+            scope
+        };
+        assert_eq!(
+            shown(&call(line, scope, headers, "", Some(ACCOUNT))),
+            expected,
+            "{line}"
+        );
     }
     let body = "<Delete><Object><Key>a</Key></Object><Object><Key>b</Key><VersionId>1</VersionId></Object></Delete>";
     let deletes = call("POST x.s3.amazonaws.com/?delete", "s3", &[], body, None);
-    assert_eq!(shown(&deletes), "s3:DeleteObject s3:::x/a; s3:DeleteObjectVersion s3:::x/b");
+    assert_eq!(
+        shown(&deletes),
+        "s3:DeleteObject s3:::x/a; s3:DeleteObjectVersion s3:::x/b"
+    );
     assert_eq!(deletes.confidence, Confidence::Exact);
-    let unread = call("POST x.s3.amazonaws.com/?delete", "s3", &[], "nonsense", None);
-    assert_eq!(shown(&unread), "s3:DeleteObject ?; s3:DeleteObjectVersion ?");
+    let unread = call(
+        "POST x.s3.amazonaws.com/?delete",
+        "s3",
+        &[],
+        "nonsense",
+        None,
+    );
+    assert_eq!(
+        shown(&unread),
+        "s3:DeleteObject ?; s3:DeleteObjectVersion ?"
+    );
     assert_eq!(unread.confidence, Confidence::Partial);
 }
 
 #[test]
 fn json_services() {
     for (service, target, body, expected) in [
-        ("dynamodb", "DynamoDB_20120810.GetItem", r#"{"TableName":"t"}"#, "dynamodb:GetItem dynamodb:us-east-1:123456789012:table/t"),
-        ("dynamodb", "DynamoDB_20120810.GetItem", r#"{"TableName":"arn:aws:dynamodb:eu-west-1:1:table/t"}"#, "dynamodb:GetItem dynamodb:eu-west-1:1:table/t"),
-        ("dynamodb", "DynamoDB_20120810.Query", r#"{"TableName":"t","IndexName":"i"}"#, "dynamodb:Query dynamodb:us-east-1:123456789012:table/t/index/i"),
-        ("dynamodb", "DynamoDB_20120810.BatchWriteItem", r#"{"RequestItems":{"t":[],"u":[]}}"#, "dynamodb:BatchWriteItem dynamodb:us-east-1:123456789012:table/t dynamodb:us-east-1:123456789012:table/u"),
-        ("dynamodb", "DynamoDB_20120810.TransactWriteItems", r#"{"TransactItems":[{"Put":{"TableName":"t"}},{"Delete":{"TableName":"u"}}]}"#, "dynamodb:DeleteItem dynamodb:us-east-1:123456789012:table/u; dynamodb:PutItem dynamodb:us-east-1:123456789012:table/t"),
-        ("dynamodb", "DynamoDB_20120810.TransactWriteItems", r#"{"TransactItems":[{"New":{}}]}"#, "- ?"),
-        ("dynamodb", "DynamoDB_20120810.ExecuteStatement", r#"{"Statement":"delete from t"}"#, "dynamodb:PartiQLDelete ?"),
-        ("dynamodb", "DynamoDB_20120810.ListTables", "{}", "dynamodb:ListTables *"),
-        ("dynamodb", "DynamoDB_20120810.GetItem", r#"{"TableName":"t:x"}"#, "dynamodb:GetItem ?"),
-        ("dynamodb", "DynamoDB_20120810.GetItem", "not json", "dynamodb:GetItem ?"),
-        ("sqs", "AmazonSQS.SendMessageBatch", r#"{"QueueUrl":"https://sqs.us-east-1.amazonaws.com/111111111111/q.fifo"}"#, "sqs:SendMessage sqs:us-east-1:111111111111:q.fifo"),
-        ("sqs", "AmazonSQS.CreateQueue", r#"{"QueueName":"q"}"#, "sqs:CreateQueue sqs:us-east-1:123456789012:q"),
-        ("ssm", "AmazonSSM.GetParameter", r#"{"Name":"/prod/db:3"}"#, "ssm:GetParameter ssm:us-east-1:123456789012:parameter/prod/db"),
-        ("ssm", "AmazonSSM.GetParameters", r#"{"Names":["a","/b"]}"#, "ssm:GetParameters ssm:us-east-1:123456789012:parameter/a ssm:us-east-1:123456789012:parameter/b"),
-        ("ssm", "AmazonSSM.GetParameter", r#"{"Name":"/aws/reference/secretsmanager/s"}"#, "ssm:GetParameter ssm:us-east-1:123456789012:parameter/aws/reference/secretsmanager/s; secretsmanager:GetSecretValue ?"),
-        ("secretsmanager", "secretsmanager.GetSecretValue", r#"{"SecretId":"prod/db"}"#, "secretsmanager:GetSecretValue ?"),
-        ("secretsmanager", "secretsmanager.GetSecretValue", r#"{"SecretId":"arn:aws:secretsmanager:us-east-1:1:secret:db-aB3xYz"}"#, "secretsmanager:GetSecretValue secretsmanager:us-east-1:1:secret:db-aB3xYz"),
-        ("secretsmanager", "secretsmanager.GetSecretValue", r#"{"SecretId":"arn:aws:secretsmanager:us-east-1:1:secret:my-secret"}"#, "secretsmanager:GetSecretValue ?"),
-        ("kms", "TrentService.Decrypt", r#"{"KeyId":"1234abcd-12ab-34cd-56ef-1234567890ab"}"#, "kms:Decrypt kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"),
-        ("kms", "TrentService.Encrypt", r#"{"KeyId":"alias/a"}"#, "kms:Encrypt ?"),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.GetItem",
+            r#"{"TableName":"t"}"#,
+            "dynamodb:GetItem dynamodb:us-east-1:123456789012:table/t",
+        ),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.GetItem",
+            r#"{"TableName":"arn:aws:dynamodb:eu-west-1:1:table/t"}"#,
+            "dynamodb:GetItem dynamodb:eu-west-1:1:table/t",
+        ),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.Query",
+            r#"{"TableName":"t","IndexName":"i"}"#,
+            "dynamodb:Query dynamodb:us-east-1:123456789012:table/t/index/i",
+        ),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.BatchWriteItem",
+            r#"{"RequestItems":{"t":[],"u":[]}}"#,
+            "dynamodb:BatchWriteItem dynamodb:us-east-1:123456789012:table/t dynamodb:us-east-1:123456789012:table/u",
+        ),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.TransactWriteItems",
+            r#"{"TransactItems":[{"Put":{"TableName":"t"}},{"Delete":{"TableName":"u"}}]}"#,
+            "dynamodb:DeleteItem dynamodb:us-east-1:123456789012:table/u; dynamodb:PutItem dynamodb:us-east-1:123456789012:table/t",
+        ),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.TransactWriteItems",
+            r#"{"TransactItems":[{"New":{}}]}"#,
+            "- ?",
+        ),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.ExecuteStatement",
+            r#"{"Statement":"delete from t"}"#,
+            "dynamodb:PartiQLDelete ?",
+        ),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.ListTables",
+            "{}",
+            "dynamodb:ListTables *",
+        ),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.GetItem",
+            r#"{"TableName":"t:x"}"#,
+            "dynamodb:GetItem ?",
+        ),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.GetItem",
+            "not json",
+            "dynamodb:GetItem ?",
+        ),
+        (
+            "sqs",
+            "AmazonSQS.SendMessageBatch",
+            r#"{"QueueUrl":"https://sqs.us-east-1.amazonaws.com/111111111111/q.fifo"}"#,
+            "sqs:SendMessage sqs:us-east-1:111111111111:q.fifo",
+        ),
+        (
+            "sqs",
+            "AmazonSQS.CreateQueue",
+            r#"{"QueueName":"q"}"#,
+            "sqs:CreateQueue sqs:us-east-1:123456789012:q",
+        ),
+        (
+            "ssm",
+            "AmazonSSM.GetParameter",
+            r#"{"Name":"/prod/db:3"}"#,
+            "ssm:GetParameter ssm:us-east-1:123456789012:parameter/prod/db",
+        ),
+        (
+            "ssm",
+            "AmazonSSM.GetParameters",
+            r#"{"Names":["a","/b"]}"#,
+            "ssm:GetParameters ssm:us-east-1:123456789012:parameter/a ssm:us-east-1:123456789012:parameter/b",
+        ),
+        (
+            "ssm",
+            "AmazonSSM.GetParameter",
+            r#"{"Name":"/aws/reference/secretsmanager/s"}"#,
+            "ssm:GetParameter ssm:us-east-1:123456789012:parameter/aws/reference/secretsmanager/s; secretsmanager:GetSecretValue ?",
+        ),
+        (
+            "secretsmanager",
+            "secretsmanager.GetSecretValue",
+            r#"{"SecretId":"prod/db"}"#,
+            "secretsmanager:GetSecretValue ?",
+        ),
+        (
+            "secretsmanager",
+            "secretsmanager.GetSecretValue",
+            r#"{"SecretId":"arn:aws:secretsmanager:us-east-1:1:secret:db-aB3xYz"}"#,
+            "secretsmanager:GetSecretValue secretsmanager:us-east-1:1:secret:db-aB3xYz",
+        ),
+        (
+            "secretsmanager",
+            "secretsmanager.GetSecretValue",
+            r#"{"SecretId":"arn:aws:secretsmanager:us-east-1:1:secret:my-secret"}"#,
+            "secretsmanager:GetSecretValue ?",
+        ),
+        (
+            "kms",
+            "TrentService.Decrypt",
+            r#"{"KeyId":"1234abcd-12ab-34cd-56ef-1234567890ab"}"#,
+            "kms:Decrypt kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        ),
+        (
+            "kms",
+            "TrentService.Encrypt",
+            r#"{"KeyId":"alias/a"}"#,
+            "kms:Encrypt ?",
+        ),
         ("kms", "TrentService.Decrypt", "{}", "kms:Decrypt ?"),
         ("kms", "TrentService.ListKeys", "{}", "kms:ListKeys *"),
     ] {
         let line = format!("POST {service}.us-east-1.amazonaws.com/");
-        let found = call(&line, service, &[("x-amz-target", target)], body, Some(ACCOUNT));
+        let found = call(
+            &line,
+            service,
+            &[("x-amz-target", target)],
+            body,
+            Some(ACCOUNT),
+        );
         assert_eq!(shown(&found), expected, "{target} {body}");
     }
 }
@@ -111,23 +355,99 @@ fn json_services() {
 #[test]
 fn query_services() {
     for (host, scope, body, expected) in [
-        ("sts.amazonaws.com", "sts", "Action=GetCallerIdentity&Version=2011-06-15", "sts:GetCallerIdentity *"),
-        ("sts.amazonaws.com", "sts", "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr", "sts:AssumeRole iam::1:role/r"),
-        ("sts.amazonaws.com", "sts", "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/r&Tags.member.1.Key=a", "sts:AssumeRole iam::1:role/r; sts:TagSession iam::1:role/r"),
-        ("iam.amazonaws.com", "iam", "Action=CreateUser&UserName=u", "iam:CreateUser iam::123456789012:user/u"),
-        ("iam.amazonaws.com", "iam", "Action=CreateRole&RoleName=r&Path=/a/", "iam:CreateRole iam::123456789012:role/a/r"),
-        ("iam.amazonaws.com", "iam", "Action=DeleteUser&UserName=u", "iam:DeleteUser ?"),
-        ("iam.amazonaws.com", "iam", "Action=ListUsers", "iam:ListUsers *"),
-        ("ec2.us-east-1.amazonaws.com", "ec2", "Action=DescribeInstances&Version=2016-11-15", "ec2:DescribeInstances *"),
-        ("ec2.us-east-1.amazonaws.com", "ec2", "Action=TerminateInstances&InstanceId.1=i-0a&InstanceId.2=i-0b", "ec2:TerminateInstances ec2:us-east-1:123456789012:instance/i-0a ec2:us-east-1:123456789012:instance/i-0b"),
-        ("ec2.us-east-1.amazonaws.com", "ec2", "Action=TerminateInstances&InstanceId.1=weird", "ec2:TerminateInstances ?"),
-        ("ec2.us-east-1.amazonaws.com", "ec2", "Action=RunInstances", "ec2:RunInstances ?"),
-        ("monitoring.us-east-1.amazonaws.com", "monitoring", "Action=DeleteAlarms&AlarmNames.member.1=a%20b", "cloudwatch:DeleteAlarms cloudwatch:us-east-1:123456789012:alarm:a b"),
-        ("rds.us-east-1.amazonaws.com", "rds", "Action=DeleteDBInstance&Version=2014-10-31", "rds:DeleteDBInstance ?"),
-        ("elasticloadbalancing.us-east-1.amazonaws.com", "elasticloadbalancing", "Action=DescribeLoadBalancers", "elasticloadbalancing:DescribeLoadBalancers ?"),
+        (
+            "sts.amazonaws.com",
+            "sts",
+            "Action=GetCallerIdentity&Version=2011-06-15",
+            "sts:GetCallerIdentity *",
+        ),
+        (
+            "sts.amazonaws.com",
+            "sts",
+            "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr",
+            "sts:AssumeRole iam::1:role/r",
+        ),
+        (
+            "sts.amazonaws.com",
+            "sts",
+            "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/r&Tags.member.1.Key=a",
+            "sts:AssumeRole iam::1:role/r; sts:TagSession iam::1:role/r",
+        ),
+        (
+            "iam.amazonaws.com",
+            "iam",
+            "Action=CreateUser&UserName=u",
+            "iam:CreateUser iam::123456789012:user/u",
+        ),
+        (
+            "iam.amazonaws.com",
+            "iam",
+            "Action=CreateRole&RoleName=r&Path=/a/",
+            "iam:CreateRole iam::123456789012:role/a/r",
+        ),
+        (
+            "iam.amazonaws.com",
+            "iam",
+            "Action=DeleteUser&UserName=u",
+            "iam:DeleteUser ?",
+        ),
+        (
+            "iam.amazonaws.com",
+            "iam",
+            "Action=ListUsers",
+            "iam:ListUsers *",
+        ),
+        (
+            "ec2.us-east-1.amazonaws.com",
+            "ec2",
+            "Action=DescribeInstances&Version=2016-11-15",
+            "ec2:DescribeInstances *",
+        ),
+        (
+            "ec2.us-east-1.amazonaws.com",
+            "ec2",
+            "Action=TerminateInstances&InstanceId.1=i-0a&InstanceId.2=i-0b",
+            "ec2:TerminateInstances ec2:us-east-1:123456789012:instance/i-0a ec2:us-east-1:123456789012:instance/i-0b",
+        ),
+        (
+            "ec2.us-east-1.amazonaws.com",
+            "ec2",
+            "Action=TerminateInstances&InstanceId.1=weird",
+            "ec2:TerminateInstances ?",
+        ),
+        (
+            "ec2.us-east-1.amazonaws.com",
+            "ec2",
+            "Action=RunInstances",
+            "ec2:RunInstances ?",
+        ),
+        (
+            "monitoring.us-east-1.amazonaws.com",
+            "monitoring",
+            "Action=DeleteAlarms&AlarmNames.member.1=a%20b",
+            "cloudwatch:DeleteAlarms cloudwatch:us-east-1:123456789012:alarm:a b",
+        ),
+        (
+            "rds.us-east-1.amazonaws.com",
+            "rds",
+            "Action=DeleteDBInstance&Version=2014-10-31",
+            "rds:DeleteDBInstance ?",
+        ),
+        (
+            "elasticloadbalancing.us-east-1.amazonaws.com",
+            "elasticloadbalancing",
+            "Action=DescribeLoadBalancers",
+            "elasticloadbalancing:DescribeLoadBalancers ?",
+        ),
     ] {
         let form = ("content-type", "application/x-www-form-urlencoded");
-        let found = call(&format!("POST {host}/"), scope, &[form], body, Some(ACCOUNT));
+        let found = call(
+            &format!("POST {host}/"),
+            scope,
+            &[form],
+            body,
+            Some(ACCOUNT),
+        );
         assert_eq!(shown(&found), expected, "{body}");
     }
 }
@@ -136,23 +456,75 @@ fn query_services() {
 fn lambda_and_api_gateway() {
     let lambda = "lambda.us-east-1.amazonaws.com/2015-03-31";
     for (line, scope, body, expected) in [
-        (format!("POST {lambda}/functions/f/invocations"), "lambda", "", "lambda:InvokeFunction lambda:us-east-1:123456789012:function:f"),
-        (format!("POST {lambda}/functions/f/invocations?Qualifier=live"), "lambda", "", "lambda:InvokeFunction lambda:us-east-1:123456789012:function:f:live"),
-        (format!("POST {lambda}/functions/arn%3Aaws%3Alambda%3Aeu-west-1%3A1%3Afunction%3Af%3Alive/invocations"), "lambda", "", "lambda:InvokeFunction lambda:eu-west-1:1:function:f:live"),
-        (format!("POST {lambda}/functions/1%3Afunction%3Af/invocations"), "lambda", "", "lambda:InvokeFunction lambda:us-east-1:1:function:f"),
-        (format!("POST {lambda}/functions/f%3Aa/invocations?Qualifier=b"), "lambda", "", "lambda:InvokeFunction ?"),
-        (format!("POST {lambda}/functions"), "lambda", r#"{"FunctionName":"f"}"#, "lambda:CreateFunction lambda:us-east-1:123456789012:function:f"),
-        (format!("GET {lambda}/functions/"), "lambda", "", "lambda:ListFunctions *"),
-        ("DELETE apigateway.us-east-1.amazonaws.com/restapis/a".to_owned(), "apigateway", "", "apigateway:DELETE apigateway:us-east-1::/restapis/a"),
+        (
+            format!("POST {lambda}/functions/f/invocations"),
+            "lambda",
+            "",
+            "lambda:InvokeFunction lambda:us-east-1:123456789012:function:f",
+        ),
+        (
+            format!("POST {lambda}/functions/f/invocations?Qualifier=live"),
+            "lambda",
+            "",
+            "lambda:InvokeFunction lambda:us-east-1:123456789012:function:f:live",
+        ),
+        (
+            format!(
+                "POST {lambda}/functions/arn%3Aaws%3Alambda%3Aeu-west-1%3A1%3Afunction%3Af%3Alive/invocations"
+            ),
+            "lambda",
+            "",
+            "lambda:InvokeFunction lambda:eu-west-1:1:function:f:live",
+        ),
+        (
+            format!("POST {lambda}/functions/1%3Afunction%3Af/invocations"),
+            "lambda",
+            "",
+            "lambda:InvokeFunction lambda:us-east-1:1:function:f",
+        ),
+        (
+            format!("POST {lambda}/functions/f%3Aa/invocations?Qualifier=b"),
+            "lambda",
+            "",
+            "lambda:InvokeFunction ?",
+        ),
+        (
+            format!("POST {lambda}/functions"),
+            "lambda",
+            r#"{"FunctionName":"f"}"#,
+            "lambda:CreateFunction lambda:us-east-1:123456789012:function:f",
+        ),
+        (
+            format!("GET {lambda}/functions/"),
+            "lambda",
+            "",
+            "lambda:ListFunctions *",
+        ),
+        (
+            "DELETE apigateway.us-east-1.amazonaws.com/restapis/a".to_owned(),
+            "apigateway",
+            "",
+            "apigateway:DELETE apigateway:us-east-1::/restapis/a",
+        ),
     ] {
-        assert_eq!(shown(&call(&line, scope, &[], body, Some(ACCOUNT))), expected, "{line}");
+        assert_eq!(
+            shown(&call(&line, scope, &[], body, Some(ACCOUNT))),
+            expected,
+            "{line}"
+        );
     }
 }
 
 #[test]
 fn no_account_no_guess() {
     let target = [("x-amz-target", "DynamoDB_20120810.GetItem")];
-    let found = call("POST dynamodb.us-east-1.amazonaws.com/", "dynamodb", &target, r#"{"TableName":"t"}"#, None);
+    let found = call(
+        "POST dynamodb.us-east-1.amazonaws.com/",
+        "dynamodb",
+        &target,
+        r#"{"TableName":"t"}"#,
+        None,
+    );
     assert_eq!(shown(&found), "dynamodb:GetItem ?");
     assert_eq!(found.confidence, Confidence::Partial);
 }

@@ -67,6 +67,13 @@ pub(super) fn read<'a>(
         }
     }
     check_hint(request, &reading)?;
+    // Of services that the wire does not tell apart, the one the others sign as stands for all.
+    reading
+        .operations
+        .sort_by_key(|it| it.0.name() != it.0.signing_name());
+    reading
+        .services
+        .sort_by_key(|it| it.name() != it.signing_name());
     Ok(reading)
 }
 
@@ -103,22 +110,35 @@ pub(super) struct Signals<'a> {
 
 impl<'a> Signals<'a> {
     fn of(request: &RequestView<'a>) -> Result<Self, IdentifyError> {
-        if let Some(header) = OVERRIDES.iter().find(|it| request.headers.contains_key(**it)) {
+        if let Some(header) = OVERRIDES
+            .iter()
+            .find(|it| request.headers.contains_key(**it))
+        {
             return Err(IdentifyError::MethodOverride { header });
         }
         let target = single(request, "x-amz-target")?;
         let smithy = single(request, "smithy-protocol")?;
         let cbor_path = cbor_path(request.path);
         if target.is_some() && (smithy.is_some() || cbor_path.is_some()) {
-            return Err(IdentifyError::TwoOperations { one: "X-Amz-Target", other: "the path" });
+            return Err(IdentifyError::TwoOperations {
+                one: "X-Amz-Target",
+                other: "the path",
+            });
         }
         if target.is_some()
             && form::pairs(request.query.as_bytes())
                 .any(|it| it.is_none_or(|(name, _)| name.eq_ignore_ascii_case("Action")))
         {
-            return Err(IdentifyError::TwoOperations { one: "X-Amz-Target", other: "Action" });
+            return Err(IdentifyError::TwoOperations {
+                one: "X-Amz-Target",
+                other: "Action",
+            });
         }
-        Ok(Self { target, cbor: smithy == Some("rpc-v2-cbor"), cbor_path })
+        Ok(Self {
+            target,
+            cbor: smithy == Some("rpc-v2-cbor"),
+            cbor_path,
+        })
     }
 
     /// The protocol this request is in, as far as headers, path and the services tell.
@@ -136,7 +156,10 @@ impl<'a> Signals<'a> {
                 _ => Protocol::Json11,
             });
         }
-        if services.iter().any(|it| matches!(it.name(), "s3" | "s3control")) {
+        if services
+            .iter()
+            .any(|it| matches!(it.name(), "s3" | "s3control"))
+        {
             return Some(Protocol::S3);
         }
         let rest = protocol::REST_JSON | protocol::REST_XML;
@@ -165,7 +188,10 @@ impl<'a> Signals<'a> {
 /// The protocol to answer in where nothing was, or could be, identified.
 pub(super) fn protocol_of(request: &RequestView<'_>, services: &[Service]) -> Protocol {
     let signals = Signals::of(request).unwrap_or(Signals {
-        target: request.headers.get("x-amz-target").and_then(|it| it.to_str().ok()),
+        target: request
+            .headers
+            .get("x-amz-target")
+            .and_then(|it| it.to_str().ok()),
         cbor: request.headers.contains_key("smithy-protocol"),
         cbor_path: None,
     });
@@ -182,7 +208,10 @@ pub(super) fn protocol_of(request: &RequestView<'_>, services: &[Service]) -> Pr
 
 /// At most this much of what the agent wrote goes into a message.
 pub(super) fn shown(text: &str) -> String {
-    text.chars().filter(|it| it.is_ascii_graphic()).take(80).collect()
+    text.chars()
+        .filter(char::is_ascii_graphic)
+        .take(80)
+        .collect()
 }
 
 /// The one value of a header; twice, or not ASCII, is refused.
@@ -190,12 +219,22 @@ pub(super) fn single<'a>(
     request: &RequestView<'a>,
     name: &'static str,
 ) -> Result<Option<&'a str>, IdentifyError> {
-    let mut values = request.headers.get_all(HeaderName::from_static(name)).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let mut values = request
+        .headers
+        .get_all(HeaderName::from_static(name))
+        .iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
-        return Err(IdentifyError::Repeated { what: name.to_owned() });
+        return Err(IdentifyError::Repeated {
+            what: name.to_owned(),
+        });
     }
-    let value = value.to_str().ok().ok_or(IdentifyError::Unreadable { what: name })?;
+    let value = value
+        .to_str()
+        .ok()
+        .ok_or(IdentifyError::Unreadable { what: name })?;
     Ok(Some(value.trim()))
 }
 
@@ -206,17 +245,32 @@ pub(super) fn is_form(request: &RequestView<'_>) -> bool {
 
 /// The whole body, where it is there and not encoded.
 pub(super) fn plain_body<'a>(request: &RequestView<'a>) -> Option<&'a [u8]> {
-    let BodyView::Whole(body) = request.body else { return None };
+    let BodyView::Whole(body) = request.body else {
+        return None;
+    };
     let mut encodings = request.headers.get_all(CONTENT_ENCODING).iter();
-    encodings.all(|it| it.is_empty() || it == "identity").then_some(body)
+    encodings
+        .all(|it| it.is_empty() || it == "identity")
+        .then_some(body)
 }
 
 /// Headers that have some servers take another method than the request line's.
-const OVERRIDES: &[&str] = &["x-http-method-override", "x-http-method", "x-method-override"];
+const OVERRIDES: &[&str] = &[
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
 
 fn content_type(request: &RequestView<'_>) -> Option<String> {
     let value = request.headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or(value).trim().to_ascii_lowercase())
+    Some(
+        value
+            .split(';')
+            .next()
+            .unwrap_or(value)
+            .trim()
+            .to_ascii_lowercase(),
+    )
 }
 
 /// `/service/{prefix}/operation/{Operation}`, which may follow other segments (Smithy RPC v2 CBOR,
@@ -253,9 +307,14 @@ fn read_target(
     reading: &mut Reading<'_>,
 ) -> Result<(), IdentifyError> {
     if is_form(request) {
-        return Err(IdentifyError::TwoOperations { one: "X-Amz-Target", other: "the form" });
+        return Err(IdentifyError::TwoOperations {
+            one: "X-Amz-Target",
+            other: "the form",
+        });
     }
-    let Some((prefix, name)) = target.rsplit_once('.') else { return Ok(()) };
+    let Some((prefix, name)) = target.rsplit_once('.') else {
+        return Ok(());
+    };
     if request.method != http::Method::POST {
         return Ok(());
     }
@@ -265,16 +324,26 @@ fn read_target(
 impl Reading<'_> {
     /// Keeps what has the target prefix. A prefix of another service than the host's is refused.
     fn keep(&mut self, prefix: &str, name: &str, protocols: u32) -> Result<(), IdentifyError> {
-        let candidates = self.services.iter().copied().filter(|it| it.speaks(protocols));
-        let services: Vec<Service> = candidates.filter(|it| it.target_prefix() == prefix).collect();
+        let candidates = self
+            .services
+            .iter()
+            .copied()
+            .filter(|it| it.speaks(protocols));
+        let services: Vec<Service> = candidates
+            .filter(|it| it.target_prefix() == prefix)
+            .collect();
         if services.is_empty() {
             return match catalog::services_targeted(prefix).next() {
-                Some(other) => Err(IdentifyError::TargetMismatch { target: other.name() }),
+                Some(other) => Err(IdentifyError::TargetMismatch {
+                    target: other.name(),
+                }),
                 None => Ok(()),
             };
         }
-        self.operations =
-            services.iter().filter_map(|it| Some((*it, it.operation(name)?))).collect();
+        self.operations = services
+            .iter()
+            .filter_map(|it| Some((*it, it.operation(name)?)))
+            .collect();
         self.services = services;
         Ok(())
     }

@@ -22,12 +22,17 @@ pub(super) fn read<'a>(
     if !reading.services.iter().any(|it| it.speaks(bits)) {
         return Ok(false);
     }
-    let rest_too = reading.services.iter().any(|it| it.speaks(protocol::REST_JSON | protocol::REST_XML));
+    let rest_too = reading
+        .services
+        .iter()
+        .any(|it| it.speaks(protocol::REST_JSON | protocol::REST_XML));
     let mut form = Vec::new();
     take(request.query.as_bytes(), &mut form)?;
     if is_form(request) || !rest_too {
         if !utf8(request) {
-            return Err(IdentifyError::Unreadable { what: "the form's character set" });
+            return Err(IdentifyError::Unreadable {
+                what: "the form's character set",
+            });
         }
         match plain_body(request) {
             Some(body) => take(body, &mut form)?,
@@ -36,28 +41,46 @@ pub(super) fn read<'a>(
             None => {}
         }
     }
-    let mut actions = form.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Action"));
-    let Some((name, action)) = actions.next() else { return Ok(!rest_too) };
+    let mut actions = form
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("Action"));
+    let Some((name, action)) = actions.next() else {
+        return Ok(!rest_too);
+    };
     if actions.next().is_some() {
-        return Err(IdentifyError::Repeated { what: "Action".to_owned() });
+        return Err(IdentifyError::Repeated {
+            what: "Action".to_owned(),
+        });
     }
     if name != "Action" {
         return Err(IdentifyError::Repeated { what: shown(name) });
     }
     if rest_too && request.path != "/" && rest::any(request, &reading.services) {
-        return Err(IdentifyError::TwoOperations { one: "Action", other: "the path" });
+        return Err(IdentifyError::TwoOperations {
+            one: "Action",
+            other: "the path",
+        });
     }
-    let mut versions = form.iter().filter(|(name, _)| name == "Version").map(|it| &it.1);
+    let mut versions = form
+        .iter()
+        .filter(|(name, _)| name == "Version")
+        .map(|it| &it.1);
     let version = versions.next();
     if versions.any(|it| Some(it) != version) {
-        return Err(IdentifyError::Repeated { what: "Version".to_owned() });
+        return Err(IdentifyError::Repeated {
+            what: "Version".to_owned(),
+        });
     }
     if matches!(request.method.as_str(), "GET" | "POST") {
         let candidates = reading.services.iter().filter(|it| it.speaks(bits));
-        let mut found: Vec<_> =
-            candidates.filter_map(|it| Some((*it, it.operation(action)?))).collect();
-        if found.iter().any(|it| Some(it.0.api_version()) == version.map(|it| it.as_ref())) {
-            found.retain(|it| Some(it.0.api_version()) == version.map(|it| it.as_ref()));
+        let mut found: Vec<_> = candidates
+            .filter_map(|it| Some((*it, it.operation(action)?)))
+            .collect();
+        if found
+            .iter()
+            .any(|it| Some(it.0.api_version()) == version.map(AsRef::as_ref))
+        {
+            found.retain(|it| Some(it.0.api_version()) == version.map(AsRef::as_ref));
         }
         reading.operations = found;
     }
@@ -74,7 +97,9 @@ fn take<'a>(raw: &'a [u8], form: &mut Vec<Pair<'a>>) -> Result<(), IdentifyError
     for pair in form::pairs(raw) {
         form.push(pair.ok_or(IdentifyError::Unreadable { what: "the form" })?);
         if form.len() > MOST_PAIRS {
-            return Err(IdentifyError::Unreadable { what: "the form (too many members)" });
+            return Err(IdentifyError::Unreadable {
+                what: "the form (too many members)",
+            });
         }
     }
     Ok(())
@@ -86,8 +111,12 @@ fn body_is_absent(request: &RequestView<'_>) -> bool {
 
 /// A form in another character set would be decoded otherwise by AWS.
 fn utf8(request: &RequestView<'_>) -> bool {
-    let Some(value) = request.headers.get(CONTENT_TYPE) else { return true };
-    let Ok(value) = value.to_str() else { return false };
+    let Some(value) = request.headers.get(CONTENT_TYPE) else {
+        return true;
+    };
+    let Ok(value) = value.to_str() else {
+        return false;
+    };
     value.split(';').skip(1).all(|parameter| {
         let (name, set) = parameter.split_once('=').unwrap_or((parameter, ""));
         let set = set.trim().trim_matches('"');

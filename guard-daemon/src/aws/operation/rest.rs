@@ -13,10 +13,17 @@ use crate::aws::{
 const MOST_SEGMENTS: usize = 64;
 
 /// Reads a REST call.
-pub(super) fn read(request: &RequestView<'_>, reading: &mut Reading<'_>) -> Result<(), IdentifyError> {
-    let Some(path) = segments(request.path) else { return Ok(()) };
+pub(super) fn read(
+    request: &RequestView<'_>,
+    reading: &mut Reading<'_>,
+) -> Result<(), IdentifyError> {
+    let Some(path) = segments(request.path) else {
+        return Ok(());
+    };
     let query = Query::of(request)?;
-    let Some(matched) = matching(request, &reading.services, &path) else { return Ok(()) };
+    let Some(matched) = matching(request, &reading.services, &path) else {
+        return Ok(());
+    };
     reading.operations = choose(request, &query, matched, path.len(), false)?;
     if let Some((service, _)) = reading.operations.first() {
         reading.services = reading.operations.iter().map(|it| it.0).collect();
@@ -43,7 +50,11 @@ impl<'a> Query<'a> {
     /// Decodes it. What cannot be decoded is refused: AWS may take it for a key that matters.
     pub(super) fn of(request: &RequestView<'a>) -> Result<Self, IdentifyError> {
         form::pairs(request.query.as_bytes())
-            .map(|it| it.ok_or(IdentifyError::Unreadable { what: "the query string" }))
+            .map(|it| {
+                it.ok_or(IdentifyError::Unreadable {
+                    what: "the query string",
+                })
+            })
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -55,10 +66,16 @@ impl<'a> Query<'a> {
 
     /// The value of a key; twice is refused.
     pub(super) fn get(&self, key: &str) -> Result<Option<&str>, IdentifyError> {
-        let mut values = self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_ref());
+        let mut values = self
+            .0
+            .iter()
+            .filter(|(name, _)| name == key)
+            .map(|(_, value)| value.as_ref());
         let value = values.next();
         if values.next().is_some() {
-            return Err(IdentifyError::Repeated { what: super::shown(key) });
+            return Err(IdentifyError::Repeated {
+                what: super::shown(key),
+            });
         }
         Ok(value)
     }
@@ -74,7 +91,11 @@ pub(super) struct Match {
 impl Match {
     /// None for a route without an operation, which the catalog does not have.
     pub(super) fn new(service: Service, route: Route) -> Option<Self> {
-        Some(Self { service, operation: route.operation()?, route })
+        Some(Self {
+            service,
+            operation: route.operation()?,
+            route,
+        })
     }
 
     /// The route.
@@ -102,14 +123,23 @@ pub(super) fn choose(
         }
         found.push(candidate);
     }
-    drop_covered(&mut found, |one, other| one.route.more_literal_than(other.route, length));
     drop_covered(&mut found, |one, other| {
-        let names = |it: &Match| it.route.statics().map(|pair| pair.0).collect::<HashSet<_>>();
+        one.route.more_literal_than(other.route, length)
+    });
+    drop_covered(&mut found, |one, other| {
+        let names = |it: &Match| {
+            it.route
+                .statics()
+                .map(|pair| pair.0)
+                .collect::<HashSet<_>>()
+        };
         let (one, other) = (names(one), names(other));
         one.len() > other.len() && one.is_superset(&other)
     });
     let satisfied = |it: &Match| {
-        it.route.required_query().all(|key| query.keys().any(|given| given == key))
+        it.route
+            .required_query()
+            .all(|key| query.keys().any(|given| given == key))
             && it.route.required_headers().all(|name| {
                 request.headers.contains_key(name)
                     || query.keys().any(|given| given.eq_ignore_ascii_case(name))
@@ -120,12 +150,18 @@ pub(super) fn choose(
     }
     drop_covered(&mut found, |one, other| {
         let names = |it: &Match| -> HashSet<&'static str> {
-            it.route.required_query().chain(it.route.required_headers()).collect()
+            it.route
+                .required_query()
+                .chain(it.route.required_headers())
+                .collect()
         };
         let (one, other) = (names(one), names(other));
         one.len() > other.len() && one.is_superset(&other)
     });
-    Ok(found.into_iter().map(|it| (it.service, it.operation)).collect())
+    Ok(found
+        .into_iter()
+        .map(|it| (it.service, it.operation))
+        .collect())
 }
 
 /// Raw segments, without a trailing slash. `None` where AWS may normalise the path into another one: empty
@@ -177,9 +213,13 @@ enum Takes {
 impl Route {
     fn takes(self, path: &[&str]) -> Takes {
         let mut escaped = false;
-        let Some(aligned) = self.aligned(path.len()) else { return Takes::No };
+        let Some(aligned) = self.aligned(path.len()) else {
+            return Takes::No;
+        };
         for (segment, given) in aligned.zip(path) {
-            let Segment::Literal(literal) = segment else { continue };
+            let Segment::Literal(literal) = segment else {
+                continue;
+            };
             if literal == *given {
                 continue;
             }
@@ -190,7 +230,11 @@ impl Route {
             }
             escaped = true;
         }
-        if escaped { Takes::Unescaped } else { Takes::Yes }
+        if escaped {
+            Takes::Unescaped
+        } else {
+            Takes::Yes
+        }
     }
 
     /// The template with its greedy label repeated to fill a path of this length; `None` where it cannot.
@@ -214,7 +258,9 @@ impl Route {
             Segment::Label => 1,
             Segment::Greedy => 2,
         };
-        let (Some(one), Some(two)) = (self.aligned(length), other.aligned(length)) else { return false };
+        let (Some(one), Some(two)) = (self.aligned(length), other.aligned(length)) else {
+            return false;
+        };
         let mut better = false;
         for (one, two) in one.map(rank).zip(two.map(rank)) {
             if one > two {
@@ -231,8 +277,10 @@ fn drop_covered(found: &mut Vec<Match>, beats: impl Fn(&Match, &Match) -> bool) 
     if found.len() < 2 {
         return;
     }
-    let beaten: Vec<bool> =
-        found.iter().map(|it| found.iter().any(|other| beats(other, it))).collect();
+    let beaten: Vec<bool> = found
+        .iter()
+        .map(|it| found.iter().any(|other| beats(other, it)))
+        .collect();
     let mut beaten = beaten.into_iter();
     found.retain(|_| !beaten.next().unwrap_or(false));
 }

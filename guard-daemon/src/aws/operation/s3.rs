@@ -60,7 +60,9 @@ pub(super) fn bucket<'a>(
         return None;
     }
     let labels = endpoint.labels.as_str();
-    let (head, own) = labels.rsplit_once('.').map_or(("", labels), |(head, own)| (head, own));
+    let (head, own) = labels
+        .rsplit_once('.')
+        .map_or(("", labels), |(head, own)| (head, own));
     match (head, own) {
         ("", "s3express-control") => Some(Bucket::DirectoryControl),
         ("", "s3" | "s3-accelerate") => Some(Bucket::InPath),
@@ -84,20 +86,30 @@ pub(super) fn read<'a>(
     reading.services.retain(|it| it.name() == "s3");
     reading.protocol = Protocol::S3;
     let query = rest::Query::of(request)?;
-    let Some(service) = reading.services.first().copied() else { return Ok(()) };
+    let Some(service) = reading.services.first().copied() else {
+        return Ok(());
+    };
     if let (Bucket::ObjectLambda(_), "/WriteGetObjectResponse", "POST") =
         (host, request.path, request.method.as_str())
     {
-        reading.operations.extend(service.operation("WriteGetObjectResponse").map(|it| (service, it)));
+        reading.operations.extend(
+            service
+                .operation("WriteGetObjectResponse")
+                .map(|it| (service, it)),
+        );
         return Ok(());
     }
-    let Some(object) = object(request, host) else { return Ok(()) };
+    let Some(object) = object(request, host) else {
+        return Ok(());
+    };
     let level = usize::from(object.is_bucket()) + usize::from(object.key.is_some());
     let matched = service
         .routes()
         .filter(|it| it.method() == request.method.as_str() && it.level() == Some(level))
         .filter_map(|it| rest::Match::new(service, it));
-    let taken = matched.filter(|it| query.keys().all(|key| it.route().knows(key))).collect();
+    let taken = matched
+        .filter(|it| query.keys().all(|key| it.route().knows(key)))
+        .collect();
     let mut operations = rest::choose(request, &query, taken, level, true)?;
     if operations.len() > 1 {
         // The one pair that only the host tells apart.
@@ -105,7 +117,10 @@ pub(super) fn read<'a>(
         operations.retain(|it| (it.1.name() == "ListDirectoryBuckets") == directory);
     }
     if operations.len() > 1 {
-        return Err(IdentifyError::TwoOperations { one: "one subresource", other: "another" });
+        return Err(IdentifyError::TwoOperations {
+            one: "one subresource",
+            other: "another",
+        });
     }
     reading.operations = operations;
     reading.object = Some(object);
@@ -136,7 +151,9 @@ impl Route {
         self.statics().any(|it| it.0 == key)
             || self.query().any(|it| it == key)
             || matches!(key, "x-id" | "AWSAccessKeyId" | "Signature" | "Expires")
-            || key.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
+            || key
+                .get(..6)
+                .is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
     }
 }
 
@@ -155,7 +172,8 @@ fn object<'a>(request: &RequestView<'a>, host: &Bucket<'a>) -> Option<Object<'a>
         None => None,
         Some(raw) => {
             let name = form::decode(raw.as_bytes(), false)?;
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+            let plain =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
             if name.is_empty() || name.len() > 255 || !name.bytes().all(plain) {
                 return None;
             }
@@ -166,5 +184,9 @@ fn object<'a>(request: &RequestView<'a>, host: &Bucket<'a>) -> Option<Object<'a>
         "" => None,
         raw => Some(form::decode(raw.as_bytes(), false)?),
     };
-    Some(Object { host: *host, bucket, key })
+    Some(Object {
+        host: *host,
+        bucket,
+        key,
+    })
 }

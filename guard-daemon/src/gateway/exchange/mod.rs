@@ -5,7 +5,8 @@
 //! Nothing of it leaves before the decision is durably in the journal. If the client goes away, hyper
 //! drops the future of its exchange: whatever is awaited here ends there, and nothing later happens.
 
-use std::convert::Infallible;
+mod hold;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,11 +20,10 @@ use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use super::body::{RequestBody, ResponseBody};
-use super::outcome::{self, Abandoned, Completion};
+use super::outcome::{self, Completion};
 use super::refusal::{Record, Refusal};
 use super::spool::Spool;
-use super::{Gateway, admit, fingerprint, forward};
-use crate::approval::{Outcome, Question};
+use super::{Gateway, admit, forward};
 use crate::aws::catalog::Output;
 use crate::aws::error::Code;
 use crate::aws::sigv4::{self, DeclaredPayload, Payload, Presented};
@@ -244,95 +244,6 @@ impl Exchange {
         Ok(output)
     }
 
-    /// Asks a person and waits; meanwhile the body arrives, so that the client does not time out.
-    async fn hold(
-        &mut self,
-        parts: &Parts,
-        signed: &Signed,
-        call: &Call,
-        body: &mut Spool<Incoming>,
-    ) -> Result<(), Refusal> {
-        let digest = if let DeclaredPayload::Sha256(digest) = &signed.payload {
-            digest.clone()
-        } else {
-            // The signature does not cover the body; the approval must.
-            body.collect().await?;
-            body.sha256().unwrap_or_default()
-        };
-        let question = self.question(
-            fingerprint::of(&self.session.id, &self.caller.server_name, parts, &digest),
-            call,
-        );
-        let abandoned = Abandoned::new(&self.gateway.journal, &self.session.id, &self.decided);
-        let patience = self.gateway.config.hold;
-        let outcome = tokio::select! {
-            outcome = self.gateway.approvals.hold(question, patience) => Ok(outcome),
-            Err(error) = keep_filling(body) => Err(error),
-        };
-        abandoned.disarm();
-        let (approval, refusal) = match outcome? {
-            Outcome::Approved { approval } => (Some(approval), None),
-            Outcome::Denied { approval, reason } => {
-                let said = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-                let text = format!("a person denied this call (approval {approval}){said}");
-                (Some(approval), Some(text))
-            }
-            Outcome::TimedOut { approval } => {
-                let text = format!(
-                    "this call needs approval {approval}, and nobody decided within {} s; ask a person to run \
-                     `guard approval approve {approval}`, then run the same call again",
-                    patience.as_secs()
-                );
-                (Some(approval), Some(text))
-            }
-            Outcome::Full => {
-                let text = "this call needs an approval, and too many calls wait for one; run it again later";
-                (None, Some(text.to_owned()))
-            }
-            Outcome::NotRecorded => (None, Some(NOT_RECORDED.to_owned())),
-        };
-        self.decided.approval = approval;
-        // The digest a person approved is the digest of what is sent.
-        signed.check_digest(body)?;
-        refusal.map_or(Ok(()), |text| {
-            Err(Refusal::denied(Code::AccessDenied, text))
-        })
-    }
-
-    fn question(&self, fingerprint: [u8; 32], call: &Call) -> Question {
-        let Process { pid, exe, comm, .. } = &self.caller.process;
-        let identity = &self.session.identity;
-        let shown = |all: &[Option<String>], unknown: &str| {
-            all.iter()
-                .map(|one| one.clone().unwrap_or_else(|| unknown.to_owned()))
-                .collect()
-        };
-        let operation = match self.decided.operation.as_slice() {
-            [] => "unknown operation".to_owned(),
-            names => names.join(" or "),
-        };
-        Question {
-            session: self.session.id.clone(),
-            exchange: self.decided.exchange.clone(),
-            actions: shown(&self.decided.actions, "unknown action"),
-            resources: shown(&self.decided.resources, "unknown resource"),
-            summary: format!(
-                "{}:{operation} in {} at {}",
-                call.service.unwrap_or("unknown service"),
-                call.region.as_deref().unwrap_or("no region"),
-                self.caller.server_name,
-            ),
-            statement: self.decided.statement.clone(),
-            requester: format!(
-                "{} (uid {}), process {pid} {}",
-                identity.user,
-                identity.uid,
-                exe.as_deref().unwrap_or(comm),
-            ),
-            fingerprint,
-        }
-    }
-
     async fn credentials(&self) -> Result<Credentials, Refusal> {
         self.session
             .credentials
@@ -345,24 +256,25 @@ impl Exchange {
     async fn record_allowed(&mut self, credentials: &Credentials) -> Result<Completion, Refusal> {
         self.decided.signing_key = Some(credentials.access_key_id().to_owned());
         "allow".clone_into(&mut self.decided.decision);
-        let recorded = self
-            .append(Event::ExchangeDecided(Box::new(self.decided.clone())))
-            .await;
-        if !recorded {
-            return Err(Refusal {
-                record: Record::Completed,
-                ..Refusal::denied(Code::AccessDenied, NOT_RECORDED)
-            });
-        }
         let (journal, session) = (self.gateway.journal.clone(), self.session.id.clone());
         let record = move |completed| {
             let event = Event::ExchangeCompleted(Box::new(completed));
             outcome::append_later(&journal, &session, event);
         };
-        Ok(Completion::new(
-            self.decided.exchange.clone(),
-            Box::new(record),
-        ))
+        // Before the entry is written: a client that leaves meanwhile leaves an allowed exchange, and the
+        // record says that it ended there.
+        let completion = Completion::new(self.decided.exchange.clone(), Box::new(record));
+        if self
+            .append(Event::ExchangeDecided(Box::new(self.decided.clone())))
+            .await
+        {
+            return Ok(completion);
+        }
+        completion.disarm();
+        Err(Refusal {
+            record: Record::Completed,
+            ..Refusal::denied(Code::AccessDenied, NOT_RECORDED)
+        })
     }
 
     /// Signs the request with the real credentials.
@@ -498,12 +410,6 @@ impl Exchange {
 
 const NOT_RECORDED: &str =
     "guard could not record this call, so it may not run; see `guard doctor` and the daemon's log";
-
-/// Collects what arrives of the body, and then waits for ever: ends only with an error.
-async fn keep_filling(body: &mut Spool<Incoming>) -> Result<Infallible, super::body::BodyError> {
-    body.fill().await?;
-    std::future::pending().await
-}
 
 fn view<'a>(parts: &'a Parts, host: &'a str, body: BodyView<'a>) -> RequestView<'a> {
     RequestView {

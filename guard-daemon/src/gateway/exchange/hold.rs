@@ -1,0 +1,178 @@
+//! The exchange that waits for a person.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::request::Parts;
+use hyper::body::Incoming;
+
+use super::super::body::BodyError;
+use super::super::fingerprint;
+use super::super::outcome::Abandoned;
+use super::super::refusal::Refusal;
+use super::super::spool::Spool;
+use super::{Exchange, NOT_RECORDED, Signed};
+use crate::approval::{Outcome, Question};
+use crate::aws::Call;
+use crate::aws::error::Code;
+use crate::aws::sigv4::DeclaredPayload;
+use crate::record::entry::Process;
+
+impl Exchange {
+    /// Asks a person and waits; meanwhile the body arrives, so that the client does not time out.
+    pub(super) async fn hold(
+        &mut self,
+        parts: &Parts,
+        signed: &Signed,
+        call: &Call,
+        body: &mut Spool<Incoming>,
+    ) -> Result<(), Refusal> {
+        let digest = if let DeclaredPayload::Sha256(digest) = &signed.payload {
+            digest.clone()
+        } else {
+            // The signature does not cover the body; the approval must.
+            body.collect().await?;
+            body.sha256().unwrap_or_default()
+        };
+        let host = &self.caller.server_name;
+        let fingerprint = fingerprint::of(&self.session.id, host, parts, &digest);
+        let question = self.question(fingerprint, call);
+        let abandoned = Abandoned::new(&self.gateway.journal, &self.session.id, &self.decided);
+        let patience = self.gateway.config.hold;
+        let outcome = tokio::select! {
+            outcome = self.gateway.approvals.hold(question, patience) => Ok(outcome),
+            Err(error) = keep_filling(body) => Err(error),
+        };
+        abandoned.disarm();
+        let answer = Answer::of(outcome?, patience);
+        self.decided.approval = answer.approval;
+        if let Some(text) = answer.refused {
+            return Err(Refusal::denied(Code::AccessDenied, text));
+        }
+        // The digest a person approved is the digest of what is sent.
+        signed.check_digest(body)
+    }
+
+    fn question(&self, fingerprint: [u8; 32], call: &Call) -> Question {
+        let Process { pid, exe, comm, .. } = &self.caller.process;
+        let identity = &self.session.identity;
+        let shown = |all: &[Option<String>], unknown: &str| {
+            all.iter()
+                .map(|one| one.clone().unwrap_or_else(|| unknown.to_owned()))
+                .collect()
+        };
+        let operation = match self.decided.operation.as_slice() {
+            [] => "unknown operation".to_owned(),
+            names => names.join(" or "),
+        };
+        Question {
+            session: self.session.id.clone(),
+            exchange: self.decided.exchange.clone(),
+            actions: shown(&self.decided.actions, "unknown action"),
+            resources: shown(&self.decided.resources, "unknown resource"),
+            summary: format!(
+                "{}:{operation} in {} at {}",
+                call.service.unwrap_or("unknown service"),
+                call.region.as_deref().unwrap_or("no region"),
+                self.caller.server_name,
+            ),
+            statement: self.decided.statement.clone(),
+            requester: format!(
+                "{} (uid {}), process {pid} {}",
+                identity.user,
+                identity.uid,
+                exe.as_deref().unwrap_or(comm),
+            ),
+            fingerprint,
+        }
+    }
+}
+
+/// Collects what arrives of the body, and then waits for ever: ends only with an error.
+async fn keep_filling(body: &mut Spool<Incoming>) -> Result<Infallible, BodyError> {
+    body.fill().await?;
+    std::future::pending().await
+}
+
+/// What came of asking.
+#[derive(Debug, Eq, PartialEq)]
+struct Answer {
+    /// The approval, where one was opened.
+    approval: Option<String>,
+    /// What the client is told where the call may not run.
+    refused: Option<String>,
+}
+
+impl Answer {
+    fn of(outcome: Outcome, patience: Duration) -> Self {
+        let refused = |approval, text: String| Self {
+            approval,
+            refused: Some(text),
+        };
+        match outcome {
+            Outcome::Approved { approval } => Self {
+                approval: Some(approval),
+                refused: None,
+            },
+            Outcome::Denied { approval, reason } => {
+                let said = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let text = format!("a person denied this call (approval {approval}){said}");
+                refused(Some(approval), text)
+            }
+            Outcome::TimedOut { approval } => {
+                let text = format!(
+                    "this call needs approval {approval}, and nobody decided within {} s; ask a person to run \
+                     `guard approval approve {approval}`, then run the same call again",
+                    patience.as_secs()
+                );
+                refused(Some(approval), text)
+            }
+            Outcome::Full => refused(
+                None,
+                "this call needs an approval, and too many calls wait for one; run it again later"
+                    .to_owned(),
+            ),
+            Outcome::NotRecorded => refused(None, NOT_RECORDED.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_approval_lets_the_call_run_and_a_timeout_says_what_to_do() {
+        let id = || "a-1234abcd".to_owned();
+        let of = |outcome| Answer::of(outcome, Duration::from_secs(50));
+        let approved = of(Outcome::Approved { approval: id() });
+        assert_eq!(
+            approved,
+            Answer {
+                approval: Some(id()),
+                refused: None
+            }
+        );
+
+        let late = of(Outcome::TimedOut { approval: id() });
+        assert_eq!(late.approval, Some(id()));
+        let text = late.refused.expect("refused");
+        assert!(
+            text.contains("`guard approval approve a-1234abcd`") && text.contains("50 s"),
+            "{text}"
+        );
+
+        let denied = of(Outcome::Denied {
+            approval: id(),
+            reason: Some("not today".to_owned()),
+        });
+        let text = denied.refused.expect("refused");
+        assert!(
+            text.contains("a-1234abcd") && text.ends_with("not today"),
+            "{text}"
+        );
+        for outcome in [Outcome::Full, Outcome::NotRecorded] {
+            assert!(of(outcome).refused.is_some());
+        }
+    }
+}
