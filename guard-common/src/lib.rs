@@ -4,6 +4,10 @@
 //! `kernel` module reads them. All of them are `repr(C)`, hold integers only and have no padding; the
 //! tests of each file hold the layout. Feature `user` adds aya's `Pod`.
 #![no_std]
+#![allow(
+    clippy::inline_always,
+    reason = "eBPF programs may not call out where the verifier must follow"
+)]
 
 mod endpoint;
 mod origin;

@@ -60,7 +60,7 @@ fn bind(context: *mut bpf_sock_addr, address: Endpoint) -> i32 {
     };
     if address.port == u32::from(settings.gateway_port)
         || address.port == u32::from(settings.resolver_port)
-     {
+    {
         return refuse(RefusalCode::ReservedPort, address, &socket(context));
     }
     ALLOW

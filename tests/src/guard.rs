@@ -5,14 +5,15 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::installation::{Installation, binary};
 use crate::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
 
 /// The user that confined commands run as, as if root had been reached through sudo.
 pub const USER: u32 = 65534;
 
-/// An installation of guard for one test; its sessions end and its directories go with it.
+/// An installation of guard with a profile, for one test.
 pub struct Guard {
-    directory: tempfile::TempDir,
+    installation: Installation,
 }
 
 impl Guard {
@@ -28,22 +29,14 @@ impl Guard {
         Self { directory }
     }
 
-    /// The binary.
-    pub fn binary() -> PathBuf {
-        std::env::var_os("GUARD_BIN").map_or_else(
-            || crate::workspace().join("target/debug/guard"),
-            PathBuf::from,
-        )
-    }
-
     /// A directory of the test's own, readable by the confined user.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.installation.home()
     }
 
     /// `guard SUBCOMMAND` with this installation's directories.
     pub fn command(&self, subcommand: &[&str]) -> Command {
-        let mut command = Command::new(Self::binary());
+        let mut command = Command::new(binary());
         command
             .arg("--config")
             .arg(self.directory().join("guard.toml"))
@@ -81,6 +74,13 @@ impl Guard {
             .current_dir(self.directory())
             .stdin(Stdio::null());
         command
+    }
+
+    /// Copies a program or script into the test's directory, where the confined user can read it.
+    pub fn hand(&self, file: &Path) -> PathBuf {
+        let copy = self.directory().join(file.file_name().expect("a file"));
+        std::fs::copy(file, &copy).expect("copied");
+        copy
     }
 
     /// Runs a confined Python script with boto3 at hand.
@@ -127,12 +127,6 @@ impl Guard {
             .filter(|entry| entry["type"] == kind)
             .collect()
     }
-}
-
-/// The confined user must be able to enter the test's directory.
-fn open(directory: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).expect("chmod");
 }
 
 /// Asserts that a command went well; prints what it said otherwise.

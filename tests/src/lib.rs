@@ -4,6 +4,7 @@
 //! what they need; a test whose needs are not met says so through [`skip`], which `xtask` counts.
 
 pub mod guard;
+pub mod installation;
 pub mod stand;
 
 use std::fs::OpenOptions;

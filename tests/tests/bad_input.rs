@@ -79,7 +79,7 @@ fn malformed_requests_are_answered_recorded_and_never_forwarded() {
         "for case in {}; do echo \"== $case\"; timeout 60 {} {} $case; echo; done",
         names.join(" "),
         python_program("python").display(),
-        fixture("clients/bad_input.py").display()
+        guard.hand(&fixture("clients/bad_input.py")).display()
     );
     let output = guard
         .run(stand)

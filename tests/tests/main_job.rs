@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use guard_tests::guard::{Guard, succeeded};
+use guard_tests::installation::binary;
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
 use guard_tests::{fixture, is_root, python_program, skip};
 use serde_json::Value;
@@ -413,7 +414,7 @@ fn a_confined_process_cannot_approve_its_own_call() {
         .env_remove("SUDO_GID")
         .env_remove("SUDO_USER");
     let output = command
-        .arg(Guard::binary())
+        .arg(binary())
         .arg("--runtime-dir")
         .arg(guard.directory().join("run"))
         .args(["approval", "list"])
@@ -512,7 +513,7 @@ action = "dynamodb:CreateTable"
     let output = guard
         .run(stand)
         .arg("node")
-        .arg(fixture("clients/sdk.mjs"))
+        .arg(guard.hand(&fixture("clients/sdk.mjs")))
         .arg(guard_tests::environment().join("node"))
         .output()
         .expect("guard runs");
@@ -534,9 +535,8 @@ fn the_rust_sdk_speaks_cbor_through_guard() {
     let stand = Stand::shared();
     stand.prepare("client('secretsmanager').create_secret(Name='rust', SecretString='hunter2')");
     let guard = Guard::new(REVIEWED, "");
-    let client = guard.directory().join("rust-sdk-client");
-    let built = Guard::binary().with_file_name("rust-sdk-client");
-    std::fs::copy(&built, &client).expect("cargo build --workspace made the client");
+    // `cargo build --workspace` made it.
+    let client = guard.hand(&binary().with_file_name("rust-sdk-client"));
     let output = guard
         .run(stand)
         .arg(&client)

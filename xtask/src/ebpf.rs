@@ -16,7 +16,7 @@ const CARGO: &str = "/usr/bin/cargo";
 const LLVM: &str = "/usr/lib/llvm-22";
 const TARGET: &str = "bpfel-unknown-none";
 
-/// What Debian and Ubuntu provide of the toolchain.
+/// What Debian provides of the toolchain.
 const PACKAGES: [&str; 7] = [
     "rustc-web",
     "rust-web-src",
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs what `run` needs on Debian and Ubuntu, as root. What is there already is left alone.
+/// Installs what `run` needs on Debian, as root. What is there already is left alone.
 pub(crate) fn install_toolchain() -> anyhow::Result<()> {
     let missing: Vec<&str> = PACKAGES
         .into_iter()
@@ -73,9 +73,8 @@ pub(crate) fn install_toolchain() -> anyhow::Result<()> {
         install
             .args(["install", "--yes", "--no-install-recommends"])
             .args(&missing);
-        succeed(install.env("DEBIAN_FRONTEND", "noninteractive")).context(
-            "run as root, on a release that has these packages (Debian 12, Ubuntu 22.04)",
-        )?;
+        succeed(install.env("DEBIAN_FRONTEND", "noninteractive"))
+            .context("run as root, on a release that has these packages (Debian 12)")?;
     }
     let tools = tools(&root()?);
     if linker_version(&linker(&tools)).as_deref() == Some(BPF_LINKER) {

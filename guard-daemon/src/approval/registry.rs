@@ -1,365 +1,379 @@
-//! The bookkeeping of approvals: who waits, what was decided, what is still worth something.
+//! The approvals themselves: a bounded table and its changes of state, without waiting or journalling.
+//!
+//! Time comes in as an argument. `hold` waits on what is here, and journals each change before it asks
+//! for it here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::recorder::Change;
 use super::{ApprovalView, Question};
 use crate::session::SessionId;
 
-/// Open approvals a session may have.
-const OPEN_PER_SESSION: usize = 64;
-/// Approvals remembered in all; decided ones go first.
-const REMEMBERED: usize = 1024;
-/// How long a question, or a grant that was not used, stays good.
-const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
-/// How long a denial answers the same call at once.
-const DENIAL_STANDS: Duration = Duration::from_secs(60);
-
-/// All approvals of a daemon.
-#[derive(Default)]
-pub(super) struct Registry {
-    records: HashMap<String, Record>,
-    /// Ids, oldest first.
-    order: VecDeque<String>,
+/// How long things last and how many there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// An approval that nobody waits on stays open this long, for a person who comes late.
+    pub(super) open: Duration,
+    /// A grant that nobody waits on is kept this long, for the next identical call.
+    pub(super) grant: Duration,
+    /// A denied call that comes again within this time is denied at once.
+    pub(super) denial: Duration,
+    /// A decided approval is listed this long.
+    pub(super) remembered: Duration,
+    /// How often it is looked for what is due.
+    pub(super) sweep: Duration,
+    /// Calls of a session that may wait at the same time.
+    pub(super) holds: usize,
+    /// Approvals of a session that may be undecided or unspent at the same time.
+    pub(super) open_approvals: usize,
+    /// Approvals in all.
+    pub(super) records: usize,
 }
 
-struct Record {
-    question: Question,
-    state: State,
-    asked: Instant,
-    /// When it was last asked for or decided.
-    touched: Instant,
-    waiting: usize,
-    approver: Option<String>,
-    reason: Option<String>,
+impl Terms {
+    pub(super) const DEFAULT: Self = Self {
+        open: Duration::from_mins(15),
+        grant: Duration::from_mins(15),
+        denial: Duration::from_mins(1),
+        remembered: Duration::from_hours(1),
+        sweep: Duration::from_secs(5),
+        holds: 64,
+        open_approvals: 128,
+        records: 1024,
+    };
 }
 
+/// Where an approval stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+pub(super) enum State {
+    /// Its request is being journalled; people do not see it yet.
+    Recording,
+    /// Its request could not be journalled.
+    Unrecorded,
+    /// A person may decide.
     Waiting,
-    /// A decision is being recorded.
+    /// A person decided; that is being journalled.
     Deciding,
+    /// Granted, and not spent.
     Approved,
-    /// The use of the grant is being recorded.
+    /// A waiter took the grant; that is being journalled.
     Claimed,
+    /// Granted and spent.
     Used,
+    /// A person said no.
     Denied,
+    /// Nobody decided or used it in time, or its session ended.
     Expired,
-}
-
-/// What asking came to.
-pub(super) enum Asked {
-    /// A new approval.
-    New(String),
-    /// An approval that was there.
-    Joined(String),
-    /// The session has too many open.
-    Full,
-}
-
-/// How things stand for one who waits.
-pub(super) enum Standing {
-    /// Nobody decided.
-    Waiting,
-    /// Granted, and this caller has it.
-    Claimed,
-    /// Refused, with what the person said.
-    Denied(Option<String>),
-    /// Its session ended.
-    Expired,
-    /// The question could not be recorded.
-    Gone,
 }
 
 impl State {
-    fn is_open(self) -> bool {
-        matches!(
-            self,
-            Self::Waiting | Self::Deciding | Self::Approved | Self::Claimed
-        )
-    }
-
-    fn name(self) -> &'static str {
+    /// The word people and programs read.
+    pub(super) fn word(self) -> &'static str {
         match self {
-            Self::Waiting | Self::Deciding => "waiting",
+            Self::Recording | Self::Unrecorded | Self::Waiting | Self::Deciding => "waiting",
             Self::Approved | Self::Claimed => "approved",
             Self::Used => "used",
             Self::Denied => "denied",
             Self::Expired => "expired",
         }
     }
+
+    /// Whether nothing can change any more.
+    fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Unrecorded | Self::Used | Self::Denied | Self::Expired
+        )
+    }
+
+    fn is_shown(self) -> bool {
+        !matches!(self, Self::Recording | Self::Unrecorded)
+    }
+}
+
+/// One approval.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) id: String,
+    pub(super) question: Question,
+    pub(super) state: State,
+    /// Wakes those who wait, after each change of state.
+    pub(super) changed: Arc<Notify>,
+    pub(super) approver: Option<String>,
+    pub(super) reason: Option<String>,
+    asked: Instant,
+    /// When `state` was entered, or the last waiter left, whichever is later.
+    since: Instant,
+    waiting: usize,
+}
+
+/// All approvals, oldest first.
+#[derive(Debug)]
+pub(super) struct Registry {
+    pub(super) terms: Terms,
+    records: BTreeMap<u64, Record>,
+    next: u64,
+    /// Whether a task expires what is due; it ends when nothing is left to expire.
+    pub(super) swept: bool,
+}
+
+/// What a call finds when it comes to wait.
+#[derive(Debug)]
+pub(super) enum Entrance {
+    /// It waits on this record now, which was there already.
+    Joined(u64),
+    /// It waits on this record now, which must be journalled.
+    Opened(u64),
+    /// A person denied the same call a moment ago.
+    Denied(u64),
+    /// No place.
+    Full,
 }
 
 impl Registry {
-    /// Finds the open (or freshly denied) approval of this call, or opens one.
-    pub(super) fn ask(&mut self, question: Question, now: Instant) -> Asked {
-        let known = self.records.iter_mut().find(|(_, record)| {
-            record.question.fingerprint == question.fingerprint
-                && record.question.session == question.session
-                && (record.state.is_open()
-                    || record.state == State::Denied && now < record.touched + DENIAL_STANDS)
-        });
-        if let Some((id, record)) = known {
-            record.waiting += 1;
-            if record.state == State::Waiting {
-                record.touched = now;
+    pub(super) fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            records: BTreeMap::new(),
+            next: 0,
+            swept: false,
+        }
+    }
+
+    /// Takes a place on the approval of an identical call, or on a new one.
+    pub(super) fn enter(&mut self, question: Question, now: Instant) -> Entrance {
+        self.forget(now);
+        let (mut holds, mut open, mut same) = (0, 0, None);
+        for (&key, record) in &self.records {
+            if record.question.session != question.session {
+                continue;
             }
-            return Asked::Joined(id.clone());
+            holds += record.waiting;
+            open += usize::from(!record.state.is_final());
+            if record.question.fingerprint == question.fingerprint && self.answers(record, now) {
+                same = Some(key);
+            }
         }
-        let open = self
-            .records
-            .values()
-            .filter(|record| record.question.session == question.session && record.state.is_open())
-            .count();
-        if open >= OPEN_PER_SESSION || !self.make_room() {
-            return Asked::Full;
+        if let Some(key) = same
+            && self
+                .records
+                .get(&key)
+                .is_some_and(|record| record.state == State::Denied)
+        {
+            return Entrance::Denied(key);
         }
-        let id = self.new_id();
+        if holds >= self.terms.holds {
+            return Entrance::Full;
+        }
+        if let Some(key) = same {
+            if let Some(record) = self.records.get_mut(&key) {
+                record.waiting += 1;
+            }
+            return Entrance::Joined(key);
+        }
+        if open >= self.terms.open_approvals || !self.make_room() {
+            return Entrance::Full;
+        }
+        let Some(id) = self.draw_id() else {
+            return Entrance::Full;
+        };
+        let key = self.next;
+        self.next += 1;
         let record = Record {
+            id,
             question,
-            state: State::Waiting,
-            asked: now,
-            touched: now,
-            waiting: 1,
+            state: State::Recording,
+            changed: Arc::default(),
             approver: None,
             reason: None,
+            asked: now,
+            since: now,
+            waiting: 1,
         };
-        self.records.insert(id.clone(), record);
-        self.order.push_back(id.clone());
-        Asked::New(id)
+        self.records.insert(key, record);
+        Entrance::Opened(key)
     }
 
-    /// A caller no longer waits.
-    pub(super) fn leave(&mut self, id: &str, now: Instant) {
-        if let Some(record) = self.records.get_mut(id) {
+    /// Gives a place back.
+    pub(super) fn leave(&mut self, key: u64, now: Instant) {
+        if let Some(record) = self.records.get_mut(&key) {
             record.waiting = record.waiting.saturating_sub(1);
-            if record.state == State::Waiting {
-                record.touched = now;
+            if record.waiting == 0 && matches!(record.state, State::Waiting | State::Deciding) {
+                record.since = now;
             }
         }
     }
 
-    /// Takes the grant, where there is one.
-    pub(super) fn claim(&mut self, id: &str) -> Standing {
-        let Some(record) = self.records.get_mut(id) else {
-            return Standing::Gone;
-        };
-        match record.state {
-            State::Approved => {
-                record.state = State::Claimed;
-                Standing::Claimed
-            }
-            State::Denied => Standing::Denied(record.reason.clone()),
-            State::Expired => Standing::Expired,
-            // Used by another caller: this one goes on waiting for nothing, and times out.
-            State::Waiting | State::Deciding | State::Claimed | State::Used => Standing::Waiting,
-        }
+    pub(super) fn get(&self, key: u64) -> Option<&Record> {
+        self.records.get(&key)
     }
 
-    pub(super) fn spend(&mut self, id: &str) {
-        self.change(id, State::Claimed, State::Used);
-    }
-
-    pub(super) fn give_back(&mut self, id: &str) {
-        self.change(id, State::Claimed, State::Approved);
-    }
-
-    /// Keeps others from deciding meanwhile. The state's name where it is not waiting.
-    pub(super) fn begin_decision(&mut self, id: &str) -> Result<SessionId, &'static str> {
-        let record = self.records.get_mut(id).ok_or("gone")?;
-        if record.state != State::Waiting {
-            return Err(if record.state == State::Deciding {
-                "being decided"
-            } else {
-                record.state.name()
-            });
-        }
-        record.state = State::Deciding;
-        Ok(record.question.session.clone())
-    }
-
-    pub(super) fn decide(
-        &mut self,
-        id: &str,
-        approve: bool,
-        approver: String,
-        reason: Option<String>,
-        now: Instant,
-    ) {
-        let Some(record) = self.records.get_mut(id) else {
-            return;
-        };
-        // A session that ended meanwhile expired it.
-        if record.state == State::Deciding {
-            record.state = if approve {
-                State::Approved
-            } else {
-                State::Denied
-            };
-            record.touched = now;
-        }
-        record.approver = Some(approver);
-        record.reason = reason;
-    }
-
-    /// A decision came to nothing.
-    pub(super) fn end_decision(&mut self, id: &str) {
-        self.change(id, State::Deciding, State::Waiting);
-    }
-
-    /// An approval whose question could not be recorded never was.
-    pub(super) fn forget(&mut self, id: &str) {
-        self.records.remove(id);
-        self.order.retain(|known| known != id);
-    }
-
-    /// Expires what is too old; nobody waits for it.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<(SessionId, String)> {
-        self.expire_where(now, |record, now| {
-            record.waiting == 0 && now >= record.touched + GOOD_FOR
-        })
-    }
-
-    /// Expires what a session asked for.
-    pub(super) fn close(&mut self, session: &SessionId, now: Instant) -> Vec<(SessionId, String)> {
-        self.expire_where(now, |record, _| record.question.session == *session)
-    }
-
-    /// The id that `text` is, or the only one that begins so.
-    pub(super) fn find(&self, text: &str) -> Option<String> {
-        if self.records.contains_key(text) {
-            return Some(text.to_owned());
-        }
-        let mut found = self
+    /// The approval that people know by this id.
+    pub(super) fn find(&self, id: &str) -> Option<u64> {
+        let mut shown = self
             .records
-            .keys()
-            .filter(|id| !text.is_empty() && id.starts_with(text));
-        match (found.next(), found.next()) {
-            (Some(id), None) => Some(id.clone()),
-            _ => None,
-        }
+            .iter()
+            .filter(|(_, record)| record.state.is_shown());
+        shown
+            .find(|(_, record)| record.id == id)
+            .map(|(&key, _)| key)
     }
 
-    pub(super) fn views(&self, now: Instant) -> Vec<ApprovalView> {
-        let view = |id: &String| {
-            let record = self.records.get(id)?;
-            Some(ApprovalView {
-                id: id.clone(),
-                question: record.question.clone(),
-                state: record.state.name().to_owned(),
-                age_seconds: now.duration_since(record.asked).as_secs(),
-                waiting: record.waiting,
-                approver: record.approver.clone(),
-                reason: record.reason.clone(),
-            })
+    /// Changes the state if it is still `from`, and wakes those who wait. Says whether it did.
+    pub(super) fn change(&mut self, key: u64, from: State, to: State, now: Instant) -> bool {
+        let Some(record) = self
+            .records
+            .get_mut(&key)
+            .filter(|record| record.state == from)
+        else {
+            return false;
         };
-        self.order.iter().filter_map(view).collect()
+        record.state = to;
+        // A grant that comes back keeps its time, or a caller could keep it alive by taking it.
+        if (from, to) != (State::Approved, State::Claimed)
+            && (from, to) != (State::Claimed, State::Approved)
+        {
+            record.since = now;
+        }
+        record.changed.notify_waiters();
+        true
+    }
+
+    /// Lets a decision that was journalled take effect. Says whether the approval still was there for it.
+    pub(super) fn decide(&mut self, key: u64, decision: Change, now: Instant) -> bool {
+        let to = if decision.state == "approved" {
+            State::Approved
+        } else {
+            State::Denied
+        };
+        if let Some(record) = self.records.get_mut(&key)
+            && record.state == State::Deciding
+        {
+            record.approver = decision.approver;
+            record.reason = decision.reason;
+        }
+        self.change(key, State::Deciding, to, now)
+    }
+
+    /// Expires what is due, and returns it.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(SessionId, String)> {
+        let due = |terms: &Terms, record: &Record| match record.state {
+            State::Waiting if record.waiting == 0 => now >= record.since + terms.open,
+            State::Approved => now >= record.since + terms.grant,
+            _ => false,
+        };
+        self.expire_where(now, due)
+    }
+
+    /// Expires all that is open of a session, and returns it.
+    pub(super) fn close(&mut self, session: &SessionId, now: Instant) -> Vec<(SessionId, String)> {
+        self.expire_where(now, |_, record| {
+            record.question.session == *session && !record.state.is_final()
+        })
     }
 
     fn expire_where(
         &mut self,
         now: Instant,
-        over: impl Fn(&Record, Instant) -> bool,
+        due: impl Fn(&Terms, &Record) -> bool,
     ) -> Vec<(SessionId, String)> {
         let mut expired = Vec::new();
-        for (id, record) in &mut self.records {
-            let may = matches!(
-                record.state,
-                State::Waiting | State::Deciding | State::Approved
-            );
-            if may && over(record, now) {
-                record.state = State::Expired;
-                expired.push((record.question.session.clone(), id.clone()));
+        for record in self
+            .records
+            .values_mut()
+            .filter(|record| due(&self.terms, record))
+        {
+            if record.state.is_shown() {
+                expired.push((record.question.session.clone(), record.id.clone()));
             }
+            record.state = State::Expired;
+            record.since = now;
+            record.changed.notify_waiters();
         }
         expired
     }
 
-    fn change(&mut self, id: &str, from: State, to: State) {
-        if let Some(record) = self.records.get_mut(id)
-            && record.state == from
-        {
-            record.state = to;
+    /// Whether anything may still change by itself.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.records.values().all(|record| record.state.is_final())
+    }
+
+    /// What people see, oldest first.
+    pub(super) fn views(&self, now: Instant) -> Vec<ApprovalView> {
+        let remembered = |record: &&Record| {
+            !record.state.is_final() || now < record.since + self.terms.remembered
+        };
+        let shown = self
+            .records
+            .values()
+            .filter(|record| record.state.is_shown());
+        shown
+            .filter(remembered)
+            .map(|record| record.view(now))
+            .collect()
+    }
+
+    /// Whether an identical call is answered by this record rather than by a new one.
+    fn answers(&self, record: &Record, now: Instant) -> bool {
+        match record.state {
+            State::Denied => now < record.since + self.terms.denial,
+            State::Approved => now < record.since + self.terms.grant,
+            state => !state.is_final(),
         }
     }
 
-    /// Forgets the oldest decided approval where there are too many.
+    /// Drops what was decided long ago.
+    fn forget(&mut self, now: Instant) {
+        let terms = self.terms;
+        self.records
+            .retain(|_, record| !record.is_spare() || now < record.since + terms.remembered);
+    }
+
+    /// Drops the oldest decided approval where there are too many; `false` if all are open.
     fn make_room(&mut self) -> bool {
-        if self.order.len() < REMEMBERED {
+        if self.records.len() < self.terms.records {
             return true;
         }
-        let over = |id: &String| {
-            self.records
-                .get(id)
-                .is_none_or(|r| !r.state.is_open() && r.waiting == 0)
-        };
-        let Some(oldest) = self.order.iter().position(over) else {
-            return false;
-        };
-        if let Some(id) = self.order.remove(oldest) {
-            self.records.remove(&id);
-        }
-        true
+        let spare = self.records.iter().find(|(_, record)| record.is_spare());
+        let spare = spare.map(|(&key, _)| key);
+        spare.is_some_and(|key| self.records.remove(&key).is_some())
     }
 
-    fn new_id(&self) -> String {
-        loop {
+    /// `a-` and eight random digits that no other approval has; `None` if the generator fails.
+    fn draw_id(&self) -> Option<String> {
+        // 1024 records among 2^32 ids: a second draw is rare, a fourth means a broken generator.
+        (0..4).find_map(|_| {
             let mut bytes = [0; 4];
-            // Ids are names, not secrets: a collision is drawn again.
-            let _ = aws_lc_rs::rand::fill(&mut bytes);
+            aws_lc_rs::rand::fill(&mut bytes).ok()?;
             let id = format!("a-{}", hex::encode(bytes));
-            if !self.records.contains_key(&id) {
-                return id;
-            }
-        }
+            self.records
+                .values()
+                .all(|record| record.id != id)
+                .then_some(id)
+        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Record {
+    /// Decided, and read by all who waited.
+    fn is_spare(&self) -> bool {
+        self.state.is_final() && self.waiting == 0
+    }
 
-    #[test]
-    fn questions_and_unused_grants_expire_when_nobody_waits() {
-        let now = Instant::now();
-        let mut registry = Registry::default();
-        let session = SessionId::random();
-        let question = |call| Question {
-            session: session.clone(),
-            exchange: String::new(),
-            actions: Vec::new(),
-            resources: Vec::new(),
-            summary: String::new(),
-            statement: None,
-            requester: String::new(),
-            fingerprint: [call; 32],
-        };
-        let Asked::New(left) = registry.ask(question(1), now) else {
-            panic!("new")
-        };
-        let Asked::New(held) = registry.ask(question(2), now) else {
-            panic!("new")
-        };
-        registry.leave(&left, now);
-        assert!(
-            registry
-                .expire(now + GOOD_FOR - Duration::from_secs(1))
-                .is_empty()
-        );
-        assert_eq!(
-            registry.expire(now + GOOD_FOR),
-            [(session.clone(), left.clone())]
-        );
-        assert!(matches!(registry.begin_decision(&left), Err("expired")));
-        assert!(registry.begin_decision(&held).is_ok());
-        assert!(matches!(
-            registry.begin_decision(&held),
-            Err("being decided")
-        ));
-        registry.decide(&held, true, "root".into(), None, now);
-        registry.leave(&held, now);
-        assert_eq!(registry.expire(now + GOOD_FOR), [(session, held)]);
+    pub(super) fn view(&self, now: Instant) -> ApprovalView {
+        ApprovalView {
+            id: self.id.clone(),
+            question: self.question.clone(),
+            state: self.state.word().to_owned(),
+            age_seconds: now.duration_since(self.asked).as_secs(),
+            waiting: self.waiting,
+            approver: self.approver.clone(),
+            reason: self.reason.clone(),
+        }
     }
 }

@@ -1,16 +1,22 @@
-//! `guard approval`: shows the calls that wait for a person, and takes the person's decision.
+//! `guard approval`: shows what waits for a person, and decides it.
+//!
+//! Most of what is shown was chosen by the confined agent, so nothing is printed but through `terminal`.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
-use super::terminal::printable;
+use super::terminal::{printable, printable_json};
 use crate::approval::ApprovalView;
+use crate::config::Config;
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request};
 
-/// Decide on calls that wait for a person.
+/// Characters of a table's column; `show` has the whole.
+const WIDEST: usize = 48;
+
+/// Show and decide what waits for a person
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -26,10 +32,10 @@ enum Command {
     List,
     /// Show one approval
     Show {
-        /// Its id, or the beginning of it
+        /// The approval, or the beginning of its id
         id: String,
     },
-    /// Let the call through, once
+    /// Let the call run, once
     Approve(Decision),
     /// Refuse the call
     Deny(Decision),
@@ -37,136 +43,390 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Decision {
-    /// The approval's id, or the beginning of it
+    /// The approval, or the beginning of its id
     id: String,
-    /// Why, for the record
+    /// Why; recorded, and for a denial told to the agent
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 enum Output {
     Table,
     Json,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &super::Global) -> anyhow::Result<ExitCode> {
-    let config = global.load()?;
+    let config = Config::load(
+        global.config.as_deref(),
+        global.state_dir.as_deref(),
+        global.runtime_dir.as_deref(),
+    )?;
     let mut client = Client::connect(&config.runtime_dir)?;
-    let reply = client.request(&request(&arguments.command))?;
-    let mut out = io::stdout().lock();
-    let written = match (reply, arguments.output) {
-        (Reply::Approvals { approvals }, Output::Json) => json(&mut out, &approvals)?,
-        (Reply::Approval { approval }, Output::Json) => json(&mut out, &approval)?,
-        (Reply::Approvals { approvals }, Output::Table) => table(&mut out, &approvals),
-        (Reply::Approval { approval }, Output::Table) => detail(&mut out, &approval),
-        (Reply::Error { message, .. }, _) => bail!(message),
-        _ => bail!("the daemon answers another question; are daemon and command of the same version?"),
+    let answer = answer(&arguments.command, arguments.output, |request| {
+        Ok(client.request(request)?)
+    })?;
+    std::io::stdout()
+        .write_all(answer.as_bytes())
+        .context("cannot write to standard output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Carries out the command and puts the answer in words. `ask` asks the daemon.
+fn answer(
+    command: &Command,
+    output: Output,
+    mut ask: impl FnMut(&Request) -> anyhow::Result<Reply>,
+) -> anyhow::Result<String> {
+    let (id, decision) = match command {
+        Command::List => {
+            let approvals = list(&mut ask)?;
+            return match output {
+                Output::Table => Ok(table(&approvals)),
+                Output::Json => json(
+                    "approvals",
+                    &approvals.iter().map(value).collect::<Result<_, _>>()?,
+                ),
+            };
+        }
+        Command::Show { id } => (id, None),
+        Command::Approve(decision) => (&decision.id, Some((true, &decision.reason))),
+        Command::Deny(decision) => (&decision.id, Some((false, &decision.reason))),
     };
-    match written {
-        // `guard approval list | head`: the reader has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
+    let id = whole_id(id, &list(&mut ask)?)?;
+    let request = match decision {
+        None => Request::ApprovalShow { id },
+        Some((approve, reason)) => Request::ApprovalDecide {
+            id,
+            approve,
+            reason: reason.clone(),
+        },
+    };
+    let approval = match ask(&request)? {
+        Reply::Approval { approval } => approval,
+        other => return Err(unexpected(other)),
+    };
+    match output {
+        Output::Table => Ok(details(&approval)),
+        Output::Json => json("approval", &value(&approval)?),
     }
 }
 
-fn request(command: &Command) -> Request {
-    let decide = |decision: &Decision, approve| Request::ApprovalDecide {
-        id: decision.id.clone(),
-        approve,
-        reason: decision.reason.clone(),
-    };
-    match command {
-        Command::List => Request::ApprovalList,
-        Command::Show { id } => Request::ApprovalShow { id: id.clone() },
-        Command::Approve(decision) => decide(decision, true),
-        Command::Deny(decision) => decide(decision, false),
+fn list(
+    ask: &mut impl FnMut(&Request) -> anyhow::Result<Reply>,
+) -> anyhow::Result<Vec<ApprovalView>> {
+    match ask(&Request::ApprovalList)? {
+        Reply::Approvals { approvals } => Ok(approvals),
+        other => Err(unexpected(other)),
     }
 }
 
-fn json(out: &mut impl Write, value: &impl serde::Serialize) -> anyhow::Result<io::Result<()>> {
-    let text = serde_json::to_string_pretty(value)?;
-    Ok(writeln!(out, "{text}"))
+fn unexpected(reply: Reply) -> anyhow::Error {
+    match reply {
+        Reply::Error { message, .. } => anyhow::anyhow!("{}", printable(&message)),
+        _ => anyhow::anyhow!(
+            "the daemon's reply does not answer the question; are daemon and command of the same version?"
+        ),
+    }
 }
 
-fn table(out: &mut impl Write, approvals: &[ApprovalView]) -> io::Result<()> {
+/// The one approval whose id begins like this, with or without `a-`.
+fn whole_id(given: &str, approvals: &[ApprovalView]) -> anyhow::Result<String> {
+    let digits = |id: &str| id.strip_prefix("a-").unwrap_or(id).to_ascii_lowercase();
+    let wanted = digits(given);
+    if wanted.is_empty() {
+        bail!("name an approval by its id; `guard approval list` shows them");
+    }
+    let ids = approvals.iter().map(|approval| approval.id.as_str());
+    let found: Vec<&str> = ids.filter(|id| digits(id).starts_with(&wanted)).collect();
+    match found[..] {
+        [id] => Ok(id.to_owned()),
+        [] => bail!(
+            "there is no approval {}; `guard approval list` shows those there are",
+            printable(given)
+        ),
+        _ => bail!(
+            "{} is the beginning of several: {}; write more of it",
+            printable(given),
+            found.join(", ")
+        ),
+    }
+}
+
+/// An approval as JSON; the fingerprint as text.
+fn value(approval: &ApprovalView) -> anyhow::Result<serde_json::Value> {
+    let mut value = serde_json::to_value(approval)?;
+    value["question"]["fingerprint"] = hex::encode(approval.question.fingerprint).into();
+    Ok(value)
+}
+
+fn json(what: &str, value: &serde_json::Value) -> anyhow::Result<String> {
+    let document = serde_json::json!({ "schema": format!("guard.{what}/v1"), what: value });
+    Ok(printable_json(&serde_json::to_string_pretty(&document)?) + "\n")
+}
+
+fn table(approvals: &[ApprovalView]) -> String {
     if approvals.is_empty() {
-        return writeln!(out, "no call waits for a person");
+        return "no approvals\n".to_owned();
     }
-    writeln!(out, "{:<10}  {:<8}  {:>6}  {:<24}  {:<28}  RESOURCE", "ID", "STATE", "AGE", "WHO", "ACTION")?;
-    for approval in approvals {
+    let head = ["ID", "AGE", "STATE", "WHO", "ACTION", "RESOURCE", "SUMMARY"].map(str::to_owned);
+    let row = |approval: &ApprovalView| {
         let question = &approval.question;
-        writeln!(
-            out,
-            "{:<10}  {:<8}  {:>5}s  {:<24}  {:<28}  {}",
-            approval.id,
-            approval.state,
-            approval.age_seconds,
-            printable(&question.requester),
-            printable(&question.actions.join(" ")),
-            printable(&question.resources.join(" ")),
-        )?;
+        [
+            cell(&approval.id),
+            age(approval.age_seconds),
+            cell(&approval.state),
+            cell(&question.requester),
+            cell(&first(&question.actions)),
+            cell(&first(&question.resources)),
+            cell(&question.summary),
+        ]
+    };
+    let rows: Vec<[String; 7]> = std::iter::once(head)
+        .chain(approvals.iter().map(row))
+        .collect();
+    let mut widths = [0; 7];
+    for row in &rows {
+        for (width, text) in widths.iter_mut().zip(row) {
+            *width = text.chars().count().max(*width);
+        }
     }
-    Ok(())
+    let mut out = String::new();
+    for row in &rows {
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(text, width)| format!("{text:width$}"));
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    out
 }
 
-fn detail(out: &mut impl Write, approval: &ApprovalView) -> io::Result<()> {
+/// Printable, and no wider than a column may be.
+fn cell(text: &str) -> String {
+    let text = printable(text);
+    if text.chars().count() <= WIDEST {
+        return text.into_owned();
+    }
+    text.chars().take(WIDEST - 1).chain(['…']).collect()
+}
+
+fn first(list: &[String]) -> String {
+    match list {
+        [] => "-".to_owned(),
+        [only] => only.clone(),
+        [first, ..] => format!("{first}, …"),
+    }
+}
+
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+fn details(approval: &ApprovalView) -> String {
     let question = &approval.question;
-    let mut line = |name: &str, value: &str| writeln!(out, "{name:<10} {}", printable(value));
-    line("approval", &approval.id)?;
-    line("state", &approval.state)?;
-    line("age", &format!("{} s", approval.age_seconds))?;
-    line("waiting", &approval.waiting.to_string())?;
-    line("who", &question.requester)?;
-    line("session", question.session.as_str())?;
-    line("call", &question.summary)?;
-    for action in &question.actions {
-        line("action", action)?;
-    }
-    for resource in &question.resources {
-        line("resource", resource)?;
-    }
-    line("statement", question.statement.as_deref().unwrap_or("the profile's default"))?;
-    if let Some(approver) = &approval.approver {
-        line("decided by", approver)?;
-    }
-    if let Some(reason) = &approval.reason {
-        line("reason", reason)?;
-    }
-    Ok(())
+    let mut lines = vec![
+        ("approval", approval.id.clone()),
+        ("state", approval.state.clone()),
+        ("asked", format!("{} ago", age(approval.age_seconds))),
+        ("waiting", approval.waiting.to_string()),
+        ("session", question.session.to_string()),
+        ("exchange", question.exchange.clone()),
+        ("who", question.requester.clone()),
+        ("call", question.summary.clone()),
+    ];
+    lines.extend(
+        question
+            .actions
+            .iter()
+            .map(|action| ("action", action.clone())),
+    );
+    lines.extend(
+        question
+            .resources
+            .iter()
+            .map(|resource| ("resource", resource.clone())),
+    );
+    let optional = [
+        ("statement", &question.statement),
+        ("approver", &approval.approver),
+        ("reason", &approval.reason),
+    ];
+    lines.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.clone()?))),
+    );
+    let line = |(name, text): (&str, String)| format!("{name:10} {}\n", printable(&text));
+    lines.into_iter().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
     use crate::approval::Question;
     use crate::session::SessionId;
 
-    #[test]
-    fn what_an_agent_chose_cannot_forge_the_table() {
-        let approval = ApprovalView {
-            id: "a-00000001".into(),
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn view(id: &str, resource: &str) -> ApprovalView {
+        ApprovalView {
+            id: id.to_owned(),
             question: Question {
-                session: SessionId::random(),
-                exchange: "x-1".into(),
-                actions: vec!["s3:PutObject".into()],
-                resources: vec!["arn:aws:s3:::b/\n\u{1b}[31mforged".into()],
-                summary: "s3:PutObject".into(),
+                session: SessionId::parse("0123456789abcdef").unwrap(),
+                exchange: "0123456789abcdef-1".to_owned(),
+                actions: vec!["s3:DeleteBucket".to_owned()],
+                resources: vec![resource.to_owned(), "arn:aws:s3:::second".to_owned()],
+                summary: "s3:DeleteBucket, eu-west-1".to_owned(),
                 statement: None,
-                requester: "ana".into(),
-                fingerprint: [0; 32],
+                requester: "ann: aws".to_owned(),
+                fingerprint: [0xab; 32],
             },
-            state: "waiting".into(),
-            age_seconds: 3,
+            state: "waiting".to_owned(),
+            age_seconds: 61,
             waiting: 1,
             approver: None,
             reason: None,
+        }
+    }
+
+    /// What the command prints, and what the daemon was asked besides the list.
+    fn answered(arguments: &[&str]) -> (anyhow::Result<String>, Vec<String>) {
+        let cli = Cli::try_parse_from([&["approval"], arguments].concat()).unwrap();
+        let mut asked = Vec::new();
+        let answer = answer(&cli.arguments.command, cli.arguments.output, |request| {
+            let approvals = vec![
+                view("a-00112233", "arn:aws:s3:::\u{1b}[2Jb"),
+                view("a-00aabbcc", "x"),
+            ];
+            if matches!(request, Request::ApprovalList) {
+                return Ok(Reply::Approvals { approvals });
+            }
+            asked.push(serde_json::to_string(request).unwrap());
+            Ok(Reply::Approval {
+                approval: approvals.into_iter().next().unwrap(),
+            })
+        });
+        (answer, asked)
+    }
+
+    #[test]
+    fn the_table_shows_each_approval_on_a_line_without_control_characters() {
+        let text = answered(&["list"]).0.unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].starts_with("ID          AGE    STATE"), "{text}");
+        assert!(
+            lines[1].starts_with("a-00112233  1m01s  waiting  ann: aws  s3:DeleteBucket"),
+            "{text}"
+        );
+        assert!(lines[1].contains("arn:aws:s3:::\\u{1b}[2Jb, …"), "{text}");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+        assert_eq!(table(&[]), "no approvals\n");
+        let wide = table(&[view("a-00112233", &"x".repeat(500))]);
+        assert!(
+            wide.lines().all(|line| line.chars().count() < 200),
+            "{wide}"
+        );
+    }
+
+    #[test]
+    fn json_has_a_schema_and_no_control_characters() {
+        for (arguments, schema) in [
+            (&["list", "-o", "json"][..], "guard.approvals/v1"),
+            (&["show", "0011", "--output", "json"], "guard.approval/v1"),
+        ] {
+            let text = answered(arguments).0.unwrap();
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value["schema"], schema);
+            let approval = if schema.contains("approvals") {
+                &value["approvals"][0]
+            } else {
+                &value["approval"]
+            };
+            assert_eq!(approval["question"]["fingerprint"], "ab".repeat(32));
+            assert_eq!(
+                approval["question"]["resources"][0],
+                "arn:aws:s3:::\u{1b}[2Jb"
+            );
+        }
+    }
+
+    #[test]
+    fn decides_by_a_beginning_that_is_unique() {
+        for (arguments, id, approve, reason) in [
+            (&["approve", "a-00112233"][..], "a-00112233", "true", "null"),
+            (
+                &["approve", "a-001", "--reason", "fine"],
+                "a-00112233",
+                "true",
+                "\"fine\"",
+            ),
+            (
+                &["deny", "00AA", "--reason", "no"],
+                "a-00aabbcc",
+                "false",
+                "\"no\"",
+            ),
+        ] {
+            let (answer, asked) = answered(arguments);
+            let expected = format!(
+                r#"{{"request":"approval_decide","id":"{id}","approve":{approve},"reason":{reason}}}"#
+            );
+            assert_eq!(asked, [expected]);
+            assert!(
+                answer
+                    .unwrap()
+                    .contains("resource   arn:aws:s3:::\\u{1b}[2Jb\n")
+            );
+        }
+        for (given, part) in [
+            ("a-00", "a-00112233, a-00aabbcc"),
+            ("a-", "guard approval list"),
+            ("", "guard approval list"),
+            ("ff\u{1b}", "no approval ff\\u{1b}"),
+        ] {
+            let (answer, asked) = answered(&["approve", given]);
+            let error = answer.unwrap_err().to_string();
+            assert!(asked.is_empty() && error.contains(part), "{given}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_daemons_errors_are_told() {
+        let refused = |_: &Request| {
+            let message = "a confined process cannot decide\u{7}".to_owned();
+            Ok(Reply::Error {
+                code: "confined".to_owned(),
+                message,
+            })
         };
-        let mut out = Vec::new();
-        table(&mut out, std::slice::from_ref(&approval)).unwrap();
-        detail(&mut out, &approval).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert!(!text.contains('\u{1b}') && !text.lines().any(|line| line.starts_with('\u{1b}')));
-        assert_eq!(text.lines().filter(|line| line.contains("forged")).count(), 2, "{text}");
+        let error = answer(&Command::List, Output::Table, refused).unwrap_err();
+        assert_eq!(error.to_string(), "a confined process cannot decide\\u{7}");
+    }
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m00s"),
+            (3599, "59m59s"),
+            (7260, "2h01m"),
+        ] {
+            assert_eq!(age(seconds), expected);
+        }
     }
 }

@@ -20,17 +20,13 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let result = global
-        .load()
-        .map_err(anyhow::Error::from)
-        .and_then(|config| {
-            service::run(config, arguments.embedded).map_err(|error| {
-                if arguments.embedded {
-                    tell_launcher(&embedded::failure(&error));
-                }
-                error.into()
-            })
-        });
+    let result = global.load().map_err(anyhow::Error::from);
+    let result = result.and_then(|config| Ok(service::run(config, arguments.embedded)?));
+    if let Err(error) = &result
+        && arguments.embedded
+    {
+        tell_launcher(&embedded::failure(error));
+    }
     result.map(|()| Exit::Success.into())
 }
 

@@ -5,8 +5,8 @@
 
 use std::process::ExitCode;
 
-use super::run::BadConfig;
 use crate::config::ConfigError;
+use super::run::BadConfig;
 use crate::control::client::ClientError;
 use crate::sandbox::launch::LaunchError;
 use crate::sandbox::user::UserError;
@@ -50,7 +50,7 @@ impl Exit {
             .chain()
             .find_map(|cause| {
                 if let Some(error) = cause.downcast_ref() {
-                    return Self::of_launch(error);
+                    return Some(Self::of_launch(error));
                 }
                 if let Some(error) = cause.downcast_ref() {
                     return Self::of_client(error);
@@ -69,11 +69,11 @@ impl Exit {
             .unwrap_or(otherwise)
     }
 
-    fn of_launch(error: &LaunchError) -> Option<Self> {
+    fn of_launch(error: &LaunchError) -> Self {
         match error {
-            LaunchError::NotFound { .. } => Some(Self::NotFound),
-            LaunchError::NotExecutable { .. } => Some(Self::NotExecutable),
-            _ => Some(Self::Guard),
+            LaunchError::NotFound { .. } => Self::NotFound,
+            LaunchError::NotExecutable { .. } => Self::NotExecutable,
+            _ => Self::Guard,
         }
     }
 

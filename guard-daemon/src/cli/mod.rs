@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
         Command::Status => (status::run(global), Exit::Failure),
     };
     result.unwrap_or_else(|error| {
-        say(&format!("{error:#}"));
+        say(&crate::control::text_of(error.as_ref()));
         Exit::of(&error, otherwise).into()
     })
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 
 use super::{Global, say};
 use crate::broker::Selection;
-use crate::config::UpstreamConfig;
+use crate::config::{UpstreamConfig, parse_connect_flag};
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request, StartSession};
 use crate::sandbox::cgroup;
@@ -22,7 +22,7 @@ use crate::session::{Identity, SessionId};
 /// What `guard run` is told.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Profile by name, or a file [default: default]
+    /// Profile by name, or a file (with a slash or ending in .toml) [default: default]
     #[arg(long, value_name = "NAME|PATH")]
     profile: Option<String>,
     /// Why, for the record
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
     /// Dial HOST:PORT for hosts that match PATTERN (repeatable)
-    #[arg(long, value_name = "PATTERN=HOST:PORT", value_parser = UpstreamConfig::parse_connect)]
+    #[arg(long, value_name = "PATTERN=HOST:PORT", value_parser = parse_connect_flag)]
     upstream_connect: Vec<(String, String)>,
     /// Trust the roots in this PEM file on the way out, too (repeatable)
     #[arg(long, value_name = "PEM")]
@@ -105,18 +105,15 @@ fn refuse_nesting() -> anyhow::Result<()> {
 
 /// Everything the daemon is told but the process, which does not exist yet.
 fn request(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<StartSession> {
+    // A path is the launcher's, not the daemon's, to resolve.
+    let is_path =
+        |text: &str| text.contains('/') || Path::new(text).extension() == Some("toml".as_ref());
     let profile = match &arguments.profile {
-        None => None,
-        // A name has no slash; a path is the launcher's, not the daemon's, to resolve.
-        Some(path) if path.contains('/') || path.ends_with(".toml") => Some(
-            absolute(Path::new(path))?
-                .into_os_string()
-                .into_string()
-                .map_err(|path| {
-                    anyhow::anyhow!("the profile's path {} is not UTF-8", path.display())
-                })?,
-        ),
-        Some(name) => Some(name.clone()),
+        Some(path) if is_path(path) => {
+            let path = absolute(Path::new(path))?.into_os_string().into_string();
+            Some(path.map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?)
+        }
+        other => other.clone(),
     };
     let roots = arguments.upstream_roots.iter().map(|path| absolute(path));
     Ok(StartSession {
@@ -125,7 +122,7 @@ fn request(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<StartSess
             uid: invoker.uid.as_raw(),
             user: invoker.name.clone(),
             loginuid: login_uid(),
-            host: nix::unistd::gethostname()?.to_string_lossy().into_owned(),
+            host: host()?,
             reason: arguments.reason.clone(),
             command: arguments
                 .command
@@ -150,21 +147,19 @@ fn request(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<StartSess
     })
 }
 
-/// What the invoking user's environment and flags say of credentials; paths are the launcher's to resolve.
+/// As AWS tools choose: a profile named by flag, else keys in the environment, else AWS_PROFILE.
 fn selection(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<Selection> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let keys = set("AWS_ACCESS_KEY_ID").is_some() && set("AWS_SECRET_ACCESS_KEY").is_some();
     let mut selection = Selection::from_environment(
-        |name| std::env::var(name).ok(),
+        |name| set(name).filter(|_| !(keys && name == "AWS_PROFILE")),
         arguments.aws_profile.clone(),
         arguments.region.clone(),
-        invoker
-            .home
-            .clone()
-            .or_else(|| std::env::var_os("HOME").map(PathBuf::from)),
+        invoker.home.clone().or_else(|| set("HOME").map(PathBuf::from)),
     );
-    for file in [&mut selection.config_file, &mut selection.credentials_file] {
-        if let Some(path) = file {
-            *path = absolute(path)?;
-        }
+    // Relative to the launcher, not to the daemon.
+    for path in [&mut selection.config_file, &mut selection.credentials_file].into_iter().flatten() {
+        *path = absolute(path)?;
     }
     Ok(selection)
 }
@@ -197,6 +192,12 @@ fn end_session(client: &mut Client, session: &SessionId) {
             "session {session} could not be cleaned up; the next start of guard does it"
         )),
     }
+}
+
+fn host() -> anyhow::Result<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("cannot read the host's name")?;
+    Ok(name.trim().to_owned())
 }
 
 /// The uid that logged in, where the kernel knows (pam_loginuid).

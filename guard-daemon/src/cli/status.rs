@@ -1,6 +1,7 @@
 //! `guard status`: the daemon and its sessions.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -37,9 +38,10 @@ fn render(status: &Status) -> String {
     }
     for session in &status.sessions {
         let identity = &session.identity;
-        text.push_str(&format!(
+        let _ = writeln!(
+            text,
             "session {id}  user {user}  profile {profile}  pid {pid}  {age} s\n  \
-             command: {command}\n  enforced: {enforced}\n",
+             command: {command}\n  enforced: {enforced}",
             id = session.id,
             user = printable(&identity.user),
             profile = printable(&session.profile),
@@ -47,7 +49,7 @@ fn render(status: &Status) -> String {
             age = session.age_seconds,
             command = printable(&identity.command.join(" ")),
             enforced = session.enforced.join(", "),
-        ));
+        );
     }
     text
 }

@@ -1,41 +1,105 @@
-//! Text for a terminal that an agent may have chosen: shown, never obeyed.
+//! Text for terminals: what others chose is shown, never obeyed.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The text with every control and invisible direction character escaped (`\u{1b}`), so that it cannot move
-/// the cursor, change colours, forge lines or reorder what is read.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(deceives) {
+/// The text with everything escaped that a terminal would obey or hide: control characters (so also line
+/// ends and ESC), and Unicode's invisible and direction-changing characters (Trojan Source,
+/// CVE-2021-42574). `\u{1b}` stands for ESC.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        if deceives(character) {
-            // Writing to a string cannot fail.
-            let _ = write!(shown, "\\u{{{:x}}}", u32::from(character));
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_plain(c) {
+            out.push(c);
         } else {
-            shown.push(character);
+            out.extend(c.escape_default());
         }
     }
-    Cow::Owned(shown)
+    Cow::Owned(out)
 }
 
-/// Controls, line separators, bidirectional formatting (Unicode UAX #9), zero-width characters.
-fn deceives(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// JSON text, its line ends kept, with the same characters escaped as JSON escapes them.
+pub(crate) fn printable_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || is_plain(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
+}
+
+fn is_plain(c: char) -> bool {
+    let hidden = matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    );
+    !c.is_control() && !hidden
 }
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
-        assert_eq!(printable("\u{1b}[2Jx\ny\r\u{9b}z"), "\\u{1b}[2Jx\\u{a}y\\u{d}\\u{9b}z");
-        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
-        assert_eq!(printable("Käse 日本 é"), "Käse 日本 é");
+    fn escapes_what_a_terminal_would_obey_or_hide() {
+        for (text, expected) in [
+            (
+                "arn:aws:s3:::b\u{fc}cket/k \u{65e5}\u{672c} \u{1f600}",
+                "arn:aws:s3:::b\u{fc}cket/k \u{65e5}\u{672c} \u{1f600}",
+            ),
+            ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
+            ("a\r\nb\tc", "a\\r\\nb\\tc"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("\u{7f}\u{0}", "\\u{7f}\\u{0}"),
+            (
+                "a\u{202e}b\u{2066}\u{200b}\u{feff}",
+                "a\\u{202e}b\\u{2066}\\u{200b}\\u{feff}",
+            ),
+            ("\u{e0041}", "\\u{e0041}"),
+        ] {
+            assert_eq!(printable(text), expected);
+        }
+        assert!(matches!(printable("plain"), Cow::Borrowed(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_gets_through(text in any::<String>()) {
+            prop_assert!(printable(&text).chars().all(is_plain));
+        }
+
+        #[test]
+        fn json_keeps_its_meaning(text in any::<String>(), hidden in "[\u{9b}\u{202e}\u{e0041}\u{7f}]{0,3}") {
+            let value = serde_json::json!({ "a": format!("{text}{hidden}") });
+            let json = printable_json(&serde_json::to_string_pretty(&value).unwrap());
+            prop_assert!(json.chars().all(|c| c == '\n' || is_plain(c)));
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+        }
     }
 }

@@ -1,192 +1,203 @@
-//! The form of `guard.toml`.
+//! `guard.toml` as it is written, and the way to `Config`: every value is checked where it stands.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use toml::Spanned;
 
-use super::{Config, ConfigError, Limits, UpstreamConfig};
+use super::{Limits, UpstreamConfig, upstream};
 
-const MEBIBYTE: u64 = 1024 * 1024;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    profile_dir: PathBuf,
-    upstream: UpstreamConfig,
-    approval: Approval,
-    limits: RawLimits,
+/// What is wrong with a value, and what to write instead.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Not TOML, an unknown key, or a value of another type.
+    #[error("{0}; docs/configuration.md lists what the file may say")]
+    Syntax(String),
+    /// A number out of bounds.
+    #[error("`{key}` is {value}, and must be from {least} to {most}")]
+    OutOfBounds {
+        /// The key.
+        key: &'static str,
+        /// What it says.
+        value: i64,
+        /// At least this.
+        least: i64,
+        /// At most this.
+        most: i64,
+    },
+    /// A path that depends on where the daemon was started.
+    #[error("{0:?} is not an absolute path; write it from `/` on")]
+    RelativePath(PathBuf),
+    /// A bad key of `upstream.connect`.
+    #[error(
+        "{0:?} is not a host pattern; write a lower-case host name, or `*.` and a domain such as \
+         \"*.amazonaws.com\""
+    )]
+    HostPattern(String),
+    /// A bad value of `upstream.connect`.
+    #[error(
+        "{0:?} is not `host:port`; write it as \"127.0.0.1:5443\", \"[::1]:5443\" or \"proxy.internal:443\""
+    )]
+    HostPort(String),
+    /// A root that cannot be used.
+    #[error("{path:?} cannot be used as a file of trusted roots: {why}; name a readable PEM file")]
+    Root {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
 }
 
-impl Default for File {
-    fn default() -> Self {
-        Self {
-            profile_dir: "/etc/guard/profiles".into(),
-            upstream: UpstreamConfig::default(),
-            approval: Approval::default(),
-            limits: RawLimits::default(),
-        }
-    }
+/// A problem, and the bytes where it is.
+pub(super) struct Misplaced(pub(super) Range<usize>, pub(super) Problem);
+
+/// What the file says, checked.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) profile_dir: Option<PathBuf>,
+    pub(super) upstream: UpstreamConfig,
+    pub(super) hold: Option<Duration>,
+    pub(super) limits: Limits,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Approval {
-    hold_seconds: u64,
+struct File {
+    profile_dir: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    upstream: Upstream,
+    #[serde(default)]
+    approval: Approval,
+    #[serde(default)]
+    limits: Limited,
 }
 
-impl Default for Approval {
-    fn default() -> Self {
-        Self { hold_seconds: 50 }
-    }
-}
-
-/// Bounds that may be moved, each within a range that keeps guard working.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RawLimits {
-    head_bytes: Option<u64>,
-    request_body_bytes: Option<u64>,
-    response_body_bytes: Option<u64>,
-    connections: Option<u64>,
-    head_timeout_seconds: Option<u64>,
+struct Upstream {
+    connect: BTreeMap<Spanned<String>, Spanned<String>>,
+    roots: Vec<Spanned<PathBuf>>,
 }
 
-/// Parses and validates the text of `path`. The directories are the caller's to set.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
-    let file: File = toml::from_str(text).map_err(|source| ConfigError::Syntax {
-        path: path.to_owned(),
-        source: Box::new(source),
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Approval {
+    hold_seconds: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Limited {
+    head_bytes: Option<Spanned<i64>>,
+    request_body_bytes: Option<Spanned<i64>>,
+    response_body_bytes: Option<Spanned<i64>>,
+    connections: Option<Spanned<i64>>,
+    head_timeout_seconds: Option<Spanned<i64>>,
+}
+
+const MIB: i64 = 1024 * 1024;
+
+pub(super) fn parse(text: &str) -> Result<Said, Misplaced> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let message = error.message().trim_end().replace('\n', ", ");
+        Misplaced(error.span().unwrap_or_default(), Problem::Syntax(message))
     })?;
-    let invalid = |what| ConfigError::Invalid {
-        path: path.to_owned(),
-        what,
-    };
-    file.upstream
-        .validate()
-        .map_err(|what| invalid(format!("[upstream] connect: {what}")))?;
-    for root in &file.upstream.roots {
-        std::fs::File::open(root).map_err(|source| {
-            invalid(format!(
-                "[upstream] roots: {} cannot be read: {source}",
-                root.display()
-            ))
-        })?;
-    }
-    if !file.profile_dir.is_absolute() {
-        return Err(invalid("profile_dir: write an absolute path".to_owned()));
-    }
-    let hold = within(
-        "[approval] hold_seconds",
-        Some(file.approval.hold_seconds),
-        50,
-        1,
-        3600,
-    )
-    .map_err(invalid)?;
-    let limits = file.limits.validate().map_err(invalid)?;
-    Ok(Config {
-        state_dir: PathBuf::new(),
-        runtime_dir: PathBuf::new(),
-        profile_dir: file.profile_dir,
-        upstream: file.upstream,
-        hold: Duration::from_secs(hold),
-        limits,
+    let profile_dir = file.profile_dir.as_ref().map(absolute).transpose()?;
+    let hold = within("hold_seconds", file.approval.hold_seconds, 1..=3600)?;
+    Ok(Said {
+        profile_dir,
+        upstream: file.upstream.checked()?,
+        hold: hold.map(Duration::from_secs),
+        limits: file.limits.checked()?,
     })
 }
 
-impl RawLimits {
-    fn validate(&self) -> Result<Limits, String> {
+impl Upstream {
+    fn checked(self) -> Result<UpstreamConfig, Misplaced> {
+        let mut checked = UpstreamConfig::default();
+        for (pattern, target) in self.connect {
+            upstream::check_pattern(pattern.get_ref()).map_err(|p| Misplaced(pattern.span(), p))?;
+            upstream::check_target(target.get_ref()).map_err(|p| Misplaced(target.span(), p))?;
+            checked
+                .connect
+                .insert(pattern.into_inner(), target.into_inner());
+        }
+        for root in self.roots {
+            let path = absolute(&root)?;
+            upstream::check_root(&path).map_err(|problem| Misplaced(root.span(), problem))?;
+            checked.roots.push(path);
+        }
+        Ok(checked)
+    }
+}
+
+impl Limited {
+    fn checked(self) -> Result<Limits, Misplaced> {
         let default = Limits::default();
-        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let head = within("head_bytes", self.head_bytes, 8 * 1024..=MIB)?;
+        let request = within(
+            "request_body_bytes",
+            self.request_body_bytes,
+            MIB..=1024 * MIB,
+        )?;
+        let response = within(
+            "response_body_bytes",
+            self.response_body_bytes,
+            MIB..=1024 * MIB,
+        )?;
+        let connections = within("connections", self.connections, 1..=65_536)?;
+        let timeout = within("head_timeout_seconds", self.head_timeout_seconds, 1..=300)?;
+        let size = |value: Option<u64>, default| {
+            value.map_or(default, |n| usize::try_from(n).unwrap_or(default))
+        };
         Ok(Limits {
-            head_bytes: size(within(
-                "[limits] head_bytes",
-                self.head_bytes,
-                default.head_bytes as u64,
-                16 * 1024,
-                MEBIBYTE,
-            )?),
-            request_body_bytes: within(
-                "[limits] request_body_bytes",
-                self.request_body_bytes,
-                default.request_body_bytes,
-                MEBIBYTE,
-                1024 * MEBIBYTE,
-            )?,
-            response_body_bytes: within(
-                "[limits] response_body_bytes",
-                self.response_body_bytes,
-                default.response_body_bytes,
-                MEBIBYTE,
-                256 * MEBIBYTE,
-            )?,
-            connections: size(within(
-                "[limits] connections",
-                self.connections,
-                default.connections as u64,
-                1,
-                65_536,
-            )?),
-            head_timeout: Duration::from_secs(within(
-                "[limits] head_timeout_seconds",
-                self.head_timeout_seconds,
-                default.head_timeout.as_secs(),
-                1,
-                300,
-            )?),
+            head_bytes: size(head, default.head_bytes),
+            request_body_bytes: request.unwrap_or(default.request_body_bytes),
+            response_body_bytes: response.unwrap_or(default.response_body_bytes),
+            connections: size(connections, default.connections),
+            head_timeout: timeout.map_or(default.head_timeout, Duration::from_secs),
         })
     }
 }
 
-fn within(
-    key: &str,
-    value: Option<u64>,
-    default: u64,
-    least: u64,
-    most: u64,
-) -> Result<u64, String> {
-    let value = value.unwrap_or(default);
-    if (least..=most).contains(&value) {
-        return Ok(value);
+fn absolute(path: &Spanned<PathBuf>) -> Result<PathBuf, Misplaced> {
+    if path.get_ref().is_absolute() {
+        return Ok(path.get_ref().clone());
     }
-    Err(format!("{key} is {value}; it can be {least} to {most}"))
+    Err(Misplaced(
+        path.span(),
+        Problem::RelativePath(path.get_ref().clone()),
+    ))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let cases = [
-            ("[upstream]\nrotos = []", "rotos"),
-            (
-                "[upstream.connect]\n\"*.amazonaws.com\" = \"nowhere\"",
-                "nowhere",
-            ),
-            (
-                "[upstream]\nroots = [\"/nowhere/root.pem\"]",
-                "/nowhere/root.pem",
-            ),
-            ("[approval]\nhold_seconds = 0", "hold_seconds is 0"),
-            ("[limits]\nhead_bytes = 1", "head_bytes is 1"),
-            ("profile_dir = \"relative\"", "absolute"),
-            ("x = [", "line 1"),
-        ];
-        for (text, part) in cases {
-            let error = parse(Path::new("g.toml"), text).unwrap_err().to_string();
-            assert!(
-                error.contains(part) && error.contains("g.toml"),
-                "{part}: {error}"
-            );
+/// Checks a number's bounds, which are never negative.
+fn within(
+    key: &'static str,
+    value: Option<Spanned<i64>>,
+    bounds: RangeInclusive<i64>,
+) -> Result<Option<u64>, Misplaced> {
+    let Some(spanned) = value else {
+        return Ok(None);
+    };
+    let value = *spanned.get_ref();
+    match u64::try_from(value) {
+        Ok(number) if bounds.contains(&value) => Ok(Some(number)),
+        _ => {
+            let (least, most) = bounds.into_inner();
+            Err(Misplaced(
+                spanned.span(),
+                Problem::OutOfBounds {
+                    key,
+                    value,
+                    least,
+                    most,
+                },
+            ))
         }
-    }
-
-    #[test]
-    fn an_empty_file_is_the_defaults() {
-        let config = parse(Path::new("g.toml"), "").unwrap();
-        assert_eq!(config.hold, Duration::from_secs(50));
-        assert_eq!(config.limits.connections, 1024);
     }
 }

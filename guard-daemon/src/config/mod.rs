@@ -1,24 +1,33 @@
 //! Files and flags → validated configuration; finds profiles by name or path.
 //!
-//! docs/configuration.md is the reference.
+//! `file` is `guard.toml`, `upstream` the way out with its flags, `profiles` the search for a profile.
+//! What a profile says is `policy`'s.
 
 mod file;
+mod profiles;
+mod read;
 mod upstream;
 
-use std::io::Read;
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::policy::{BUILT_IN, PolicyError, Profile};
+pub use file::Problem;
+pub use upstream::parse_connect_flag;
 
-pub use upstream::UpstreamConfig;
+use crate::policy::{PolicyError, position};
 
-/// The configuration file that need not be there.
 const FILE: &str = "/etc/guard/guard.toml";
-/// The profile's name where none is given.
-const DEFAULT_PROFILE: &str = "default";
-/// Bytes of a configuration file or a profile.
-const MAX_FILE: u64 = 1024 * 1024;
+const STATE_DIR: &str = "/var/lib/guard";
+const RUNTIME_DIR: &str = "/run/guard";
+const PROFILE_DIR: &str = "/etc/guard/profiles";
+
+/// How long an exchange waits for a person: less than the 60 s after which boto3 and awscli give up.
+const HOLD: Duration = Duration::from_secs(50);
+
+/// Bytes `guard.toml` may have.
+const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// Everything `guard.toml` and the flags say, validated.
 #[derive(Clone, Debug)]
@@ -37,8 +46,19 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// `[upstream]`.
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamConfig {
+    /// Host pattern (`*.amazonaws.com`: any number of labels in front; or an exact host) → the
+    /// `host:port` that is dialled instead. The certificate is still checked for the original name.
+    pub connect: BTreeMap<String, String>,
+    /// PEM files with roots trusted besides the system's.
+    pub roots: Vec<PathBuf>,
+}
+
 /// `[limits]`: bounds on what the agent controls.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Bytes of an HTTP/1.1 request head or an HTTP/2 header list.
     pub head_bytes: usize,
@@ -48,7 +68,7 @@ pub struct Limits {
     pub response_body_bytes: u64,
     /// Connections a session may have open.
     pub connections: usize,
-    /// How long a client may take for a ClientHello or a request head.
+    /// Seconds a client may take for a ClientHello or a request head.
     pub head_timeout: Duration,
 }
 
@@ -64,192 +84,119 @@ impl Default for Limits {
     }
 }
 
-/// Why the configuration or a profile cannot be used.
+/// Why a configuration or profile cannot be used; the text names the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("{path}: {source}", path = path.display())]
-    Read {
+    /// The file cannot be read.
+    #[error(
+        "cannot read the configuration {path:?}: {source}; check --config and the file's permissions"
+    )]
+    Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: std::io::Error,
+        /// Why not.
+        source: io::Error,
     },
-    /// A file is longer than guard reads.
-    #[error("{path} is longer than 1 MiB; a configuration or profile is a short text", path = .0.display())]
-    TooLong(PathBuf),
-    /// Not TOML, an unknown key, or a value of the wrong type; the source says where.
-    #[error("{path}: {source}", path = path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and what was expected.
-        source: Box<toml::de::Error>,
-    },
-    /// A value is not one that makes sense.
-    #[error("{path}: {what}", path = path.display())]
+    /// Something in the file.
+    #[error("{path:?}, line {line}, column {column}: {problem}")]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Which, and what is expected.
-        what: String,
+        /// From 1.
+        line: usize,
+        /// In characters, from 1.
+        column: usize,
+        /// What is wrong.
+        problem: Problem,
     },
-    /// There is no profile of this name.
-    #[error("there is no profile {name:?}: {directory} has {found}; name one, or give a path with a slash", directory = directory.display())]
+    /// Something in a flag.
+    #[error("{0}")]
+    Flag(Problem),
+    /// A connect flag without `=`.
+    #[error("{0:?} is not PATTERN=HOST:PORT, such as \"*.amazonaws.com=127.0.0.1:5443\"")]
+    ConnectFlag(String),
+    /// Neither a name nor a path.
+    #[error(
+        "{0:?} is not a profile name (letters, digits, `.`, `-`, `_`); a path to a profile has a `/` in it or \
+         ends in `.toml`"
+    )]
+    ProfileName(String),
+    /// No profile of that name.
+    #[error(
+        "there is no profile {name:?} in {directory:?}; profiles there are: {existing}; a path to a profile has a \
+         `/` in it or ends in `.toml`"
+    )]
     NoProfile {
-        /// The name asked for.
+        /// The name.
         name: String,
         /// Where it was looked for.
         directory: PathBuf,
-        /// What is there instead.
-        found: String,
+        /// What there is.
+        existing: String,
     },
-    /// The profile is wrong.
+    /// The profile's file cannot be read.
+    #[error(
+        "cannot read the profile {path:?}: {source}; check the path and the file's permissions"
+    )]
+    ProfileFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The profile's text is not accepted.
     #[error(transparent)]
-    Policy(#[from] PolicyError),
+    Profile(#[from] PolicyError),
 }
 
 impl Config {
-    /// Reads `file` (which must exist), or `/etc/guard/guard.toml` where it exists; the directories given
-    /// as flags come first.
+    /// Reads and checks the configuration. Without `file`, `/etc/guard/guard.toml` is read if it exists;
+    /// a file that is named must exist. The directories are the flags', else the defaults, made absolute.
     pub fn load(
         file: Option<&Path>,
         state_dir: Option<&Path>,
         runtime_dir: Option<&Path>,
     ) -> Result<Self, ConfigError> {
         let path = file.unwrap_or(Path::new(FILE));
-        let text = match read(path) {
+        let text = match read::bounded(path, LARGEST_FILE) {
             Ok(text) => text,
-            Err(ConfigError::Read { source, .. })
-                if file.is_none() && source.kind() == std::io::ErrorKind::NotFound =>
-            {
+            Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {
                 String::new()
             }
-            Err(error) => return Err(error),
-        };
-        let mut config = file::parse(path, &text)?;
-        let or = |flag: Option<&Path>, default: &str| {
-            flag.map_or_else(|| PathBuf::from(default), Path::to_owned)
-        };
-        config.state_dir = or(state_dir, "/var/lib/guard");
-        config.runtime_dir = or(runtime_dir, "/run/guard");
-        Ok(config)
-    }
-
-    /// Finds and parses a profile: a path where `wanted` has a slash or ends in `.toml`, else a name in
-    /// `profile_dir`, else the built-in `default`.
-    pub fn profile(&self, wanted: Option<&str>) -> Result<Profile, ConfigError> {
-        let name = wanted.unwrap_or(DEFAULT_PROFILE);
-        if name.contains('/') || Path::new(name).extension().is_some_and(|e| e == "toml") {
-            let path = Path::new(name);
-            let stem = path
-                .file_stem()
-                .map_or("profile".into(), |stem| stem.to_string_lossy());
-            return Ok(Profile::parse(&stem, &read(path)?)?);
-        }
-        match read(&self.profile_dir.join(format!("{name}.toml"))) {
-            Ok(text) => Ok(Profile::parse(name, &text)?),
-            Err(ConfigError::Read { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
-                if name == DEFAULT_PROFILE {
-                    return Ok(Profile::parse(name, BUILT_IN)?);
-                }
-                Err(ConfigError::NoProfile {
-                    name: name.to_owned(),
-                    directory: self.profile_dir.clone(),
-                    found: profiles(&self.profile_dir),
-                })
+            Err(source) => {
+                return Err(ConfigError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                });
             }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = String::new();
-    file.take(MAX_FILE + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(ConfigError::TooLong(path.to_owned()));
-    }
-    Ok(text)
-}
-
-/// The names of the profiles in a directory, for an error message.
-fn profiles(directory: &Path) -> String {
-    let mut names: Vec<String> = std::fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            entry
-                .ok()?
-                .file_name()
-                .to_str()?
-                .strip_suffix(".toml")
-                .map(str::to_owned)
+        };
+        let said = file::parse(&text).map_err(|file::Misplaced(span, problem)| {
+            let (line, column) = position::of(&text, span.start);
+            ConfigError::Invalid {
+                path: path.to_owned(),
+                line,
+                column,
+                problem,
+            }
+        })?;
+        Ok(Self {
+            state_dir: directory(state_dir, STATE_DIR),
+            runtime_dir: directory(runtime_dir, RUNTIME_DIR),
+            profile_dir: said.profile_dir.unwrap_or_else(|| PROFILE_DIR.into()),
+            upstream: said.upstream,
+            hold: said.hold.unwrap_or(HOLD),
+            limits: said.limits,
         })
-        .collect();
-    names.sort();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
     }
+}
+
+/// Absolute, since the daemon changes its working directory. Only an empty path has no absolute form;
+/// making the directory will say so.
+fn directory(flag: Option<&Path>, default: &str) -> PathBuf {
+    let path = flag.unwrap_or(Path::new(default));
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::Effect;
-
-    fn config(directory: &Path) -> Config {
-        let file = directory.join("guard.toml");
-        std::fs::write(&file, format!("profile_dir = {:?}\n", directory.display())).unwrap();
-        Config::load(Some(&file), Some(Path::new("/s")), None).unwrap()
-    }
-
-    #[test]
-    fn profiles_are_found_by_name_path_or_built_in() {
-        let directory = tempfile::tempdir().unwrap();
-        let config = config(directory.path());
-        assert_eq!(config.profile(None).unwrap().name(), "default");
-        let path = directory.path().join("review.toml");
-        std::fs::write(&path, "default = \"deny\"\n").unwrap();
-        for wanted in ["review", path.to_str().unwrap()] {
-            let profile = config.profile(Some(wanted)).unwrap();
-            assert_eq!(profile.name(), "review");
-            assert_eq!(profile.decide(&[]).effect, Effect::Deny);
-        }
-        let error = config.profile(Some("other")).unwrap_err().to_string();
-        assert!(
-            error.contains("no profile \"other\"") && error.contains("review"),
-            "{error}"
-        );
-        assert!(config.profile(Some("./nowhere.toml")).is_err());
-    }
-
-    #[test]
-    fn directories_come_from_flags_and_an_explicit_file_must_exist() {
-        let directory = tempfile::tempdir().unwrap();
-        let config = config(directory.path());
-        assert_eq!(config.state_dir, Path::new("/s"));
-        assert_eq!(config.runtime_dir, Path::new("/run/guard"));
-        assert!(Config::load(Some(Path::new("/nowhere/guard.toml")), None, None).is_err());
-    }
-
-    #[test]
-    fn a_long_file_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("long.toml");
-        std::fs::write(&path, "#".repeat(1024 * 1024 + 1)).unwrap();
-        assert!(matches!(read(&path), Err(ConfigError::TooLong(_))));
-    }
-}
+mod tests;

@@ -1,65 +1,89 @@
-//! `[upstream]`: where connections for a host really go, and whose certificates are trusted there.
+//! `[upstream]` and its flags: where guard dials, and whom it trusts besides the system's roots.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 
-/// The way out.
-#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpstreamConfig {
-    /// Host pattern (`*.amazonaws.com`: any number of labels in front; or an exact host) → the
-    /// `host:port` that is dialled instead. The certificate is still checked for the original name.
-    pub connect: BTreeMap<String, String>,
-    /// PEM files with roots trusted besides the system's.
-    pub roots: Vec<PathBuf>,
-}
+use super::file::Problem;
+use super::{ConfigError, UpstreamConfig, read};
+use crate::policy::is_host_name;
+
+/// Bytes of a file of roots: all of a system's take about 250 KiB.
+const LARGEST_ROOTS: u64 = 4 * 1024 * 1024;
 
 impl UpstreamConfig {
-    /// These, with those of a `guard run` laid over them.
-    pub fn with(&self, run: Self) -> Self {
+    /// With flags laid over it: a flag's pattern replaces the same pattern here, its roots come in
+    /// addition. A relative path is taken from the working directory.
+    pub fn merge(
+        &self,
+        connect: &[(String, String)],
+        roots: &[PathBuf],
+    ) -> Result<Self, ConfigError> {
         let mut merged = self.clone();
-        merged.connect.extend(run.connect);
-        merged.roots.extend(run.roots);
-        merged
-    }
-
-    /// Reads a flag, `PATTERN=HOST:PORT`.
-    pub fn parse_connect(text: &str) -> Result<(String, String), String> {
-        let (pattern, target) = text
-            .split_once('=')
-            .ok_or("expected PATTERN=HOST:PORT, as *.amazonaws.com=127.0.0.1:5443")?;
-        check(pattern, target)?;
-        Ok((pattern.to_owned(), target.to_owned()))
-    }
-
-    /// Whether every pattern and target makes sense.
-    pub(super) fn validate(&self) -> Result<(), String> {
-        self.connect
-            .iter()
-            .try_for_each(|(pattern, target)| check(pattern, target))
+        for (pattern, target) in connect {
+            check_pattern(pattern)
+                .and_then(|()| check_target(target))
+                .map_err(ConfigError::Flag)?;
+            merged.connect.insert(pattern.clone(), target.clone());
+        }
+        for root in roots {
+            let path = std::path::absolute(root).unwrap_or_else(|_| root.clone());
+            check_root(&path).map_err(ConfigError::Flag)?;
+            if !merged.roots.contains(&path) {
+                merged.roots.push(path);
+            }
+        }
+        Ok(merged)
     }
 }
 
-fn check(pattern: &str, target: &str) -> Result<(), String> {
+/// Reads `PATTERN=HOST:PORT`, as given on the command line.
+pub fn parse_connect_flag(text: &str) -> Result<(String, String), ConfigError> {
+    let (pattern, target) = text
+        .split_once('=')
+        .ok_or_else(|| ConfigError::ConnectFlag(text.to_owned()))?;
+    check_pattern(pattern)
+        .and_then(|()| check_target(target))
+        .map_err(ConfigError::Flag)?;
+    Ok((pattern.to_owned(), target.to_owned()))
+}
+
+pub(super) fn check_pattern(pattern: &str) -> Result<(), Problem> {
     let name = pattern.strip_prefix("*.").unwrap_or(pattern);
-    let label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
-    };
-    if !name.split('.').all(label) {
-        return Err(format!(
-            "{pattern:?} is not a host pattern; write a lower-case host, or \"*.\" and one"
-        ));
+    if is_host_name(name) && !name.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Ok(());
     }
-    let host = target
-        .rsplit_once(':')
-        .filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
-    if host.is_none() {
-        return Err(format!(
-            "{target:?} is not where {pattern:?} could be dialled; write \"host:port\""
-        ));
+    Err(Problem::HostPattern(pattern.to_owned()))
+}
+
+pub(super) fn check_target(target: &str) -> Result<(), Problem> {
+    let bad = || Problem::HostPort(target.to_owned());
+    if let Ok(address) = target.parse::<SocketAddr>() {
+        return if address.port() == 0 {
+            Err(bad())
+        } else {
+            Ok(())
+        };
+    }
+    let (host, port) = target.rsplit_once(':').ok_or_else(bad)?;
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    let port = port.parse::<u16>().ok().filter(|&port| digits && port != 0);
+    // What looks like an address but is none is not a name either.
+    let all_numbers = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if port.is_none() || !is_host_name(host) || all_numbers || host.parse::<IpAddr>().is_ok() {
+        return Err(bad());
+    }
+    Ok(())
+}
+
+/// That the file is there, readable, and holds a certificate. The upstream client parses it.
+pub(super) fn check_root(path: &Path) -> Result<(), Problem> {
+    let bad = |why: String| Problem::Root {
+        path: path.to_owned(),
+        why,
+    };
+    let text = read::bounded(path, LARGEST_ROOTS).map_err(|error| bad(error.to_string()))?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(bad("it holds no PEM certificate".to_owned()));
     }
     Ok(())
 }
@@ -69,45 +93,89 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connect_rules_are_checked() {
-        for text in [
-            "*.amazonaws.com=127.0.0.1:5443",
-            "sts.amazonaws.com=[::1]:443",
-            "a=b:1",
+    fn connect_flags_are_pattern_and_target() {
+        for (text, pattern, target) in [
+            (
+                "*.amazonaws.com=127.0.0.1:5443",
+                "*.amazonaws.com",
+                "127.0.0.1:5443",
+            ),
+            (
+                "s3.amazonaws.com=[::1]:443",
+                "s3.amazonaws.com",
+                "[::1]:443",
+            ),
+            (
+                "sts.eu-west-1.amazonaws.com=proxy.internal:8443",
+                "sts.eu-west-1.amazonaws.com",
+                "proxy.internal:8443",
+            ),
         ] {
-            assert!(UpstreamConfig::parse_connect(text).is_ok(), "{text}");
+            let expected = (pattern.to_owned(), target.to_owned());
+            assert_eq!(parse_connect_flag(text).unwrap(), expected);
         }
         for text in [
             "",
+            "=",
             "a",
             "a=",
-            "=h:1",
-            "a=h",
-            "a=h:",
+            "=b:1",
+            "*=b:1",
+            "*.=b:1",
+            "a.*=b:1",
+            "A.com=b:1",
+            "a.com.=b:1",
+            "a=b",
+            "a=b:",
+            "a=b:0",
+            "a=b:+1",
+            "a=b:65536",
             "a=:1",
-            "a=h:0",
-            "a=h:65536",
-            "A=h:1",
-            "*=h:1",
-            "a b=h:1",
+            "a=127.0.0.1",
+            "a=999.0.0.1:1",
+            "a=::1:1",
+            "a=http://b:1",
+            "a=b c:1",
+            "a=127.0.0.1:0",
         ] {
-            assert!(UpstreamConfig::parse_connect(text).is_err(), "{text}");
+            assert!(parse_connect_flag(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_runs_rules_come_over_the_daemons() {
-        let base = UpstreamConfig {
-            connect: [("a".into(), "1:1".into()), ("b".into(), "2:2".into())].into(),
-            roots: vec!["/x.pem".into()],
+    fn flags_are_laid_over_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root.pem");
+        std::fs::write(&root, "-----BEGIN CERTIFICATE-----\n").unwrap();
+        let pair = |target: &str| ("*.amazonaws.com".to_owned(), target.to_owned());
+        let file = UpstreamConfig {
+            connect: [pair("a:1"), ("x".to_owned(), "y:1".to_owned())].into(),
+            roots: vec![root.clone()],
         };
-        let run = UpstreamConfig {
-            connect: [("b".into(), "3:3".into())].into(),
-            roots: vec!["/y.pem".into()],
-        };
-        let merged = base.with(run);
-        assert_eq!(merged.connect["a"], "1:1");
-        assert_eq!(merged.connect["b"], "3:3");
-        assert_eq!(merged.roots, [PathBuf::from("/x.pem"), "/y.pem".into()]);
+        let merged = file
+            .merge(&[pair("b:2")], std::slice::from_ref(&root))
+            .unwrap();
+        assert_eq!(merged.connect["*.amazonaws.com"], "b:2");
+        assert_eq!(
+            (merged.connect["x"].as_str(), merged.roots),
+            ("y:1", vec![root])
+        );
+        assert!(
+            file.merge(&[("*".to_owned(), "b:2".to_owned())], &[])
+                .is_err()
+        );
+        let none = directory.path().join("none.pem");
+        let error = file.merge(&[], &[none]).unwrap_err().to_string();
+        assert!(error.contains("none.pem"), "{error}");
+    }
+
+    #[test]
+    fn roots_hold_certificates() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key.pem");
+        std::fs::write(&file, "-----BEGIN PRIVATE KEY-----\n").unwrap();
+        for path in [&file, directory.path(), &directory.path().join("none")] {
+            assert!(check_root(path).is_err(), "{path:?}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::wire::{Reply, Request};
 use super::{LINE_BYTES, socket_path};
 
 /// How long the daemon may take for a reply. Starting a session may have to wait for credentials.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A connection to the daemon.
 #[derive(Debug)]
@@ -98,15 +98,14 @@ impl Client {
             return Err(ClientError::TooLong);
         }
         line.push(b'\n');
-        self.stream.get_mut().write_all(&line).map_err(lost)?;
+        // A daemon that refuses us may have said so and hung up before it heard us out.
+        let written = self.stream.get_mut().write_all(&line);
         line.clear();
         // A reply may list many approvals: twice a request is far beyond their bound.
         let limit = 2 * LINE_BYTES as u64;
-        (&mut self.stream)
-            .take(limit)
-            .read_until(b'\n', &mut line)
-            .map_err(lost)?;
+        let read = (&mut self.stream).take(limit).read_until(b'\n', &mut line);
         if line.is_empty() {
+            written.and(read).map_err(|error| lost(&error))?;
             return Err(ClientError::Closed);
         }
         Ok(serde_json::from_slice(&line)?)
@@ -118,7 +117,7 @@ impl Client {
     }
 }
 
-fn lost(error: io::Error) -> ClientError {
+fn lost(error: &io::Error) -> ClientError {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::TimedOut,
         // A broken pipe or reset: the daemon is gone, or refused us and hung up.
@@ -142,6 +141,20 @@ mod tests {
         drop(UnixListener::bind(socket_path(directory.path())).unwrap());
         let error = Client::connect(directory.path()).unwrap_err();
         assert!(matches!(error, ClientError::NotRunning { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_is_heard_also_when_the_daemon_hung_up_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(socket_path(directory.path())).unwrap();
+        let mut client = Client::connect(directory.path()).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream
+            .write_all(b"{\"reply\":\"error\",\"code\":\"confined\",\"message\":\"no\"}\n")
+            .unwrap();
+        drop(stream);
+        let reply = client.request(&Request::Status).unwrap();
+        assert!(matches!(reply, Reply::Error { code, .. } if code == "confined"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::peer::{Peer, Permitted, Refusal};
 use super::wire::{Reply, Request, StartSession, Status};
-use super::{GROUP, LINE_BYTES, socket_path};
+use super::{GROUP, LINE_BYTES, socket_path, text_of};
 use crate::gateway::Gateway;
 use crate::record::entry::{Entry, Event, Process};
 use crate::service::sessions::{SessionError, Sessions};
@@ -103,7 +103,8 @@ impl Server {
                 Ok(Some(line)) => line,
                 Ok(None) => return,
                 Err(error) => {
-                    let _ = write(&mut stream, &Reply::error("bad-request", error)).await;
+                    let _ =
+                        write(&mut stream, &Reply::error("bad-request", error.to_string())).await;
                     return;
                 }
             };
@@ -156,7 +157,7 @@ impl Server {
                 let approver = approver.unwrap_or_else(|_| format!("uid {}", peer.uid));
                 match approvals.decide(&id, approve, approver, reason).await {
                     Ok(approval) => Reply::Approval { approval },
-                    Err(error) => Reply::error("failed", error),
+                    Err(error) => Reply::error("failed", text_of(&error)),
                 }
             }
             Request::Status => Reply::Status(Status {
@@ -202,7 +203,7 @@ impl Server {
             }
             Err(error) => {
                 let profile = matches!(error, SessionError::Profile(_));
-                let detail = format!("{:#}", anyhow::Error::from(error));
+                let detail = text_of(&error);
                 tracing::warn!("a session could not be started: {detail}");
                 let code = if profile { "profile" } else { "session" };
                 self.record_unstarted(code, detail.clone()).await;
@@ -254,7 +255,7 @@ impl Server {
             Refusal::Confined { .. } => "confined",
             _ => "not-permitted",
         };
-        let _ = write(stream, &Reply::error(code, refusal)).await;
+        let _ = write(stream, &Reply::error(code, refusal.to_string())).await;
     }
 }
 
@@ -293,13 +294,12 @@ async fn read_line(
         None => read.await?,
     };
     match line.pop() {
-        None => Ok(None),
         Some(b'\n') => Ok(Some(line)),
         Some(_) if line.len() >= LINE_BYTES => Err(io::Error::other(format!(
             "the request is larger than {LINE_BYTES} bytes; shorten it"
         ))),
-        // The client went away in the middle of a line.
-        Some(_) => Ok(None),
+        // The client is done, or went away in the middle of a line.
+        _ => Ok(None),
     }
 }
 

@@ -50,7 +50,7 @@ pub struct StartSession {
     pub identity: Identity,
     /// The invoking user's group.
     pub gid: u32,
-    /// The profile's name, or an absolute path; `None` for the default.
+    /// The profile's name, or an absolute path; the default one where none is given.
     pub profile: Option<String>,
     /// Where its real credentials come from.
     pub aws: Selection,
@@ -61,6 +61,10 @@ pub struct StartSession {
 }
 
 /// The daemon's reply.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one reply exists at a time, and is written or read at once"
+)]
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {
@@ -128,10 +132,10 @@ pub struct SessionView {
 
 impl Reply {
     /// A refusal.
-    pub(super) fn error(code: &str, message: impl ToString) -> Self {
+    pub(super) fn error(code: &str, message: impl Into<String>) -> Self {
         Self::Error {
             code: code.to_owned(),
-            message: message.to_string(),
+            message: message.into(),
         }
     }
 }

@@ -1,61 +1,126 @@
-//! `[network] allow`: which hosts that are not AWS may be reached, by name and port.
+//! Which hosts that are not AWS a profile lets through, by name and port.
 
-/// One entry: a host, or `*.` and a suffix, and a port.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct HostPattern {
-    /// Lower case; without the `*.`.
-    name: String,
-    /// Any number of labels stand in front of `name`, at least one.
-    below: bool,
+/// The port of a pattern that names none.
+const HTTPS: u16 = 443;
+
+/// Why a host pattern is not accepted, and what to write instead.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum HostError {
+    /// `*` alone or inside.
+    #[error(
+        "a wildcard stands only as the whole first label, as in \"*.example.com\"; list the names you need"
+    )]
+    Wildcard,
+    /// An address.
+    #[error(
+        "hosts are allowed by name, not by address, since guard checks the TLS server name; write the name"
+    )]
+    Address,
+    /// Not a name.
+    #[error(
+        "this is not a host name; write `name` or `name:port` without scheme, path or final dot"
+    )]
+    NotName,
+    /// Not a port.
+    #[error("a port is a number from 1 to 65535")]
+    Port,
+}
+
+/// The `[network]` table's `allow`.
+#[derive(Debug, Default)]
+pub(super) struct AllowList(Vec<HostPattern>);
+
+#[derive(Debug)]
+struct HostPattern {
+    /// Lower case; for `*.example.com`, `.example.com`.
+    name: Box<str>,
+    any_in_front: bool,
     port: u16,
 }
 
-impl HostPattern {
-    /// Reads `host`, `*.host` or either with `:port`; 443 where there is none.
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        const FORM: &str = "an allowed host is \"name\", \"*.name\" or \"name:port\", as \"pypi.org\" or \"github.com:22\"";
-        let (name, port) = match text.rsplit_once(':') {
-            Some((name, port)) => (
-                name,
-                port.parse().ok().filter(|port| *port != 0).ok_or(FORM)?,
-            ),
-            None => (text, 443),
-        };
-        let (name, below) = name
-            .strip_prefix("*.")
-            .map_or((name, false), |name| (name, true));
-        let label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        };
-        if name.len() > 253 || !name.split('.').all(label) {
-            return Err(FORM);
+impl AllowList {
+    /// Adds a pattern.
+    pub(super) fn add(&mut self, text: &str) -> Result<(), HostError> {
+        if text.parse::<std::net::IpAddr>().is_ok() || text.starts_with('[') {
+            return Err(HostError::Address);
         }
-        if name.parse::<std::net::Ipv4Addr>().is_ok() {
-            return Err("an allowed host is a name, not an address: guard dials by name");
+        let (host, port) = match text.split_once(':') {
+            None => (text, HTTPS),
+            Some((host, port)) => (host, parse_port(port).ok_or(HostError::Port)?),
+        };
+        let (name, any_in_front) = match host.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (host, false),
+        };
+        check_name(name)?;
+        let mut name = name.to_ascii_lowercase();
+        if any_in_front {
+            name.insert(0, '.');
         }
-        Ok(Self {
-            name: name.to_ascii_lowercase(),
-            below,
+        self.0.push(HostPattern {
+            name: name.into(),
+            any_in_front,
             port,
-        })
+        });
+        Ok(())
     }
 
-    pub(super) fn matches_name(&self, host: &str) -> bool {
-        if self.below {
-            host.strip_suffix(&self.name)
-                .and_then(|front| front.strip_suffix('.'))
-                .is_some_and(|front| !front.is_empty())
-        } else {
-            host == self.name
+    /// Whether a host may be reached on a port.
+    pub(super) fn allows(&self, host: &str, port: u16) -> bool {
+        self.0
+            .iter()
+            .any(|pattern| pattern.port == port && pattern.matches(host))
+    }
+
+    /// Whether a host may be reached on some port.
+    pub(super) fn allows_name(&self, host: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(host))
+    }
+}
+
+impl HostPattern {
+    fn matches(&self, host: &str) -> bool {
+        if !self.any_in_front {
+            return self.name.eq_ignore_ascii_case(host);
         }
+        // Something must stand before the dot: `*.x` is not `.x`.
+        let split = host.len().checked_sub(self.name.len()).filter(|&n| n > 0);
+        split
+            .and_then(|n| host.get(n..))
+            .is_some_and(|end| self.name.eq_ignore_ascii_case(end))
     }
+}
 
-    pub(super) fn matches(&self, host: &str, port: u16) -> bool {
-        self.port == port && self.matches_name(host)
+/// Decimal digits only: `u16::from_str` would take `+443`, too.
+fn parse_port(text: &str) -> Option<u16> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|&port| digits && port != 0)
+}
+
+fn check_name(name: &str) -> Result<(), HostError> {
+    if name.contains('*') {
+        return Err(HostError::Wildcard);
     }
+    if !is_host_name(name) {
+        return Err(HostError::NotName);
+    }
+    // All digits and dots: an address, or what some resolvers take for one (`127.1`).
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if last.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(HostError::Address);
+    }
+    Ok(())
+}
+
+/// Labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes in all (RFC 1035 §2.3; `_` as in practice).
+pub(crate) fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    name.len() <= 253 && name.split('.').all(label)
 }
 
 #[cfg(test)]
@@ -63,31 +128,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_ports_match_exactly_or_below_a_suffix() {
-        let exact = HostPattern::parse("PyPI.org").unwrap();
-        assert!(exact.matches("pypi.org", 443));
-        assert!(!exact.matches("pypi.org", 80) && !exact.matches("evil-pypi.org", 443));
-        let below = HostPattern::parse("*.npmjs.org:8443").unwrap();
-        assert!(below.matches("a.registry.npmjs.org", 8443));
-        assert!(!below.matches("npmjs.org", 8443) && !below.matches("evilnpmjs.org", 8443));
+    fn allows_by_name_and_port() {
+        let mut list = AllowList::default();
+        for pattern in [
+            "pypi.org",
+            "*.npmjs.org:443",
+            "GitHub.com:22",
+            "localhost:8080",
+        ] {
+            list.add(pattern).unwrap();
+        }
+        for (host, port, allowed, named) in [
+            ("pypi.org", 443, true, true),
+            ("PyPI.org", 443, true, true),
+            ("pypi.org", 80, false, true),
+            ("pypi.org.", 443, false, false),
+            ("x.pypi.org", 443, false, false),
+            ("registry.npmjs.org", 443, true, true),
+            ("a.b.npmjs.org", 443, true, true),
+            ("npmjs.org", 443, false, false),
+            (".npmjs.org", 443, false, false),
+            ("evilnpmjs.org", 443, false, false),
+            ("registry.npmjs.org.evil", 443, false, false),
+            ("github.com", 22, true, true),
+            ("github.com", 443, false, true),
+            ("localhost", 8080, true, true),
+            ("", 443, false, false),
+            ("\u{e9}.npmjs.org", 443, true, true),
+            ("\u{e9}npmjs.org", 443, false, false),
+        ] {
+            assert_eq!(list.allows(host, port), allowed, "{host}:{port}");
+            assert_eq!(list.allows_name(host), named, "{host}");
+        }
     }
 
     #[test]
-    fn what_is_not_a_host_is_refused() {
-        for text in [
-            "",
-            "*",
-            "*.",
-            "a..b",
-            "a:0",
-            "a:x",
-            "a:70000",
-            "192.0.2.1",
-            "a b",
-            "[::1]",
-            "*.*.a",
+    fn refuses_what_is_no_name_and_port() {
+        for (text, error) in [
+            ("", HostError::NotName),
+            ("*", HostError::Wildcard),
+            ("*:443", HostError::Wildcard),
+            ("a.*.org", HostError::Wildcard),
+            ("*a.org", HostError::Wildcard),
+            ("*.*.org", HostError::Wildcard),
+            ("10.0.0.1", HostError::Address),
+            ("10.0.0.1:443", HostError::Address),
+            ("127.1", HostError::Address),
+            ("::1", HostError::Address),
+            ("[::1]:443", HostError::Address),
+            ("https://pypi.org", HostError::Port),
+            ("pypi.org/simple", HostError::NotName),
+            ("pypi.org.", HostError::NotName),
+            ("a..b", HostError::NotName),
+            ("p\u{ff}.org", HostError::NotName),
+            ("pypi.org:", HostError::Port),
+            ("pypi.org:0", HostError::Port),
+            ("pypi.org:+443", HostError::Port),
+            ("pypi.org:65536", HostError::Port),
         ] {
-            assert!(HostPattern::parse(text).is_err(), "{text}");
+            assert_eq!(AllowList::default().add(text).unwrap_err(), error, "{text}");
         }
     }
 }

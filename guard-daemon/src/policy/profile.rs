@@ -1,177 +1,155 @@
-//! A profile: the TOML file that says what a session may do.
+//! A profile's text → a checked, compiled profile; every error names its place and what to write instead.
 
 use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use toml::Spanned;
 
-use super::evaluate::{self, Actions, Resources, Statement};
-use super::network::HostPattern;
-use super::pattern::{ActionPattern, ResourcePattern};
-use super::{Decision, Effect};
-use crate::aws::Access;
+use super::evaluate::{Patterns, Statement, Statements};
+use super::network::{AllowList, HostError};
+use super::pattern::{ActionPattern, PatternError, ResourcePattern};
+use super::{Effect, Profile, position};
 use crate::mask::Class;
 
-/// The profile in force where none is named and the host has none: reads go through, the rest asks.
-pub const BUILT_IN: &str = include_str!("default.toml");
+/// Bytes a profile may have: it may come from a launcher over the control socket.
+pub const LARGEST_PROFILE: usize = 1024 * 1024;
 
-/// Statements a profile may have.
-const MAX_STATEMENTS: usize = 10_000;
+/// Characters of a profile's name or a `sid`.
+const LONGEST_NAME: usize = 64;
 
-/// A parsed profile: network allow list, statements, masks.
-#[derive(Debug)]
-pub struct Profile {
-    pub(super) name: String,
-    sha256: String,
-    pub(super) default: Effect,
-    pub(super) statements: Vec<Statement>,
-    network: Vec<HostPattern>,
-    masked: Vec<Class>,
-}
-
-/// Why a profile was not accepted; the text names the place and the remedy.
+/// Why a profile was not accepted; the text names file position and remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// Not TOML, an unknown key, or a value of the wrong type; the source says where.
-    #[error("profile {name:?}: {source}")]
-    Syntax {
-        /// The profile.
-        name: String,
-        /// Line, column and what was expected.
-        source: Box<toml::de::Error>,
-    },
-    /// A statement says something that no statement can say.
-    #[error("profile {name:?}, statement {statement}: {what}")]
-    Statement {
-        /// The profile.
-        name: String,
-        /// The statement's `sid` or `#N`.
-        statement: String,
-        /// What is wrong and what is expected.
-        what: String,
-    },
-    /// Another part of the profile is wrong.
-    #[error("profile {name:?}: {what}")]
+    /// Something in the text.
+    #[error("profile {profile:?}, line {line}, column {column}: {problem}")]
     Invalid {
-        /// The profile.
-        name: String,
-        /// What is wrong and what is expected.
-        what: String,
+        /// The profile's name.
+        profile: String,
+        /// From 1.
+        line: usize,
+        /// In characters, from 1.
+        column: usize,
+        /// What is wrong, and what to write instead.
+        problem: Problem,
+    },
+    /// Larger than a profile may be.
+    #[error(
+        "profile {profile:?} has {bytes} bytes, more than the {LARGEST_PROFILE} allowed; use wildcards"
+    )]
+    TooLarge {
+        /// The profile's name.
+        profile: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The file's stem is no name.
+    #[error(
+        "{profile:?} is not a profile name (1 to {LONGEST_NAME} letters, digits, `.`, `-`, `_`); rename the \
+         file, or put `name = \"…\"` on its first line"
+    )]
+    Unnamed {
+        /// The stem.
+        profile: String,
     },
 }
 
-impl Profile {
-    /// Parses a profile; unknown keys, empty lists and bad patterns are errors.
-    pub fn parse(name: &str, text: &str) -> Result<Self, PolicyError> {
-        let file: File = toml::from_str(text).map_err(|source| PolicyError::Syntax {
-            name: name.to_owned(),
-            source: Box::new(source),
-        })?;
-        let name = file.name.unwrap_or_else(|| name.to_owned());
-        let invalid = |what: String| PolicyError::Invalid {
-            name: name.clone(),
-            what,
-        };
-        if file.statement.len() > MAX_STATEMENTS {
-            return Err(invalid(format!(
-                "it has more than {MAX_STATEMENTS} statements; split it"
-            )));
-        }
-        let mut network = Vec::with_capacity(file.network.allow.len());
-        for entry in &file.network.allow {
-            let host = HostPattern::parse(entry)
-                .map_err(|why| invalid(format!("[network] allow: {entry:?}: {why}")))?;
-            network.push(host);
-        }
-        let mut statements = Vec::with_capacity(file.statement.len());
-        let mut seen = HashSet::new();
-        for (index, raw) in file.statement.into_iter().enumerate() {
-            let called = raw.sid.clone().unwrap_or_else(|| format!("#{}", index + 1));
-            let wrong = |what: String| PolicyError::Statement {
-                name: name.clone(),
-                statement: called.clone(),
-                what,
-            };
-            if called.is_empty() || called.len() > 128 || called.chars().any(char::is_control) {
-                return Err(wrong("a sid is 1 to 128 printable characters".to_owned()));
-            }
-            if !seen.insert(called.clone()) {
-                return Err(wrong(
-                    "another statement has the same sid; name each once".to_owned(),
-                ));
-            }
-            statements.push(raw.compile(called.clone()).map_err(wrong)?);
-        }
-        Ok(Self {
-            sha256: hex::encode(digest(&SHA256, text.as_bytes())),
-            default: file.default,
-            statements,
-            network,
-            masked: file.mask.classes,
-            name,
-        })
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// SHA-256 of its text, hexadecimal.
-    pub fn sha256(&self) -> &str {
-        &self.sha256
-    }
-
-    /// Decides on a call. Every access must be allowed; deny beats approve beats allow.
-    pub fn decide(&self, access: &[Access]) -> Decision {
-        evaluate::decide(self, access)
-    }
-
-    /// Whether a host that is not AWS (lower case) may be reached by name and port.
-    pub fn allows_host(&self, host: &str, port: u16) -> bool {
-        self.network
-            .iter()
-            .any(|pattern| pattern.matches(host, port))
-    }
-
-    /// Whether a name (lower case) may be resolved: some port of it is allowed.
-    pub fn allows_name(&self, host: &str) -> bool {
-        self.network
-            .iter()
-            .any(|pattern| pattern.matches_name(host))
-    }
-
-    /// Whether members of this class are masked.
-    pub fn masks(&self, class: Class) -> bool {
-        self.masked.contains(&class)
-    }
+/// What is wrong at a place in a profile.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Not TOML, an unknown key or value, or a value of another type.
+    #[error("{0}; docs/policy.md lists what a profile may say")]
+    Syntax(String),
+    /// `name` is no name.
+    #[error("`name` has 1 to {LONGEST_NAME} letters, digits, `.`, `-` and `_`; choose another")]
+    Name,
+    /// `sid` is no name.
+    #[error("`sid` has 1 to {LONGEST_NAME} letters, digits, `.`, `-` and `_`; choose another")]
+    Sid,
+    /// Two statements have the same `sid`.
+    #[error("sid {0:?} is already that of an earlier statement; rename one of them")]
+    DuplicateSid(String),
+    /// Neither `action` nor `not_action`.
+    #[error("this statement has no `action`; add one, `action = \"*\"` for all")]
+    NoAction,
+    /// Both of a pair.
+    #[error("this statement has both `{0}` and `not_{0}`; keep one of them")]
+    Both(&'static str),
+    /// A list without elements.
+    #[error(
+        "`{0}` is an empty list, which would match nothing; name something, or remove the statement"
+    )]
+    EmptyList(&'static str),
+    /// `condition`.
+    #[error(
+        "conditions are not supported yet; remove `condition`, or use `effect = \"approve\"` to have a person look"
+    )]
+    Condition,
+    /// A bad action or resource pattern.
+    #[error("{text:?}: {error}")]
+    Pattern {
+        /// The pattern.
+        text: String,
+        /// What is wrong with it.
+        error: PatternError,
+    },
+    /// A bad host pattern.
+    #[error("{text:?}: {error}")]
+    Host {
+        /// The pattern.
+        text: String,
+        /// What is wrong with it.
+        error: HostError,
+    },
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    name: Option<String>,
+    name: Option<Spanned<String>>,
+    #[serde(default = "deny")]
     default: Effect,
     #[serde(default)]
     network: Network,
     #[serde(default)]
     mask: Mask,
     #[serde(default)]
-    statement: Vec<RawStatement>,
+    statement: Vec<Spanned<Rule>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Network {
     #[serde(default)]
-    allow: Vec<String>,
+    allow: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Mask {
+    classes: Vec<Class>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Mask {
-    classes: Vec<Class>,
+struct Rule {
+    sid: Option<Spanned<String>>,
+    effect: Effect,
+    action: Option<Spanned<OneOrMore>>,
+    not_action: Option<Spanned<OneOrMore>>,
+    resource: Option<Spanned<OneOrMore>>,
+    not_resource: Option<Spanned<OneOrMore>>,
+    condition: Option<Spanned<IgnoredAny>>,
+}
+
+/// A string or a list of strings.
+enum OneOrMore {
+    One(String),
+    More(Vec<Spanned<String>>),
 }
 
 impl Default for Mask {
@@ -182,75 +160,201 @@ impl Default for Mask {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawStatement {
-    sid: Option<String>,
-    effect: Effect,
-    action: Option<OneOrMany>,
-    not_action: Option<OneOrMany>,
-    resource: Option<OneOrMany>,
-    not_resource: Option<OneOrMany>,
+fn deny() -> Effect {
+    Effect::Deny
 }
 
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a string or a list of strings")]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl OneOrMany {
-    fn parse<T, E: std::fmt::Display>(
-        &self,
-        key: &str,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Result<Vec<T>, String> {
-        let all = match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        };
-        if all.is_empty() {
-            return Err(format!(
-                "{key} is an empty list; name at least one, or \"*\""
-            ));
+/// Parses and checks. `name` is the profile's unless the text says another.
+pub(super) fn parse(name: &str, text: &str) -> Result<Profile, PolicyError> {
+    if text.len() > LARGEST_PROFILE {
+        return Err(PolicyError::TooLarge {
+            profile: name.to_owned(),
+            bytes: text.len(),
+        });
+    }
+    let invalid = |Misplaced(span, problem): Misplaced| {
+        let (line, column) = position::of(text, span.start);
+        PolicyError::Invalid {
+            profile: name.to_owned(),
+            line,
+            column,
+            problem,
         }
-        all.iter()
-            .map(|text| parse(text).map_err(|why| format!("{key} {text:?}: {why}")))
-            .collect()
+    };
+    let file: File = toml::from_str(text).map_err(|error| {
+        let span = error.span().unwrap_or_default();
+        // One line: the message stands in a sentence, and in a log.
+        let message = error.message().trim_end().replace('\n', ", ");
+        invalid(Misplaced(span, Problem::Syntax(message)))
+    })?;
+    let own_name = match &file.name {
+        Some(own) if !is_name(own.get_ref()) => {
+            return Err(invalid(Misplaced(own.span(), Problem::Name)));
+        }
+        Some(own) => own.get_ref(),
+        None if !is_name(name) => {
+            return Err(PolicyError::Unnamed {
+                profile: name.to_owned(),
+            });
+        }
+        None => name,
+    };
+    let mut hosts = AllowList::default();
+    for host in &file.network.allow {
+        hosts.add(host.get_ref()).map_err(|error| {
+            let text = host.get_ref().clone();
+            invalid(Misplaced(host.span(), Problem::Host { text, error }))
+        })?;
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    Ok(Profile {
+        name: own_name.to_owned(),
+        sha256: hex::encode(digest),
+        hosts,
+        masked: file.mask.classes,
+        statements: Statements::new(compile(&file.statement).map_err(invalid)?, file.default),
+    })
+}
+
+/// A problem, and the bytes where it is.
+struct Misplaced(Range<usize>, Problem);
+
+fn compile(rules: &[Spanned<Rule>]) -> Result<Vec<Statement>, Misplaced> {
+    let mut sids = HashSet::new();
+    let mut statements = Vec::with_capacity(rules.len());
+    for (at, rule) in rules.iter().enumerate() {
+        let (span, rule) = (rule.span(), rule.get_ref());
+        if let Some(condition) = &rule.condition {
+            return Err(Misplaced(condition.span(), Problem::Condition));
+        }
+        if let Some(sid) = &rule.sid {
+            if !is_name(sid.get_ref()) {
+                return Err(Misplaced(sid.span(), Problem::Sid));
+            }
+            if !sids.insert(sid.get_ref()) {
+                let problem = Problem::DuplicateSid(sid.get_ref().clone());
+                return Err(Misplaced(sid.span(), problem));
+            }
+        }
+        let actions = pair("action", rule.action.as_ref(), rule.not_action.as_ref())?;
+        let resources = pair(
+            "resource",
+            rule.resource.as_ref(),
+            rule.not_resource.as_ref(),
+        )?;
+        statements.push(Statement {
+            label: rule
+                .sid
+                .as_ref()
+                .map_or_else(|| format!("#{}", at + 1), |sid| sid.get_ref().clone()),
+            effect: rule.effect,
+            actions: match actions {
+                Some(actions) => actions.compile(ActionPattern::parse)?,
+                None => return Err(Misplaced(span, Problem::NoAction)),
+            },
+            resources: match resources {
+                Some(resources) => resources.compile(ResourcePattern::parse)?,
+                None => Patterns::In(vec![ResourcePattern::Any]),
+            },
+        });
+    }
+    Ok(statements)
+}
+
+/// One of a pair such as `action` and `not_action`, as it stands in the file.
+struct Listed<'a> {
+    key: &'static str,
+    negated: bool,
+    list: &'a Spanned<OneOrMore>,
+}
+
+fn pair<'a>(
+    key: &'static str,
+    plain: Option<&'a Spanned<OneOrMore>>,
+    negated: Option<&'a Spanned<OneOrMore>>,
+) -> Result<Option<Listed<'a>>, Misplaced> {
+    match (plain, negated) {
+        (Some(_), Some(second)) => Err(Misplaced(second.span(), Problem::Both(key))),
+        (Some(list), None) => Ok(Some(Listed {
+            key,
+            negated: false,
+            list,
+        })),
+        (None, Some(list)) => Ok(Some(Listed {
+            key,
+            negated: true,
+            list,
+        })),
+        (None, None) => Ok(None),
     }
 }
 
-impl RawStatement {
-    fn compile(self, name: String) -> Result<Statement, String> {
-        let actions = match (&self.action, &self.not_action) {
-            (Some(action), None) => Actions::In(action.parse("action", ActionPattern::parse)?),
-            (None, Some(action)) => {
-                Actions::NotIn(action.parse("not_action", ActionPattern::parse)?)
-            }
-            (None, None) => return Err("it has neither action nor not_action; name one".to_owned()),
-            (Some(_), Some(_)) => {
-                return Err("it has both action and not_action; keep one".to_owned());
-            }
+impl Listed<'_> {
+    fn compile<P>(
+        &self,
+        parse: impl Fn(&str) -> Result<P, PatternError>,
+    ) -> Result<Patterns<P>, Misplaced> {
+        let one = |text: &str, span: Range<usize>| {
+            parse(text).map_err(|error| {
+                Misplaced(
+                    span,
+                    Problem::Pattern {
+                        text: text.to_owned(),
+                        error,
+                    },
+                )
+            })
         };
-        let resources = match (&self.resource, &self.not_resource) {
-            (Some(resource), None) => {
-                Resources::In(resource.parse("resource", ResourcePattern::parse)?)
+        let patterns = match self.list.get_ref() {
+            OneOrMore::One(text) => vec![one(text, self.list.span())?],
+            OneOrMore::More(texts) if texts.is_empty() => {
+                return Err(Misplaced(self.list.span(), Problem::EmptyList(self.key)));
             }
-            (None, Some(resource)) => {
-                Resources::NotIn(resource.parse("not_resource", ResourcePattern::parse)?)
-            }
-            (None, None) => Resources::In(vec![ResourcePattern::Any]),
-            (Some(_), Some(_)) => {
-                return Err("it has both resource and not_resource; keep one".to_owned());
-            }
+            OneOrMore::More(texts) => texts
+                .iter()
+                .map(|text| one(text.get_ref(), text.span()))
+                .collect::<Result<_, _>>()?,
         };
-        Ok(Statement {
-            name,
-            effect: self.effect,
-            actions,
-            resources,
+        Ok(if self.negated {
+            Patterns::NotIn(patterns)
+        } else {
+            Patterns::In(patterns)
         })
+    }
+}
+
+/// Names stand in messages, the journal and file names, so they are plain.
+pub(crate) fn is_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(plain)
+}
+
+// By hand: an untagged enum would lose the elements' places.
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = OneOrMore;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<OneOrMore, E> {
+                Ok(OneOrMore::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<OneOrMore, A::Error> {
+                let mut list = Vec::new();
+                while let Some(element) = elements.next_element()? {
+                    list.push(element);
+                }
+                Ok(OneOrMore::More(list))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
     }
 }
 
@@ -258,78 +362,195 @@ impl RawStatement {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_built_in_profile_reads_and_asks() {
-        let profile = Profile::parse("default", BUILT_IN).unwrap();
-        let decide = |action: &str| {
-            let access = Access {
-                action: Some(action.to_owned()),
-                resources: vec![crate::aws::Resource::Unknown],
-            };
-            profile.decide(&[access]).effect
-        };
-        assert_eq!(decide("s3:GetObject"), Effect::Allow);
-        assert_eq!(decide("ec2:DescribeInstances"), Effect::Allow);
-        assert_eq!(decide("ec2:TerminateInstances"), Effect::Approve);
-        assert_eq!(decide("sts:GetFederationToken"), Effect::Approve);
-        assert!(profile.masks(Class::Credential) && !profile.masks(Class::Content));
-        assert!(!profile.allows_name("example.com"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_place() {
-        let statement = |body: &str| format!("default = \"deny\"\n[[statement]]\n{body}");
-        let cases = [
-            ("defualt = \"deny\"".to_owned(), "defualt"),
-            ("default = \"perhaps\"".to_owned(), "perhaps"),
-            (String::new(), "default"),
-            ("default = [\n".to_owned(), "line 1"),
-            (statement("effect = \"allow\""), "neither action"),
-            (statement("effect = \"allow\"\naction = []"), "empty list"),
-            (statement("effect = \"allow\"\naction = \"s3\""), "\"s3\""),
-            (
-                statement("effect = \"allow\"\naction = 3"),
-                "string or a list",
-            ),
-            (statement("effect = \"alow\"\naction = \"*\""), "alow"),
-            (
-                statement("effect = \"deny\"\naction = \"*\"\nnot_action = \"*\""),
-                "both action",
-            ),
-            (
-                statement("effect = \"deny\"\naction = \"*\"\nresource = \"b\""),
-                "an ARN",
-            ),
-            (
-                statement("effect = \"deny\"\naction = \"*\"\ncondition = {}"),
-                "condition",
-            ),
-            (
-                statement("sid = \"\"\neffect = \"deny\"\naction = \"*\""),
-                "sid",
-            ),
-            (
-                "default = \"deny\"\n[network]\nallow = [\"*\"]".to_owned(),
-                "allow: \"*\"",
-            ),
-            (
-                "default = \"deny\"\n[mask]\nclasses = [\"secrets\"]".to_owned(),
-                "secrets",
-            ),
-        ];
-        for (text, part) in cases {
-            let error = Profile::parse("p", &text).unwrap_err().to_string();
-            assert!(
-                error.contains(part) && error.contains("profile \"p\""),
-                "{part}: {error}"
-            );
+    fn problem(text: &str) -> (usize, usize, Problem) {
+        match parse("test", text).unwrap_err() {
+            PolicyError::Invalid {
+                line,
+                column,
+                problem,
+                ..
+            } => (line, column, problem),
+            other => panic!("{other}"),
         }
     }
 
     #[test]
-    fn a_sid_stands_once() {
-        let one = "[[statement]]\nsid = \"a\"\neffect = \"deny\"\naction = \"*\"\n";
-        let error = Profile::parse("p", &format!("default = \"deny\"\n{one}{one}")).unwrap_err();
-        assert!(error.to_string().contains("same sid"), "{error}");
+    fn takes_all_that_the_reference_lists() {
+        let text = r#"
+            name = "review"
+            default = "approve"
+            [network]
+            allow = ["pypi.org", "*.npmjs.org:443"]
+            [mask]
+            classes = ["credential", "pii"]
+            [[statement]]
+            sid = "read"
+            effect = "allow"
+            action = ["s3:GetObject", "s3:List*"]
+            resource = "arn:aws:s3:::data/*"
+            [[statement]]
+            effect = "deny"
+            not_action = "s3:*"
+            not_resource = ["arn:aws:s3:::data/*"]
+        "#;
+        let profile = parse("stem", text).unwrap();
+        assert_eq!(profile.name(), "review");
+        assert_eq!(profile.sha256().len(), 64);
+        assert!(profile.masks(Class::Pii) && !profile.masks(Class::Content));
+        assert!(profile.allows_host("pypi.org", 443) && profile.allows_name("a.npmjs.org"));
+    }
+
+    #[test]
+    fn an_empty_profile_denies_and_masks_credentials() {
+        let profile = parse("empty", "").unwrap();
+        assert_eq!(profile.name(), "empty");
+        assert!(profile.masks(Class::Credential) && !profile.masks(Class::Pii));
+        assert_eq!(profile.decide(&[]).effect, Effect::Deny);
+        // SHA-256 of nothing.
+        assert!(profile.sha256().starts_with("e3b0c44298fc1c14"));
+        let unmasked = parse("empty", "[mask]\nclasses = []").unwrap();
+        assert!(!unmasked.masks(Class::Credential));
+        let defaulted = parse("empty", "[mask]").unwrap();
+        assert!(defaulted.masks(Class::Credential));
+    }
+
+    #[test]
+    fn each_error_names_its_place() {
+        let statement = |rest: &str| format!("[[statement]]\neffect = \"allow\"\n{rest}");
+        let pattern = |text: &str, error| Problem::Pattern {
+            text: text.to_owned(),
+            error,
+        };
+        for (text, place, expected) in [
+            ("name = \"a b\"".to_owned(), (1, 8), Problem::Name),
+            (
+                statement("sid = \"#1\"\naction = \"*\""),
+                (3, 7),
+                Problem::Sid,
+            ),
+            (
+                statement("action = []"),
+                (3, 10),
+                Problem::EmptyList("action"),
+            ),
+            (
+                statement("action = \"*\"\nnot_resource = []"),
+                (4, 16),
+                Problem::EmptyList("resource"),
+            ),
+            (
+                statement("action = \"*\"\nnot_action = \"*\""),
+                (4, 14),
+                Problem::Both("action"),
+            ),
+            (statement("sid = \"x\""), (1, 1), Problem::NoAction),
+            (
+                statement("action = [\"s3:*\", \"Get*\"]"),
+                (3, 19),
+                pattern("Get*", PatternError::NoService),
+            ),
+            (
+                statement("action = \"*\"\nresource = \"data\""),
+                (4, 12),
+                pattern("data", PatternError::NotArn),
+            ),
+            (
+                statement("action = \"*\"\ncondition = { a = 1 }"),
+                (4, 13),
+                Problem::Condition,
+            ),
+            (
+                "[network]\nallow = [\"a.org\", \"10.0.0.1\"]".to_owned(),
+                (2, 19),
+                Problem::Host {
+                    text: "10.0.0.1".to_owned(),
+                    error: HostError::Address,
+                },
+            ),
+        ] {
+            let (line, column, problem) = problem(&text);
+            assert_eq!(((line, column), problem), (place, expected), "{text}");
+        }
+        let one = statement("sid = \"x\"\naction = \"*\"\n");
+        let (line, _, problem) = problem(&format!("{one}{one}"));
+        assert_eq!((line, problem), (7, Problem::DuplicateSid("x".to_owned())));
+    }
+
+    #[test]
+    fn unknown_keys_values_and_types_are_errors_with_a_place() {
+        for (text, line, part) in [
+            ("\nmode = 1", 2, "unknown field `mode`"),
+            ("default = \"maybe\"", 1, "unknown variant `maybe`"),
+            ("[network]\ndeny = []", 2, "unknown field `deny`"),
+            ("[mask]\nclass = []", 2, "unknown field `class`"),
+            (
+                "[mask]\nclasses = [\"secret\"]",
+                2,
+                "unknown variant `secret`",
+            ),
+            (
+                "[[statement]]\neffect = \"ask\"\naction = \"*\"",
+                2,
+                "unknown variant `ask`",
+            ),
+            ("[[statement]]\naction = \"*\"", 1, "missing field `effect`"),
+            (
+                "[[statement]]\neffect = \"deny\"\nAction = \"*\"",
+                3,
+                "unknown field `Action`",
+            ),
+            (
+                "[[statement]]\neffect = \"deny\"\naction = 3",
+                3,
+                "a string or a list of strings",
+            ),
+            (
+                "[[statement]]\neffect = \"deny\"\naction = [3]",
+                3,
+                "expected a string",
+            ),
+            ("name = \"a\"\nname = \"b\"", 2, "duplicate key"),
+            ("default = ", 1, ""),
+        ] {
+            let (at, _, problem) = problem(text);
+            let Problem::Syntax(message) = problem else {
+                panic!("{problem}")
+            };
+            assert!(
+                at == line && message.contains(part),
+                "{text}: line {at}: {message}"
+            );
+            assert!(!message.contains('\n'), "{message}");
+        }
+        let error = parse("test", "\nmode = 1").unwrap_err().to_string();
+        assert!(
+            error.starts_with("profile \"test\", line 2, column 1: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn size_and_name_are_bounded() {
+        let text = format!("#{}", "x".repeat(LARGEST_PROFILE));
+        assert!(matches!(
+            parse("x", &text),
+            Err(PolicyError::TooLarge { .. })
+        ));
+        assert!(matches!(parse("a b", ""), Err(PolicyError::Unnamed { .. })));
+        assert_eq!(parse("a b", "name = \"ab\"").unwrap().name(), "ab");
+    }
+
+    #[test]
+    fn the_references_examples_are_profiles() {
+        let reference = include_str!("../../../docs/policy.md");
+        let examples: Vec<&str> = reference
+            .split("```toml\n")
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap())
+            .collect();
+        assert_eq!(examples.len(), 3);
+        for example in examples {
+            parse("example", example).unwrap();
+        }
     }
 }

@@ -160,7 +160,7 @@ fn wait_for_order(channel: &mut UnixStream) -> Result<Changes, Report> {
     channel
         .read_to_end(&mut message)
         .map_err(at(Stage::Order))?;
-    serde_json::from_slice(&message).map_err(|_| Report {
+    serde_json::from_slice(&message).map_err(|_unreadable| Report {
         stage: Stage::Order,
         errno: libc::EBADMSG,
     })
@@ -195,14 +195,14 @@ fn environment(changes: &Changes, invoker: &Invoker) -> Result<Vec<CString>, Rep
             CString::new(name.into_vec())
         })
         .collect::<Result<_, _>>()
-        .map_err(|_| Report {
+        .map_err(|_unreadable| Report {
             stage: Stage::Order,
             errno: libc::EINVAL,
         })
 }
 
-/// Everything but the standard streams, whatever the launcher had inherited.
-fn close_on_exec() -> io::Result<()> {
+/// Has exec close everything but the standard streams, whatever this process had inherited.
+pub fn close_on_exec() -> io::Result<()> {
     let flags = libc::c_int::try_from(libc::CLOSE_RANGE_CLOEXEC).map_err(io::Error::other)?;
     // SAFETY: marks descriptors; closes none that Rust owns.
     let result = unsafe { libc::close_range(3, libc::c_uint::MAX, flags) };

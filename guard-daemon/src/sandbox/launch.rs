@@ -13,7 +13,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::child::{self, Plan, Report, Stage};
@@ -144,7 +144,7 @@ impl Isolated {
                         stage: Stage::Isolated,
                         ..
                     }) => Ok(isolated),
-                    Some(report) => Err(isolated.failed(&report)),
+                    Some(report) => Err(isolated.failed(report)),
                     None => Err(LaunchError::System {
                         step: "the forked process ended before it was isolated",
                         source: io::ErrorKind::UnexpectedEof.into(),
@@ -185,7 +185,7 @@ impl Isolated {
                 self.reaped = true;
                 Ok(Running { pid: self.pid })
             }
-            Some(report) => Err(self.failed(&report)),
+            Some(report) => Err(self.failed(report)),
         }
     }
 
@@ -199,7 +199,7 @@ impl Isolated {
         }
     }
 
-    fn failed(&self, report: &Report) -> LaunchError {
+    fn failed(&self, report: Report) -> LaunchError {
         let source = io::Error::from_raw_os_error(report.errno);
         let command = self.command.clone();
         match (report.stage, report.errno) {
@@ -272,11 +272,6 @@ fn socket_family(descriptor: RawFd) -> Option<libc::c_int> {
         )
     };
     (result == 0).then_some(family)
-}
-
-/// Signals by name, for messages: `SIGKILL`, or the number for a real-time signal.
-pub fn signal_name(number: i32) -> String {
-    Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string())
 }
 
 #[cfg(test)]

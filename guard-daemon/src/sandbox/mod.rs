@@ -19,6 +19,8 @@ pub mod trust;
 pub mod user;
 mod wait;
 
+pub use child::close_on_exec;
+
 /// A descriptor that stands for a process, and is readable once it has ended (pidfd, Linux 5.3).
 pub fn process_handle(pid: u32) -> std::io::Result<std::os::fd::OwnedFd> {
     use std::os::fd::FromRawFd;

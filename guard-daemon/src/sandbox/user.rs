@@ -57,16 +57,17 @@ impl Invoker {
             return Err(UserError::NotRoot);
         }
         let variable = |name| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
-        let uid = numeric("SUDO_UID", variable("SUDO_UID"))?;
-        let gid = numeric("SUDO_GID", variable("SUDO_GID"))?;
-        Self::of(uid, gid)
+        Self::of(
+            numeric("SUDO_UID", variable("SUDO_UID"))?,
+            numeric("SUDO_GID", variable("SUDO_GID"))?,
+        )
     }
 
-    fn of(sudo_uid: Option<u32>, sudo_gid: Option<u32>) -> Result<Self, UserError> {
-        let uid = sudo_uid.map_or_else(nix::unistd::getuid, Uid::from_raw);
+    fn of(person: Option<u32>, group: Option<u32>) -> Result<Self, UserError> {
+        let uid = person.map_or_else(nix::unistd::getuid, Uid::from_raw);
         let database = |source| UserError::Database { uid, source };
         let account = User::from_uid(uid).map_err(database)?;
-        let gid = match (&account, sudo_gid) {
+        let gid = match (&account, group) {
             (Some(account), _) => account.gid,
             (None, Some(gid)) => Gid::from_raw(gid),
             // A user that the host does not know has no group it could be trusted with.
@@ -75,7 +76,7 @@ impl Invoker {
         let groups = match &account {
             Some(account) => {
                 let name = CString::new(account.name.as_str())
-                    .map_err(|_| database(nix::Error::EINVAL))?;
+                    .map_err(|_nul| database(nix::Error::EINVAL))?;
                 getgrouplist(&name, gid).map_err(database)?
             }
             None => vec![gid],
@@ -89,7 +90,7 @@ impl Invoker {
                 .map_or_else(|| uid.to_string(), |account| account.name.clone()),
             home: account.as_ref().map(|account| account.dir.clone()),
             shell: account.map(|account| account.shell),
-            through_sudo: sudo_uid.is_some(),
+            through_sudo: person.is_some(),
         })
     }
 }

@@ -73,11 +73,20 @@ pub(super) fn make(directory: &Path, mode: u32) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-/// Takes the file system of the pins away once nothing is pinned.
+/// Takes the file system of the pins away once no session has pins on it.
 pub(super) fn unmount(pins: &Path) {
-    let empty = std::fs::read_dir(pins).is_ok_and(|mut entries| entries.next().is_none());
-    if empty && let Err(errno) = umount2(pins, MntFlags::UMOUNT_NOFOLLOW) {
-        tracing::warn!("{} stays mounted: {errno}", pins.display());
+    // The kernel puts files of its own (maps.debug, progs.debug) on every bpffs.
+    let is_directory = |entry: std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let unused = std::fs::read_dir(pins)
+        .is_ok_and(|mut entries| !entries.any(|entry| entry.is_ok_and(is_directory)));
+    if !unused {
+        return;
+    }
+    match umount2(pins, MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => {
+            let _ = std::fs::remove_dir(pins);
+        }
+        Err(errno) => tracing::warn!("{} stays mounted: {errno}", pins.display()),
     }
 }
 

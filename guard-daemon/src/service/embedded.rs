@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::directories::{self, DirectoryError};
 use crate::config::Config;
 use crate::control::client::{Client, ClientError};
+use crate::control::text_of;
 use crate::control::wire::{Reply, Request, Status};
 
 /// What the daemon says when it serves.
@@ -90,10 +91,15 @@ pub fn connect(
 }
 
 /// What a daemon that could not start tells its launcher.
-pub fn failure(error: &super::ServiceError) -> String {
-    match error {
-        super::ServiceError::Directory(DirectoryError::Busy { .. }) => BUSY.to_owned(),
-        other => format!("{other}\n"),
+pub fn failure(error: &anyhow::Error) -> String {
+    let busy = matches!(
+        error.downcast_ref(),
+        Some(super::ServiceError::Directory(DirectoryError::Busy { .. }))
+    );
+    if busy {
+        BUSY.to_owned()
+    } else {
+        format!("{}\n", text_of(error.as_ref()))
     }
 }
 
@@ -123,6 +129,8 @@ fn start(config: &Config, config_file: Option<&Path>) -> Result<String, Embedded
         .mode(0o600)
         .open(log(config))
         .map_err(EmbeddedError::Spawn)?;
+    // A pipe that the launcher had inherited must not stay open for the daemon's life.
+    crate::sandbox::close_on_exec().map_err(EmbeddedError::Spawn)?;
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("guard")

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::RwLock;
+use tokio::sync::{OnceCell, RwLock};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -75,7 +76,7 @@ pub enum SessionError {
     Trust(#[from] TrustError),
     /// The network namespace's cookie.
     #[error("the network namespace has no cookie; guard needs Linux 5.15 or later")]
-    Cookie(#[source] std::io::Error),
+    Cookie(#[source] io::Error),
     /// The hooks.
     #[error("the eBPF hooks cannot be attached")]
     Kernel(#[from] KernelError),
@@ -113,6 +114,8 @@ struct Running {
     pid: u32,
     since: Instant,
     serving: JoinHandle<()>,
+    /// Set once everything of it is gone.
+    ended: Arc<OnceCell<()>>,
 }
 
 impl Sessions {
@@ -164,7 +167,9 @@ impl Sessions {
         };
         let credentials = Source::new(&request.aws, owner).await?;
         let region = credentials.region().map(str::to_owned);
-        let upstream = Upstream::new(&config.upstream.with(request.upstream))?;
+        let flags: Vec<(String, String)> = request.upstream.connect.into_iter().collect();
+        let upstream = config.upstream.merge(&flags, &request.upstream.roots)?;
+        let upstream = Upstream::new(&upstream)?;
         let session = Arc::new(Session {
             id: id.clone(),
             identity: request.identity,
@@ -201,7 +206,7 @@ impl Sessions {
                 netns_cookie: namespace_cookie(&wires)?,
             };
             let directory = group.open()?;
-            let hooks = Hooks::attach(std::os::fd::AsFd::as_fd(&directory), &pins, settings)?;
+            let hooks = Hooks::attach(directory.as_fd(), &pins, settings)?;
             Ok::<_, SessionError>((wires, hooks))
         })
         .await??;
@@ -233,6 +238,7 @@ impl Sessions {
             pid,
             since: Instant::now(),
             serving,
+            ended: Arc::default(),
         };
         self.running().insert(id.clone(), running);
         Ok(Started {
@@ -242,26 +248,30 @@ impl Sessions {
         })
     }
 
-    /// Ends a session and takes everything of it away; one that has ended is fine.
+    /// Ends a session and takes everything of it away; one that has ended is fine. Of several callers at
+    /// once the first gives the cause, and all wait until it is done.
     pub async fn end(&self, id: &SessionId, cause: &str) {
-        let serving = {
+        let (serving, ended) = {
             let running = self.running();
             let Some(session) = running.get(id) else {
                 return;
             };
-            session.serving.abort_handle()
+            (session.serving.abort_handle(), Arc::clone(&session.ended))
         };
-        let remains = Remains::of(id, &self.gateway.config.runtime_dir, &self.hierarchy);
-        // The tree first: what still runs must not see its gateway go away.
-        remains.kill().await;
-        serving.abort();
-        self.gateway.approvals.close_session(id).await;
-        remains.clear().await;
-        // Until now its processes were to be known as confined.
-        if self.running().remove(id).is_some() {
-            self.record_end(id, cause).await;
-            tracing::info!("session {id} ended: {cause}");
-        }
+        ended
+            .get_or_init(|| async {
+                let remains = Remains::of(id, &self.gateway.config.runtime_dir, &self.hierarchy);
+                // The tree first: what still runs must not see its gateway go away.
+                remains.kill().await;
+                serving.abort();
+                self.gateway.approvals.close_session(id).await;
+                remains.clear().await;
+                self.record_end(id, cause).await;
+                // Until now its processes were to be known as confined.
+                self.running().remove(id);
+                tracing::info!("session {id} ended: {cause}");
+            })
+            .await;
     }
 
     /// Ends all sessions and lets none start any more.
@@ -391,9 +401,9 @@ fn namespace_cookie(wires: &Wires) -> Result<u64, SessionError> {
     let listener = wires
         .tcp
         .first()
-        .ok_or_else(|| std::io::Error::other("no listener was opened"));
+        .ok_or_else(|| io::Error::other("no listener was opened"));
     listener
-        .and_then(|listener| crate::kernel::netns_cookie(std::os::fd::AsFd::as_fd(listener)))
+        .and_then(|listener| crate::kernel::netns_cookie(listener.as_fd()))
         .map_err(SessionError::Cookie)
 }
 

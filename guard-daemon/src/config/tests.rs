@@ -1,0 +1,213 @@
+//! Loading, by table, from files in a temporary directory.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Config, ConfigError, Limits};
+use crate::policy::{BUILT_IN_DEFAULT, Effect};
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("guard.toml");
+    std::fs::write(&file, text).unwrap();
+    Config::load(Some(&file), None, None)
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let config = load("").unwrap();
+    assert_eq!(config.state_dir, Path::new("/var/lib/guard"));
+    assert_eq!(config.runtime_dir, Path::new("/run/guard"));
+    assert_eq!(config.profile_dir, Path::new("/etc/guard/profiles"));
+    assert_eq!(
+        (config.hold, config.limits),
+        (Duration::from_secs(50), Limits::default())
+    );
+    assert!(config.upstream.connect.is_empty() && config.upstream.roots.is_empty());
+}
+
+#[test]
+fn takes_all_that_the_reference_lists() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root.pem");
+    std::fs::write(&root, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let text = format!(
+        r#"
+        profile_dir = "/srv/profiles"
+        [upstream]
+        connect = {{ "*.amazonaws.com" = "127.0.0.1:5443", "s3.amazonaws.com" = "s3.internal:443" }}
+        roots = ["{}"]
+        [approval]
+        hold_seconds = 30
+        [limits]
+        head_bytes = 32768
+        request_body_bytes = 2097152
+        response_body_bytes = 3145728
+        connections = 10
+        head_timeout_seconds = 5
+        "#,
+        root.display()
+    );
+    let config = load(&text).unwrap();
+    assert_eq!(config.profile_dir, Path::new("/srv/profiles"));
+    assert_eq!(config.upstream.connect["*.amazonaws.com"], "127.0.0.1:5443");
+    assert_eq!(
+        (config.upstream.connect.len(), config.upstream.roots),
+        (2, vec![root])
+    );
+    assert_eq!(config.hold, Duration::from_secs(30));
+    let limits = Limits {
+        head_bytes: 32 * 1024,
+        request_body_bytes: 2 * 1024 * 1024,
+        response_body_bytes: 3 * 1024 * 1024,
+        connections: 10,
+        head_timeout: Duration::from_secs(5),
+    };
+    assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn each_error_names_its_place() {
+    for (text, place, part) in [
+        ("profile_dir = \"profiles\"", (1, 15), "absolute"),
+        ("[approval]\nhold_seconds = 0", (2, 16), "from 1 to 3600"),
+        ("[approval]\nhold_seconds = 3601", (2, 16), "from 1 to 3600"),
+        ("[approval]\nhold_seconds = -1", (2, 16), "from 1 to 3600"),
+        ("[approval]\nhold_seconds = \"50\"", (2, 16), "invalid type"),
+        ("[approval]\nhold = 50", (2, 1), "unknown field `hold`"),
+        ("[approvals]", (1, 2), "unknown field `approvals`"),
+        ("[limits]\nconnections = 0", (2, 15), "from 1 to 65536"),
+        ("[limits]\nhead_bytes = 1", (2, 14), "from 8192"),
+        (
+            "[upstream]\nconnect = { \"*\" = \"a:1\" }",
+            (2, 13),
+            "host pattern",
+        ),
+        (
+            "[upstream.connect]\n\"S3.amazonaws.com\" = \"a:1\"",
+            (2, 1),
+            "lower-case",
+        ),
+        (
+            "[upstream.connect]\n\"*.amazonaws.com\" = \"a\"",
+            (2, 21),
+            "host:port",
+        ),
+        ("[upstream]\nroots = [\"root.pem\"]", (2, 10), "absolute"),
+        (
+            "[upstream]\nroots = [\"/nonexistent/root.pem\"]",
+            (2, 10),
+            "No such file",
+        ),
+        ("[upstream]\nproxy = 1", (2, 1), "unknown field `proxy`"),
+        ("=", (1, 1), ""),
+    ] {
+        match load(text).unwrap_err() {
+            ConfigError::Invalid {
+                line,
+                column,
+                problem,
+                ..
+            } => {
+                let problem = problem.to_string();
+                assert_eq!((line, column), place, "{text}: {problem}");
+                assert!(
+                    problem.contains(part) && !problem.contains('\n'),
+                    "{text}: {problem}"
+                );
+            }
+            other => panic!("{text}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_named_must_exist() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("none.toml");
+    let error = Config::load(Some(&path), None, None).unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
+    assert!(error.to_string().contains("none.toml"), "{error}");
+}
+
+#[test]
+fn directories_from_flags_are_made_absolute() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("guard.toml");
+    std::fs::write(&file, "").unwrap();
+    let (state, runtime) = (Path::new("state"), Path::new("/r"));
+    let config = Config::load(Some(&file), Some(state), Some(runtime)).unwrap();
+    assert!(config.state_dir.is_absolute() && config.state_dir.ends_with("state"));
+    assert_eq!(config.runtime_dir, runtime);
+}
+
+#[test]
+fn profiles_are_found_by_name_and_by_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let mut config = load("").unwrap();
+    config.profile_dir = directory.path().to_owned();
+    // Nothing there: the built-in one, with and without its name.
+    for wanted in [None, Some("default")] {
+        let (name, text) = config.profile_text(wanted).unwrap();
+        assert_eq!(
+            (name.as_str(), text.as_str()),
+            ("default", BUILT_IN_DEFAULT)
+        );
+    }
+    write("default.toml", "default = \"deny\"");
+    write("ci.toml", "default = \"allow\"");
+    write("notes.txt", "");
+    let decide = |wanted: Option<&str>| {
+        let access = crate::aws::Access {
+            action: None,
+            resources: Vec::new(),
+        };
+        let profile = config.profile(wanted).unwrap();
+        (profile.name().to_owned(), profile.decide(&[access]).effect)
+    };
+    let path = directory.path().join("ci.toml");
+    assert_eq!(decide(None), ("default".to_owned(), Effect::Deny));
+    assert_eq!(decide(Some("ci")), ("ci".to_owned(), Effect::Allow));
+    assert_eq!(decide(path.to_str()), ("ci".to_owned(), Effect::Allow));
+
+    let error = config.profile(Some("prod")).unwrap_err();
+    assert!(matches!(error, ConfigError::NoProfile { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("profiles there are: ci, default;"),
+        "{error}"
+    );
+    for wanted in ["prod.toml", "/nonexistent/p", "./prod", "/"] {
+        let error = config.profile(Some(wanted)).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::ProfileFile { .. }),
+            "{wanted}: {error}"
+        );
+    }
+    for wanted in ["", "a b", "a\u{1b}[1m", "\u{e9}"] {
+        let error = config.profile(Some(wanted)).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::ProfileName(_)),
+            "{wanted}: {error}"
+        );
+        assert!(!error.to_string().contains('\u{1b}'));
+    }
+    write("ci.toml", "mode = 1");
+    let error = config.profile(Some("ci")).unwrap_err().to_string();
+    assert!(
+        error.starts_with("profile \"ci\", line 1, column 1: "),
+        "{error}"
+    );
+    write("ci.toml", &format!("#{}", "x".repeat(1024 * 1024)));
+    let error = config.profile(Some("ci")).unwrap_err().to_string();
+    assert!(error.contains("more than 1048576 bytes"), "{error}");
+    // An unreadable `default` is not replaced by the built-in one.
+    std::fs::remove_file(directory.path().join("default.toml")).unwrap();
+    std::fs::create_dir(directory.path().join("default.toml")).unwrap();
+    assert!(matches!(
+        config.profile(None),
+        Err(ConfigError::ProfileFile { .. })
+    ));
+}

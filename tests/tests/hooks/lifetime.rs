@@ -1,0 +1,118 @@
+//! Attaching, outliving the daemon, being removed, and reports under load.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Instant;
+
+use guard_daemon::kernel::{HookSettings, Hooks, KernelError, mount_private_bpffs, process};
+
+use crate::session::{PATIENCE, session};
+
+#[test]
+fn hooks_outlive_the_daemon_until_removed() {
+    let Some(mut session) = session("pinned") else {
+        return;
+    };
+    let pins = session.places.pins();
+    let pinned = fs::read_dir(&pins).unwrap().count();
+    assert_eq!(pinned, 15 + 5, "links and maps");
+    drop(session.hooks.take());
+    let call = "socket(AF_INET, SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 443))";
+    let script = format!(
+        "try: {call}; print('sent')\nexcept OSError as e: print(errno.errorcode[e.errno])\n"
+    );
+    assert_eq!(session.run(&script), "EPERM");
+
+    // A second session does not mix its pins with these.
+    let cgroup = File::open(&session.places.cgroup).unwrap();
+    let again = {
+        let _inside = session.runtime.enter();
+        Hooks::attach(cgroup.as_fd(), &pins, session.settings)
+    };
+    assert!(matches!(again, Err(KernelError::Pins { .. })), "{again:?}");
+    assert_eq!(fs::read_dir(&pins).unwrap().count(), pinned);
+
+    Hooks::remove(&pins).unwrap();
+    assert!(!pins.exists());
+    // Nothing is in the way now; the namespace just has no route.
+    let deadline = Instant::now() + PATIENCE;
+    while session.run(&script) != "ENETUNREACH" {
+        assert!(Instant::now() < deadline, "the programs stay attached");
+    }
+    Hooks::remove(&pins).unwrap();
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted() {
+    const FLOOD: usize = 3000;
+    let Some(session) = session("flood") else {
+        return;
+    };
+    session.run(&format!(
+        "s = socket(AF_INET, SOCK_DGRAM)\n\
+         for _ in range({FLOOD}):\n \
+         try: s.sendto(b'x', ('192.0.2.1', 443))\n \
+         except PermissionError: pass\n"
+    ));
+    let mut reported = 0;
+    let lost = loop {
+        let refusal = session.refusal();
+        if refusal.code == "lost-reports" {
+            break refusal;
+        }
+        reported += 1;
+    };
+    let missing: usize = lost.detail.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(reported + missing, FLOOD);
+    assert_eq!(process::of_refusal(&lost).map(|process| process.pid), None);
+    session.no_refusal();
+}
+
+#[test]
+fn what_cannot_confine_is_not_attached() {
+    let Some(session) = session("settings") else {
+        return;
+    };
+    let pins = session.places.bpffs.join("other");
+    let cgroup = File::open(&session.places.cgroup).unwrap();
+    let directory = File::open("/").unwrap();
+    let good = session.settings;
+    let _inside = session.runtime.enter();
+    let attach = |file: &File, pins: &Path, settings| Hooks::attach(file.as_fd(), pins, settings);
+
+    let shared = HookSettings {
+        own_network: false,
+        ..good
+    };
+    assert!(matches!(
+        attach(&cgroup, &pins, shared),
+        Err(KernelError::SharedNetwork)
+    ));
+    let portless = HookSettings {
+        resolver_port: 0,
+        ..good
+    };
+    assert!(matches!(
+        attach(&cgroup, &pins, portless),
+        Err(KernelError::NoPort)
+    ));
+    assert!(matches!(
+        attach(&directory, &pins, good),
+        Err(KernelError::NotCgroup2)
+    ));
+    let unpinned = std::env::temp_dir().join(format!("guard-test-{}", std::process::id()));
+    assert!(matches!(
+        attach(&cgroup, &unpinned, good),
+        Err(KernelError::Pins { .. })
+    ));
+    assert!(!pins.exists() && !unpinned.exists());
+
+    // Again on what is a bpffs already; nobody else may enter.
+    mount_private_bpffs(&session.places.bpffs).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &fs::metadata(&session.places.bpffs).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o700);
+    assert!(session.places.pins().exists());
+}

@@ -1,0 +1,221 @@
+//! A session to test: a network namespace with only `lo`, a cgroup and a bpffs of its own. The test's
+//! thread is the daemon, a python3 in the cgroup is the confined process.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use guard_daemon::kernel::{HookSettings, Hooks, Refusal, mount_private_bpffs, netns_cookie};
+use nix::mount::{MntFlags, umount2};
+use nix::sched::{CloneFlags, unshare};
+use tokio::runtime::Runtime;
+
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A cgroup and a bpffs, removed in the end whatever happens.
+pub(crate) struct Places {
+    pub(crate) cgroup: PathBuf,
+    pub(crate) bpffs: PathBuf,
+}
+
+impl Places {
+    fn new(test: &str) -> Self {
+        let name = format!("guard-test-{}-{test}", std::process::id());
+        let mounts = fs::read_to_string("/proc/mounts").unwrap();
+        let unified = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|fields| fields[2] == "cgroup2")
+            .expect("a cgroup v2 mount");
+        let places = Self {
+            cgroup: Path::new(unified[1]).join(&name),
+            bpffs: std::env::temp_dir().join(&name),
+        };
+        fs::create_dir(&places.cgroup).unwrap();
+        mount_private_bpffs(&places.bpffs).unwrap();
+        places
+    }
+
+    pub(crate) fn pins(&self) -> PathBuf {
+        self.bpffs.join("session")
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        let _ = Hooks::remove(&self.pins());
+        let _ = umount2(&self.bpffs, MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.bpffs);
+        let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = fs::remove_dir(&self.cgroup) {
+            if error.kind() == ErrorKind::NotFound || Instant::now() > deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A session's gateway and resolver, with its hooks attached.
+pub(crate) struct Session {
+    pub(crate) gateway: TcpListener,
+    pub(crate) gateway6: TcpListener,
+    pub(crate) resolver: UdpSocket,
+    pub(crate) resolver6: UdpSocket,
+    pub(crate) settings: HookSettings,
+    pub(crate) hooks: Option<Hooks>,
+    pub(crate) runtime: Runtime,
+    // Last: the rest must be gone before its places are removed.
+    pub(crate) places: Places,
+}
+
+/// The test's session; `None`, with the reason printed, where it cannot run.
+pub(crate) fn session(test: &str) -> Option<Session> {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: {test} needs root to load eBPF programs");
+        return None;
+    }
+    let places = Places::new(test);
+    // Of this thread only, which is the test's own.
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    assert!(
+        Command::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .status()
+            .unwrap()
+            .success()
+    );
+
+    let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
+    let resolver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let gateway_port = gateway.local_addr().unwrap().port();
+    let resolver_port = resolver.local_addr().unwrap().port();
+    let gateway6 = TcpListener::bind(("::1", gateway_port)).unwrap();
+    let resolver6 = UdpSocket::bind(("::1", resolver_port)).unwrap();
+    for resolver in [&resolver, &resolver6] {
+        resolver.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    let settings = HookSettings {
+        gateway_port,
+        resolver_port,
+        own_network: true,
+        netns_cookie: netns_cookie(gateway.as_fd()).unwrap(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let hooks = {
+        let _inside = runtime.enter();
+        let cgroup = File::open(&places.cgroup).unwrap();
+        Hooks::attach(cgroup.as_fd(), &places.pins(), settings).unwrap_or_else(|e| panic!("{e:#?}"))
+    };
+    Some(Session {
+        gateway,
+        gateway6,
+        resolver,
+        resolver6,
+        settings,
+        hooks: Some(hooks),
+        runtime,
+        places,
+    })
+}
+
+impl Session {
+    pub(crate) fn hooks(&self) -> &Hooks {
+        self.hooks.as_ref().unwrap()
+    }
+
+    /// Starts python3 in the cgroup and in the namespace.
+    pub(crate) fn spawn(&self, script: &str) -> Confined {
+        let script = format!("from socket import *\nimport errno, os, sys\n{script}");
+        let child = Command::new("sh")
+            .args([
+                "-c",
+                "echo $$ > \"$1\" && exec /usr/bin/python3 -c \"$2\"",
+                "sh",
+            ])
+            .arg(self.places.cgroup.join("cgroup.procs"))
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Confined(Some(child))
+    }
+
+    /// What a script prints.
+    pub(crate) fn run(&self, script: &str) -> String {
+        self.spawn(script).output()
+    }
+
+    pub(crate) fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+        listener.set_nonblocking(true).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match listener.accept() {
+                Ok((stream, client)) => {
+                    stream.set_nonblocking(false).unwrap();
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    return (stream, client);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    assert!(Instant::now() < deadline, "nothing arrived");
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    pub(crate) fn refusal(&self) -> Refusal {
+        self.runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, self.hooks().next_refusal()).await })
+            .expect("a refusal")
+    }
+
+    pub(crate) fn no_refusal(&self) {
+        let wait = Duration::from_millis(50);
+        let refusal = self
+            .runtime
+            .block_on(async { tokio::time::timeout(wait, self.hooks().next_refusal()).await });
+        assert!(refusal.is_err(), "{refusal:?}");
+    }
+}
+
+/// A confined process, killed in the end.
+pub(crate) struct Confined(pub(crate) Option<Child>);
+
+impl Confined {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    /// Lets a script that waits for its standard input go on.
+    pub(crate) fn go_on(&mut self) {
+        drop(self.0.as_mut().unwrap().stdin.take());
+    }
+
+    pub(crate) fn output(mut self) -> String {
+        let Output { status, stdout, .. } = self.0.take().unwrap().wait_with_output().unwrap();
+        let stdout = String::from_utf8(stdout).unwrap();
+        assert!(status.success(), "{status}: {stdout}");
+        stdout.trim_end().to_owned()
+    }
+}
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
