@@ -19,14 +19,10 @@ pub struct Guard {
 impl Guard {
     /// A fresh one, with this profile and, besides the flags, this `guard.toml`.
     pub fn new(profile: &str, config: &str) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("guard-test-")
-            .tempdir()
-            .expect("temp dir");
-        std::fs::write(directory.path().join("profile.toml"), profile).expect("profile");
-        std::fs::write(directory.path().join("guard.toml"), config).expect("config");
-        open(directory.path());
-        Self { directory }
+        let installation = Installation::new().expect("an installation");
+        std::fs::write(installation.home().join("profile.toml"), profile).expect("profile");
+        std::fs::write(installation.home().join("guard.toml"), config).expect("config");
+        Self { installation }
     }
 
     /// A directory of the test's own, readable by the confined user.

@@ -202,11 +202,11 @@ for service, operation, arguments in calls:
     let said = succeeded(&output);
     let expected = "s3 list_buckets AccessDenied 0\ns3 head_bucket 403 0\n\
         sts get_session_token AccessDenied 0\nec2 describe_instances UnauthorizedOperation 0\n\
-        dynamodb list_tables AccessDeniedException 0\nsqs list_queues AccessDeniedException 0\n\
+        dynamodb list_tables AccessDeniedException 0\nsqs list_queues AccessDenied 0\n\
         iam list_users AccessDenied 0\nssm get_parameter AccessDeniedException 0\n\
         kms list_keys AccessDeniedException 0\nlambda list_functions AccessDeniedException 0\n\
         secretsmanager list_secrets AccessDeniedException 0\n\
-        cloudwatch list_metrics AccessDeniedException 0\nroute53 list_hosted_zones AccessDenied 0\n";
+        cloudwatch list_metrics AccessDenied 0\nroute53 list_hosted_zones AccessDenied 0\n";
     assert_eq!(said, expected);
 }
 
@@ -220,11 +220,8 @@ fn waiting_approval(guard: &Guard) -> Value {
             .expect("runs");
         if output.status.success() {
             let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-            let open = list
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|a| a["state"] == "waiting");
+            let approvals = list["approvals"].as_array();
+            let open = approvals.into_iter().flatten().find(|a| a["state"] == "waiting");
             if let Some(approval) = open {
                 return approval.clone();
             }
@@ -340,7 +337,7 @@ except Exception as e: print('asks again', flush=True)
         std::io::BufRead::lines(std::io::BufReader::new(call.stdout.take().expect("piped")));
     let mut next = || lines.next().expect("a line").expect("text");
     let first = next();
-    assert!(first.starts_with("AccessDeniedException 0 "), "{first}");
+    assert!(first.starts_with("AccessDenied 0 "), "{first}");
     let approval = waiting_approval(&guard);
     let id = approval["id"].as_str().expect("an id");
     assert!(
@@ -460,7 +457,7 @@ show(c('ssm').get_parameters(Names=['masked'], WithDecryption=True), 'Parameters
 k = c('kms'); key = k.create_key()['KeyMetadata']['KeyId']
 show(k.decrypt(CiphertextBlob=k.encrypt(KeyId=key, Plaintext=b'hunter2-kms')['CiphertextBlob']), 'Plaintext')
 show(c('iam').create_access_key(UserName='masked'), 'AccessKey', 'SecretAccessKey')
-r = c('sts').assume_role(RoleArn='arn:aws:iam::123456789012:role/masked', RoleSessionName='s')
+r = c('sts').assume_role(RoleArn='arn:aws:iam::123456789012:role/masked', RoleSessionName='session')
 show(r, 'Credentials', 'SecretAccessKey'); show(r, 'Credentials', 'SessionToken')
 show(c('ec2').create_key_pair(KeyName='masked'), 'KeyMaterial')
 "#,
@@ -596,18 +593,19 @@ fn only_allowed_names_are_reached_and_everything_else_is_refused_and_recorded() 
          curl -sS --max-time 20 https://192.0.2.1/ ; echo direct $?\n\
          curl -sS --max-time 20 http://192.0.2.1/ ; echo plain $?\n\
          curl -sS --max-time 20 https://refused.example/ ; echo name $?\n\
-         python3 - <<'E'\n\
-import socket\n\
-for kind in ((socket.AF_INET, socket.SOCK_DGRAM, 0), (socket.AF_INET6, socket.SOCK_DGRAM, 0)):\n\
-    s = socket.socket(*kind)\n\
-    try: s.sendto(b'x', ('192.0.2.1' if kind[0] == socket.AF_INET else '2001:db8::1', 4433)); print('udp sent')\n\
-    except OSError as e: print('udp', e.strerror)\n\
-E\n",
-        stand.roots().display()
+         {} -c \"$1\"\n",
+        stand.roots().display(),
+        python_program("python").display()
     );
+    let udp = r#"
+import socket
+for family, address in ((socket.AF_INET, '192.0.2.1'), (socket.AF_INET6, '2001:db8::1')):
+    try: socket.socket(family, socket.SOCK_DGRAM).sendto(b'x', (address, 4433)); print('udp sent')
+    except OSError as e: print('udp', e.strerror)
+"#;
     let output = guard
         .run(stand)
-        .args(["bash", "-c", &script])
+        .args(["bash", "-c", &script, "bash", udp])
         .output()
         .expect("guard runs");
     let said = text(&output.stdout);
@@ -616,9 +614,7 @@ E\n",
         "{said}\n{}",
         text(&output.stderr)
     );
-    for (what, code) in [("direct", ""), ("name", "")] {
-        assert!(!said.contains(&format!("{what} 0{code}")), "{said}");
-    }
+    assert!(!said.contains("direct 0") && !said.contains("name 0"), "{said}");
     assert_eq!(
         said.matches("udp Operation not permitted").count(),
         2,

@@ -112,7 +112,8 @@ fn python() -> anyhow::Result<()> {
     if same(&requirements, &stamp) {
         return Ok(());
     }
-    run(Command::new("python3")
+    // The system's own: one in a home directory is out of the confined user's reach.
+    run(Command::new("/usr/bin/python3")
         .args(["-m", "venv", "--clear"])
         .arg(&environment))?;
     run(Command::new(environment.join("bin/python"))
@@ -143,7 +144,7 @@ fn node() -> anyhow::Result<()> {
             "--no-audit",
             "--no-fund",
             "--no-package-lock",
-            "--silent",
+            "--loglevel=error",
         ])
         .current_dir(&directory))?;
     stamped(&package, &stamp)
