@@ -221,7 +221,10 @@ fn waiting_approval(guard: &Guard) -> Value {
         if output.status.success() {
             let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
             let approvals = list["approvals"].as_array();
-            let open = approvals.into_iter().flatten().find(|a| a["state"] == "waiting");
+            let open = approvals
+                .into_iter()
+                .flatten()
+                .find(|a| a["state"] == "waiting");
             if let Some(approval) = open {
                 return approval.clone();
             }
@@ -614,7 +617,10 @@ for family, address in ((socket.AF_INET, '192.0.2.1'), (socket.AF_INET6, '2001:d
         "{said}\n{}",
         text(&output.stderr)
     );
-    assert!(!said.contains("direct 0") && !said.contains("name 0"), "{said}");
+    assert!(
+        !said.contains("direct 0") && !said.contains("name 0"),
+        "{said}"
+    );
     assert_eq!(
         said.matches("udp Operation not permitted").count(),
         2,

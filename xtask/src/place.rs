@@ -23,10 +23,13 @@ pub(crate) fn target() -> PathBuf {
 /// unless the unprivileged user that runs them confined cannot enter that.
 pub(crate) fn environment() -> PathBuf {
     let place = root().join("target/env");
-    let enterable = |path: &Path| {
-        std::fs::metadata(path).is_ok_and(|of| of.permissions().mode() & 0o001 != 0)
-    };
-    if root().ancestors().all(enterable) { place } else { "/var/cache/guard-tests/env".into() }
+    let enterable =
+        |path: &Path| std::fs::metadata(path).is_ok_and(|of| of.permissions().mode() & 0o001 != 0);
+    if root().ancestors().all(enterable) {
+        place
+    } else {
+        "/var/cache/guard-tests/env".into()
+    }
 }
 
 /// Where cargo-installed tools are: `bpf-linker`, `cargo-deny`.

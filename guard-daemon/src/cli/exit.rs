@@ -5,8 +5,8 @@
 
 use std::process::ExitCode;
 
-use crate::config::ConfigError;
 use super::run::BadConfig;
+use crate::config::ConfigError;
 use crate::control::client::ClientError;
 use crate::sandbox::launch::LaunchError;
 use crate::sandbox::user::UserError;

@@ -155,10 +155,16 @@ fn selection(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<Selecti
         |name| set(name).filter(|_| !(keys && name == "AWS_PROFILE")),
         arguments.aws_profile.clone(),
         arguments.region.clone(),
-        invoker.home.clone().or_else(|| set("HOME").map(PathBuf::from)),
+        invoker
+            .home
+            .clone()
+            .or_else(|| set("HOME").map(PathBuf::from)),
     );
     // Relative to the launcher, not to the daemon.
-    for path in [&mut selection.config_file, &mut selection.credentials_file].into_iter().flatten() {
+    for path in [&mut selection.config_file, &mut selection.credentials_file]
+        .into_iter()
+        .flatten()
+    {
         *path = absolute(path)?;
     }
     Ok(selection)

@@ -221,7 +221,15 @@ impl Server {
             code: code.to_owned(),
             detail,
         };
-        if let Err(error) = self.gateway.journal.append(Entry { session: None, event }).await {
+        if let Err(error) = self
+            .gateway
+            .journal
+            .append(Entry {
+                session: None,
+                event,
+            })
+            .await
+        {
             tracing::error!("a session that could not be started cannot be recorded: {error}");
         }
     }

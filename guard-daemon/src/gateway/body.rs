@@ -90,13 +90,19 @@ enum Source {
 impl RequestBody {
     /// Counts what is sent in `sent`.
     pub(super) fn new(body: Spooled<Incoming>, sent: Arc<AtomicU64>) -> Self {
-        Self { body: Source::Client(body), sent }
+        Self {
+            body: Source::Client(body),
+            sent,
+        }
     }
 
     /// The body of a request that guard itself makes.
     pub(super) fn own(bytes: Bytes) -> Self {
         let body = Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty()));
-        Self { body, sent: Arc::default() }
+        Self {
+            body,
+            sent: Arc::default(),
+        }
     }
 }
 

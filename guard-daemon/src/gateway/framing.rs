@@ -149,6 +149,10 @@ impl<I> Framed<I> {
             Some(length) if length <= self.head_bytes => {
                 Some(head::inspect(&self.buffer[..length]).map(|framing| (length, framing)))
             }
+            // A head of bare line feeds has no end to wait for.
+            None if head::has_bare_line_feed(&self.buffer, from) => {
+                Some(Err(head::bare_line_feed()))
+            }
             None if self.buffer.len() < self.head_bytes => None,
             _ => Some(Err(Malformed::too_large(
                 "the request head is larger than guard accepts",
@@ -536,6 +540,11 @@ mod tests {
                 "in time",
             ),
             ("GET / HTTP/1.1\r\n\r\n", StatusCode::BAD_REQUEST, "no Host"),
+            (
+                "GET / HTTP/1.1\nHost: h\n\n",
+                StatusCode::BAD_REQUEST,
+                "bare line feed",
+            ),
         ];
         for (sent, status, why) in cases {
             let turn = Turn::default();

@@ -74,15 +74,23 @@ pub(super) fn inspect(head: &[u8]) -> Result<Framing, Malformed> {
     check_fields(request.headers)
 }
 
+/// Whether a line feed without a carriage return stands at `from` or later.
+pub(super) fn has_bare_line_feed(head: &[u8], from: usize) -> bool {
+    let bare = |at: usize| at == 0 || head[at - 1] != b'\r';
+    (from..head.len()).any(|at| head[at] == b'\n' && bare(at))
+}
+
+pub(super) fn bare_line_feed() -> Malformed {
+    Malformed::new("a line of the request head ends in a bare line feed")
+}
+
 /// What httparse lets pass, or repairs, is looked for in the raw bytes.
 fn check_bytes(head: &[u8]) -> Result<(), Malformed> {
     let mut previous = 0;
     for (at, &byte) in head.iter().enumerate() {
         match byte {
             b'\n' if previous != b'\r' => {
-                return Err(Malformed::new(
-                    "a line of the request head ends in a bare line feed",
-                ));
+                return Err(bare_line_feed());
             }
             b'\r' if head.get(at + 1) != Some(&b'\n') => {
                 return Err(Malformed::new(

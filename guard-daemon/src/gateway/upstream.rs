@@ -195,13 +195,19 @@ impl Upstream {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let exchange = async {
             let (parts, body) = self.send(request.map(RequestBody::own)).await?.into_parts();
-            let collected = Limited::new(body, OWN_ANSWER).collect().await.map_err(|error| {
-                UpstreamError::Closed { host: host.clone(), cause: chain(error.as_ref()) }
-            })?;
+            let collected = Limited::new(body, OWN_ANSWER)
+                .collect()
+                .await
+                .map_err(|error| UpstreamError::Closed {
+                    host: host.clone(),
+                    cause: chain(error.as_ref()),
+                })?;
             Ok(Response::from_parts(parts, collected.to_bytes()))
         };
         let late = |_elapsed| UpstreamError::Timeout { host: host.clone() };
-        tokio::time::timeout(OWN_PATIENCE, exchange).await.map_err(late)?
+        tokio::time::timeout(OWN_PATIENCE, exchange)
+            .await
+            .map_err(late)?
     }
 
     /// A TCP connection to `host`, under the same overrides and address rules, for what is passed through.

@@ -210,7 +210,10 @@ impl Exchange {
     /// not tell it.
     async fn account(&self) -> Option<String> {
         let upstream = &self.session.upstream;
-        self.session.credentials.resolve_account(|request| upstream.ask(request)).await
+        self.session
+            .credentials
+            .resolve_account(|request| upstream.ask(request))
+            .await
     }
 
     /// Lets the profile decide, and a person where it says so. Returns the output that is to be masked.

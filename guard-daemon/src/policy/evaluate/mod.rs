@@ -85,7 +85,10 @@ impl Statements {
             };
             for resource in resources {
                 let statement = self.first_match(split, resource);
-                let effect = statement.map_or_else(|| self.default(split.is_some()), |statement| statement.effect);
+                let effect = statement.map_or_else(
+                    || self.default(split.is_some()),
+                    |statement| statement.effect,
+                );
                 if worst
                     .as_ref()
                     .is_none_or(|worst| rank(effect) < rank(worst.effect))
