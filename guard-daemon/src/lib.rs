@@ -17,3 +17,5 @@ pub mod record;
 pub mod sandbox;
 pub mod service;
 pub mod session;
+#[cfg(test)]
+mod skip;

@@ -160,7 +160,7 @@ fn profiles_are_found_by_name_and_by_path() {
     write("notes.txt", "");
     let decide = |wanted: Option<&str>| {
         let access = crate::aws::Access {
-            action: None,
+            action: Some("s3:GetObject".to_owned()),
             resources: Vec::new(),
         };
         let profile = config.profile(wanted).unwrap();

@@ -150,7 +150,7 @@ mod tests {
         let request: Request = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&request).unwrap(), text);
         let start = r#"{"request":"start_session","pid":7,"identity":{"uid":0,"user":"root",
-            "loginuid":null,"host":"h","reason":null,"command":["true"]},"profile":"standard",
+            "loginuid":null,"host":"h","reason":null,"command":["true"]},"gid":0,"profile":"standard",
             "aws":{},"upstream":{},"environment":{}}"#;
         // Selection's members have no defaults of their own.
         let aws = r#""aws":{"profile":null,"region":null,"home":null,"config_file":null,

@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn without_settings_everything_is_refused() {
         if !nix::unistd::geteuid().is_root() {
-            println!("skipped: loading eBPF programs needs root");
+            crate::skip::skip(module_path!(), "loading eBPF programs needs root");
             return;
         }
         let mounts = fs::read_to_string("/proc/mounts").unwrap();

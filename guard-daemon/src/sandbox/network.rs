@@ -205,7 +205,7 @@ mod tests {
     fn privileged() -> bool {
         let root = nix::unistd::geteuid().is_root();
         if !root {
-            eprintln!("SKIPPED: needs root for namespaces and cgroups");
+            crate::skip::skip(module_path!(), "needs root for namespaces and cgroups");
         }
         root
     }

@@ -347,7 +347,7 @@ mod tests {
             .arg(&files.trust_store)
             .output();
         let Ok(listing) = listing else {
-            eprintln!("SKIPPED: keytool (a Java runtime) is not installed");
+            crate::skip::skip(module_path!(), "keytool (a Java runtime) is not installed");
             return;
         };
         let text = String::from_utf8_lossy(&listing.stdout);

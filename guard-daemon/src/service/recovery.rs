@@ -53,7 +53,7 @@ mod tests {
     fn finds_sessions_by_their_files_and_nothing_else() {
         let runtime = tempfile::tempdir().unwrap();
         let Ok(hierarchy) = Hierarchy::find(runtime.path()) else {
-            eprintln!("SKIPPED: no cgroup v2 on this host");
+            crate::skip::skip(module_path!(), "no cgroup v2 on this host");
             return;
         };
         assert!(left(runtime.path(), &hierarchy).is_empty());

@@ -78,7 +78,7 @@ pub(crate) struct Session {
 /// The test's session; `None`, with the reason printed, where it cannot run.
 pub(crate) fn session(test: &str) -> Option<Session> {
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: {test} needs root to load eBPF programs");
+        guard_tests::skip(test, "needs root to load eBPF programs");
         return None;
     }
     let places = Places::new(test);

@@ -250,7 +250,7 @@ fn openssl_holds_leaves_to_the_constraints_in_its_strict_mode() {
             .output()
     };
     let Ok(good) = verify("good") else {
-        println!("skipped: no openssl command on this host");
+        crate::skip::skip(module_path!(), "no openssl command on this host");
         return;
     };
     assert!(good.status.success(), "{good:?}");
@@ -293,7 +293,7 @@ fn outsider(program: &str, arguments: &[&str], complaint: &str) {
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped());
         let Ok(client) = client.spawn() else {
-            println!("skipped: no {program} on this host");
+            crate::skip::skip(module_path!(), format!("no {program} on this host"));
             return;
         };
         let (mut socket, _) = listener.accept().unwrap();

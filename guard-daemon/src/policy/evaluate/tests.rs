@@ -255,9 +255,21 @@ fn the_unknown_is_matched_by_what_could_mean_it_but_not_by_an_allow() {
         let text = statement(effect_word, &rest);
         let default = if effect_word == "allow" { Deny } else { Allow };
         let word = if default == Deny { "deny" } else { "allow" };
-        let decided = effect(&format!("default = \"{word}\"\n{text}"), action, resource);
-        let decision = decided != default;
-        assert_eq!(decision, matches, "{action} on {resource:?} in {text}");
+        let profile = profile(&format!("default = \"{word}\"\n{text}"));
+        let decision = profile.decide(&[access(action, std::slice::from_ref(resource))]);
+        assert_eq!(
+            decision.statement.is_some(),
+            matches,
+            "{action} on {resource:?} in {text}"
+        );
+    }
+}
+
+#[test]
+fn a_default_of_allow_asks_about_an_action_that_nobody_can_name() {
+    for resource in [Resource::Unknown, Resource::Any] {
+        assert_eq!(effect("default = \"allow\"", "", &resource), Approve);
+        assert_eq!(effect("default = \"deny\"", "", &resource), Deny);
     }
 }
 

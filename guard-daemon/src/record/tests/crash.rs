@@ -114,7 +114,10 @@ fn a_full_disk_refuses_entries_until_there_is_room() {
     let disk = match SmallDisk::mount() {
         Ok(disk) => disk,
         Err(error) => {
-            eprintln!("skipped: mounting a tmpfs needs root: {error}");
+            crate::skip::skip(
+                module_path!(),
+                format!("mounting a tmpfs needs root: {error}"),
+            );
             return;
         }
     };

@@ -40,18 +40,6 @@ fn the_documented_examples_are_a_journal_with_every_entry_type() {
     }
 }
 
-/// Prints the lines for docs/journal.md: `cargo test … print_documented_examples -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints, checks nothing"]
-fn print_documented_examples() {
-    let directory = tempfile::tempdir().unwrap();
-    filled(directory.path());
-    println!(
-        "{}",
-        fs::read_to_string(segment(directory.path(), 1)).unwrap()
-    );
-}
-
 #[test]
 fn the_documented_python_verifier_agrees() {
     let script = fenced("python").next().unwrap();
@@ -72,7 +60,10 @@ fn the_documented_python_verifier_agrees() {
     let output = match run(directory.path()) {
         Ok(output) => output,
         Err(error) => {
-            eprintln!("skipped: python3 does not run here: {error}");
+            crate::skip::skip(
+                module_path!(),
+                format!("python3 does not run here: {error}"),
+            );
             return;
         }
     };
