@@ -2,6 +2,11 @@
 //!
 //! The tests run the real `guard` binary as root, with real clients inside it. `cargo xtask test` sets up
 //! what they need; a test whose needs are not met says so through [`skip`], which `xtask` counts.
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "a test's own support fails the test, with the reason"
+)]
 
 pub mod guard;
 pub mod installation;

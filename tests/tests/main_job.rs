@@ -50,7 +50,7 @@ fn boto3_calls_in_every_protocol_reach_aws_signed_by_guard() {
     let guard = Guard::new(OPEN, "");
     let output = guard.python(
         stand,
-        r#"
+        r"
 import boto3, json, zipfile, io
 def c(n): return boto3.client(n)
 print(c('sts').get_caller_identity()['Account'])
@@ -73,7 +73,7 @@ blob = k.encrypt(KeyId=key, Plaintext=b'secret')['CiphertextBlob']; k.decrypt(Ci
 print(c('lambda').list_functions()['Functions'])
 c('cloudwatch').put_metric_data(Namespace='n', MetricData=[{'MetricName': 'm', 'Value': 1}])
 print(c('logs').describe_log_groups()['logGroups'])
-"#,
+",
     );
     let said = succeeded(&output);
     assert!(said.starts_with("123456789012\n"), "{said}");
@@ -108,7 +108,7 @@ fn a_hundred_megabytes_go_up_and_down_byte_for_byte() {
     let guard = Guard::new(OPEN, "");
     let output = guard.python(
         Stand::shared(),
-        r#"
+        r"
 import boto3, hashlib, io, os, resource
 from boto3.s3.transfer import TransferConfig
 data = os.urandom(1 << 20) * 100
@@ -121,7 +121,7 @@ for key in ('one', 'many'):
 got = s3.get_object(Bucket='hundred', Key='one')['Body'].read()
 assert got == data
 print('identical')
-"#,
+",
     );
     assert_eq!(succeeded(&output), "identical\n");
     let sent: u64 = guard
@@ -185,7 +185,7 @@ fn denials_are_access_denied_in_every_protocol_with_one_attempt() {
     let guard = Guard::new("default = \"deny\"\n", "");
     let output = guard.python(
         Stand::shared(),
-        r#"
+        r"
 import boto3, botocore
 calls = [('s3', 'list_buckets', {}), ('s3', 'head_bucket', {'Bucket': 'denied-bucket'}), ('sts', 'get_session_token', {}),
   ('ec2', 'describe_instances', {}), ('dynamodb', 'list_tables', {}), ('sqs', 'list_queues', {}), ('iam', 'list_users', {}),
@@ -197,7 +197,7 @@ for service, operation, arguments in calls:
         getattr(client, operation)(**arguments); print(service, operation, 'ALLOWED')
     except botocore.exceptions.ClientError as e:
         print(service, operation, e.response['Error']['Code'], e.response['ResponseMetadata']['RetryAttempts'])
-"#,
+",
     );
     let said = succeeded(&output);
     let expected = "s3 list_buckets AccessDenied 0\ns3 head_bucket 403 0\n\
@@ -316,7 +316,7 @@ fn nobody_decides_then_the_error_names_the_approval_and_a_later_retry_runs_once(
     let session = guard.directory().join("script.py");
     std::fs::write(
         &session,
-        r#"
+        r"
 import boto3, sys, time
 q = boto3.client('sqs'); url = 'https://sqs.us-east-1.amazonaws.com/123456789012/to-delete'
 try: q.delete_queue(QueueUrl=url)
@@ -325,7 +325,7 @@ sys.stdin.readline()
 q.delete_queue(QueueUrl=url); print('deleted', flush=True)
 try: q.delete_queue(QueueUrl=url); print('again', flush=True)
 except Exception as e: print('asks again', flush=True)
-"#,
+",
     )
     .expect("script");
     let mut call = guard
@@ -447,7 +447,7 @@ fn secrets_are_masked_and_the_clients_still_parse_the_answers() {
     let guard = Guard::new(OPEN, "");
     let output = guard.python(
         stand,
-        r#"
+        r"
 import boto3
 def c(n): return boto3.client(n)
 def show(r, *path):
@@ -463,7 +463,7 @@ show(c('iam').create_access_key(UserName='masked'), 'AccessKey', 'SecretAccessKe
 r = c('sts').assume_role(RoleArn='arn:aws:iam::123456789012:role/masked', RoleSessionName='session')
 show(r, 'Credentials', 'SecretAccessKey'); show(r, 'Credentials', 'SessionToken')
 show(c('ec2').create_key_pair(KeyName='masked'), 'KeyMaterial')
-"#,
+",
     );
     let said = succeeded(&output);
     assert!(!said.contains("hunter2"), "{said}");
@@ -600,12 +600,12 @@ fn only_allowed_names_are_reached_and_everything_else_is_refused_and_recorded() 
         stand.roots().display(),
         python_program("python").display()
     );
-    let udp = r#"
+    let udp = r"
 import socket
 for family, address in ((socket.AF_INET, '192.0.2.1'), (socket.AF_INET6, '2001:db8::1')):
     try: socket.socket(family, socket.SOCK_DGRAM).sendto(b'x', (address, 4433)); print('udp sent')
     except OSError as e: print('udp', e.strerror)
-"#;
+";
     let output = guard
         .run(stand)
         .args(["bash", "-c", &script, "bash", udp])

@@ -256,7 +256,7 @@ fn the_unknown_is_matched_by_what_could_mean_it_but_not_by_an_allow() {
         let default = if effect_word == "allow" { Deny } else { Allow };
         let word = if default == Deny { "deny" } else { "allow" };
         let profile = profile(&format!("default = \"{word}\"\n{text}"));
-        let decision = profile.decide(&[access(action, std::slice::from_ref(resource))]);
+        let decision = profile.decide(&[access(action, from_ref(resource))]);
         assert_eq!(
             decision.statement.is_some(),
             matches,
