@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use guard_tests::guard::{Guard, succeeded};
 use guard_tests::installation::binary;
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
-use guard_tests::{fixture, is_root, python_program, skip};
+use guard_tests::{fixture, is_root, python_program, skip, workspace};
 use serde_json::Value;
 
 /// Everything the tests' clients do, unless a test says otherwise.
@@ -727,6 +727,58 @@ fn the_record_is_whole_and_holds_no_credential() {
     );
 }
 
+/// The capabilities of the systemd unit, in `setpriv`'s words.
+fn capabilities_of_the_unit() -> String {
+    let unit = workspace().join("guard-daemon/packaging/systemd/guard.service");
+    let unit = std::fs::read_to_string(unit).expect("the unit");
+    let set = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("CapabilityBoundingSet="))
+        .expect("the unit bounds its capabilities");
+    set.split(' ').fold("-all".to_owned(), |all, name| {
+        let name = name.strip_prefix("CAP_").expect("a capability");
+        format!("{all},+{}", name.to_lowercase())
+    })
+}
+
+#[test]
+fn the_daemon_works_with_the_capabilities_of_its_unit() {
+    if !is_root("the_daemon_works_with_the_capabilities_of_its_unit") {
+        return;
+    }
+    let guard = Guard::new(OPEN, "");
+    let plain = guard.command(&["daemon"]);
+    let mut daemon = Command::new("setpriv")
+        .args([
+            "--no-new-privs",
+            "--bounding-set",
+            &capabilities_of_the_unit(),
+        ])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("setpriv starts the daemon");
+    until_it_listens(&guard);
+    let output = guard.aws(Stand::shared(), &["s3", "ls"]);
+    succeeded(&output);
+    terminate(&mut daemon);
+}
+
+fn until_it_listens(guard: &Guard) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !guard.directory().join("run/guard.sock").exists() {
+        assert!(Instant::now() < end, "the daemon made no socket");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn terminate(daemon: &mut std::process::Child) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("signalled");
+    assert!(daemon.wait().expect("ends").success());
+}
+
 #[test]
 fn a_daemon_serves_several_sessions_at_once() {
     if !is_root("a_daemon_serves_several_sessions_at_once") {
@@ -738,11 +790,7 @@ fn a_daemon_serves_several_sessions_at_once() {
         .command(&["daemon"])
         .spawn()
         .expect("the daemon starts");
-    let end = Instant::now() + Duration::from_secs(20);
-    while !guard.directory().join("run/guard.sock").exists() {
-        assert!(Instant::now() < end, "the daemon made no socket");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until_it_listens(&guard);
     let script = "import boto3, os, time\n\
         for _ in range(3): boto3.client('sts').get_caller_identity(); time.sleep(0.2)\n\
         print(os.environ['GUARD_SESSION'], os.environ['AWS_ACCESS_KEY_ID'])";
@@ -760,9 +808,7 @@ fn a_daemon_serves_several_sessions_at_once() {
         3,
         "each session has its own name and key: {outputs:?}"
     );
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.id()).expect("a pid"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("signalled");
-    assert!(daemon.wait().expect("ends").success());
+    terminate(&mut daemon);
     assert_eq!(guard.entries("session_started").len(), 3);
     assert_eq!(guard.entries("session_ended").len(), 3);
     succeeded(

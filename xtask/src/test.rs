@@ -20,6 +20,7 @@ pub(crate) struct Arguments {
 /// Runs it.
 pub(crate) fn run_task(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.filter.is_none() {
+        step("setup");
         setup::run_all()?;
         checks()?;
     } else {

@@ -57,6 +57,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     let config = global.load()?;
     let config_file = global.config.as_deref().map(absolute).transpose()?;
     let request = request(arguments, &invoker)?;
+    if invoker.uid.is_root() {
+        say(
+            "the command runs as root: its network is confined, but it can change this host and read guard's \
+             files; start it as an ordinary user, with sudo",
+        );
+    }
     let (mut client, daemon) = embedded::connect(&config, config_file.as_deref())?;
     if daemon.version != env!("CARGO_PKG_VERSION") {
         say(&format!(

@@ -117,9 +117,7 @@ pub enum KernelError {
         source: Option<io::Error>,
     },
     /// A hook that is required is missing or failed.
-    #[error(
-        "{step} failed; guard needs Linux 5.15 or newer with cgroup BPF (`guard doctor` tells more)"
-    )]
+    #[error("{step} failed; guard needs Linux 5.15 or newer with cgroup BPF")]
     Kernel {
         /// What was being done.
         step: String,

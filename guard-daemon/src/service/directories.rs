@@ -59,6 +59,10 @@ pub(super) fn prepare(config: &Config) -> Result<Locks, DirectoryError> {
 
 /// Makes a directory, or checks that one that exists belongs to this user alone.
 pub(super) fn make(directory: &Path, mode: u32) -> Result<(), DirectoryError> {
+    if let Some(parent) = directory.parent() {
+        // Not with `mode`: a private state directory does not make what stands beside it private.
+        std::fs::create_dir_all(parent).map_err(failed(directory))?;
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(mode)

@@ -1,6 +1,7 @@
 //! Shows the main job on a fresh machine: moto stands in for AWS, `agent.sh` for the agent.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ pub(crate) fn run_task(_arguments: &Arguments) -> anyhow::Result<()> {
     setup::clients()?;
     run(cargo().args(["build", "--package", "guard-daemon"]))?;
     let directory = tempfile::Builder::new().prefix("guard-demo-").tempdir()?;
+    // The agent, which is not root, reads its script and its CA here.
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
     let stand = Stand::start(directory.path())?;
 
     let open = directory.path().join("seed.toml");
@@ -57,11 +60,9 @@ pub(crate) fn run_task(_arguments: &Arguments) -> anyhow::Result<()> {
     say("The profile:\n");
     say(&std::fs::read_to_string(&profile)?);
     heading("guard run --profile profile.toml -- bash agent.sh");
-    let mut agent = guard
-        .run(&profile)
-        .arg("bash")
-        .arg(root().join("xtask/src/demo/agent.sh"))
-        .spawn()?;
+    let script = directory.path().join("agent.sh");
+    std::fs::copy(root().join("xtask/src/demo/agent.sh"), &script)?;
+    let mut agent = guard.run(&profile).arg("bash").arg(&script).spawn()?;
     guard.approve(&mut agent)?;
     let status = agent.wait()?;
     if !status.success() {
@@ -71,6 +72,8 @@ pub(crate) fn run_task(_arguments: &Arguments) -> anyhow::Result<()> {
         heading(&format!("guard {}", subcommand.join(" ")));
         run(guard.command().args(subcommand))?;
     }
+    seed.wait_for_the_end();
+    guard.wait_for_the_end();
     Ok(())
 }
 
@@ -137,8 +140,24 @@ impl Guard<'_> {
             .arg("--")
             .env("PATH", format!("{}:{path}", programs.display()))
             .env("AWS_PAGER", "")
+            .env("HOME", &self.directory)
             .envs(REAL_KEYS);
+        if std::env::var_os("SUDO_UID").is_none() {
+            // As if root had been reached through sudo: an agent is no job for root.
+            command
+                .env("SUDO_UID", "65534")
+                .env("SUDO_GID", "65534")
+                .env("SUDO_USER", "nobody");
+        }
         command
+    }
+
+    /// The embedded daemon ends with its last session, and takes its mounts with it.
+    fn wait_for_the_end(&self) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.directory.join("run/guard.sock").exists() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Plays the person: looks at what waits, approves it.

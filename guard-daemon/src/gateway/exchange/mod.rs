@@ -412,7 +412,7 @@ impl Exchange {
 }
 
 const NOT_RECORDED: &str =
-    "guard could not record this call, so it may not run; see `guard doctor` and the daemon's log";
+    "guard could not record this call, so it may not run; see the daemon's log";
 
 fn view<'a>(parts: &'a Parts, host: &'a str, body: BodyView<'a>) -> RequestView<'a> {
     RequestView {
