@@ -573,7 +573,7 @@ fn curl_signs_for_itself_and_is_signed_again() {
         return;
     }
     let guard = Guard::new(OPEN, "");
-    let script = "curl -sS --fail-with-body --aws-sigv4 aws:amz:us-east-1:sts \
+    let script = "curl -sS --fail-with-body -w 'over HTTP/%{http_version}' --aws-sigv4 aws:amz:us-east-1:sts \
         -u \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\" \
         -d 'Action=GetCallerIdentity&Version=2011-06-15' https://sts.us-east-1.amazonaws.com/";
     let output = guard
@@ -581,7 +581,9 @@ fn curl_signs_for_itself_and_is_signed_again() {
         .args(["sh", "-c", script])
         .output()
         .expect("runs");
-    assert!(succeeded(&output).contains("<Account>123456789012</Account>"));
+    let said = succeeded(&output);
+    assert!(said.contains("<Account>123456789012</Account>"), "{said}");
+    assert!(said.ends_with("over HTTP/2"), "{said}");
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // It would say on standard error that standard error cannot be written, and panic: a full disk
+        // under the log must not end the daemon.
+        .log_internal_errors(false)
         .init();
     let result = global.load().map_err(anyhow::Error::from);
     let result = result.and_then(|config| Ok(service::run(config, arguments.embedded)?));

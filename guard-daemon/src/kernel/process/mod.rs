@@ -106,11 +106,14 @@ mod tests {
     fn a_live_process_is_described_and_a_reused_number_is_not() {
         let before = now() - 1_000_000_000;
         let mut child = Command::new("sh")
-            .args(["-c", "read line", "name", "--password=hunter2"])
+            .args(["-c", "echo; read line", "name", "--password=hunter2"])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // `spawn` returns after the exec.
+        // `spawn` returns within the exec, before the arguments are in place.
+        let up = child.stdout.as_mut().unwrap().read_exact(&mut [0]);
+        up.unwrap();
         let here = describe(child.id(), 7, "sh", now());
         let reused = describe(child.id(), 7, "sh", before);
         child.kill().unwrap();
@@ -125,7 +128,13 @@ mod tests {
         let argv = here.argv.unwrap();
         assert_eq!(
             argv,
-            ["sh", "-c", "read line", "name", "--password=[redacted]"]
+            [
+                "sh",
+                "-c",
+                "echo; read line",
+                "name",
+                "--password=[redacted]"
+            ]
         );
         assert_eq!((reused.exe, reused.argv), (None, None));
         assert_eq!((gone.exe, gone.argv), (None, None));

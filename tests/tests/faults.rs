@@ -1,0 +1,223 @@
+//! What goes wrong half-way: a client that leaves, a disk that fills, a daemon that is killed. Nothing may
+//! leave that was not decided and recorded.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::Duration;
+
+use guard_tests::guard::{Guard, succeeded};
+use guard_tests::installation::eventually;
+use guard_tests::stand::Stand;
+use guard_tests::{is_root, python_program};
+use nix::mount::{MsFlags, mount, umount};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A confined Python script that says lines and waits for lines.
+struct Conversation {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Conversation {
+    fn start(guard: &Guard, script: &str) -> Self {
+        let mut child = guard
+            .run(Stand::shared())
+            .arg(python_program("python"))
+            .args(["-u", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("guard runs");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { child, lines }
+    }
+
+    fn hears(&mut self) -> String {
+        self.lines.next().expect("a line").expect("text")
+    }
+
+    fn says(&mut self) {
+        let input = self.child.stdin.as_mut().expect("piped");
+        input.write_all(b"go on\n").expect("written");
+    }
+
+    fn ends(mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().expect("ends");
+    }
+}
+
+fn waiting(guard: &Guard) -> Option<String> {
+    let output = guard
+        .command(&["approval", "list", "-o", "json"])
+        .output()
+        .expect("runs");
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    let approvals = list["approvals"].as_array()?;
+    let open = approvals
+        .iter()
+        .find(|approval| approval["state"] == "waiting")?;
+    open["id"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn a_call_whose_client_left_is_not_sent_even_if_it_is_approved() {
+    if !is_root("a_call_whose_client_left_is_not_sent_even_if_it_is_approved") {
+        return;
+    }
+    let profile =
+        "default = \"deny\"\n[[statement]]\neffect = \"approve\"\naction = \"s3:DeleteObject\"\n";
+    let guard = Guard::new(profile, "");
+    let mut client = Conversation::start(
+        &guard,
+        "
+import boto3, botocore.config, sys
+s3 = boto3.client('s3', config=botocore.config.Config(read_timeout=2, retries={'total_max_attempts': 1}))
+try: s3.delete_object(Bucket='left-alone', Key='k'); print('deleted')
+except Exception as e: print(type(e).__name__)
+sys.stdin.readline()
+",
+    );
+    assert_eq!(client.hears(), "ReadTimeoutError");
+    eventually("the exchange is given up", || {
+        let decided = guard.entries("exchange_decided");
+        decided
+            .iter()
+            .any(|entry| entry["reason"].to_string().contains("client"))
+    })
+    .expect("the departure is on record");
+    let id = waiting(&guard).expect("the question stays for a retry");
+    succeeded(
+        &guard
+            .command(&["approval", "approve", &id])
+            .output()
+            .expect("runs"),
+    );
+    std::thread::sleep(Duration::from_millis(500));
+    client.ends();
+    assert!(Stand::shared().requests("left-alone").is_empty());
+}
+
+#[test]
+fn on_a_full_disk_nothing_leaves_and_afterwards_all_goes_on() {
+    if !is_root("on_a_full_disk_nothing_leaves_and_afterwards_all_goes_on") {
+        return;
+    }
+    let guard = Guard::new("default = \"allow\"\n", "");
+    let state = guard.directory().join("state");
+    std::fs::create_dir(&state).expect("made");
+    std::fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .expect("chmod");
+    mount(
+        None::<&str>,
+        &state,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("size=1m,mode=700"),
+    )
+    .expect("mounted");
+    let state = Mounted(state);
+    let mut client = Conversation::start(
+        &guard,
+        "
+import boto3, sys
+from botocore.config import Config
+s3 = boto3.client('s3', config=Config(s3={'addressing_style': 'path'}))
+for bucket in ('before-full', 'while-full', 'after-full'):
+    try: s3.create_bucket(Bucket=bucket); print('made')
+    except boto3.exceptions.botocore.exceptions.ClientError as e: print(e.response['Error']['Code'], e.response['ResponseMetadata']['RetryAttempts'], e)
+    sys.stdin.readline()
+",
+    );
+    assert_eq!(client.hears(), "made");
+    let filler = state.0.join("filler");
+    let mut file = std::fs::File::create(&filler).expect("made");
+    while file.write_all(&[0; 512]).is_ok() {}
+    drop(file);
+    client.says();
+    let refused = client.hears();
+    assert!(
+        refused.starts_with("AccessDenied 0 ") && refused.contains("record"),
+        "{refused}"
+    );
+    assert!(
+        Stand::shared().requests("while-full").is_empty(),
+        "nothing left"
+    );
+    std::fs::remove_file(&filler).expect("removed");
+    client.says();
+    assert_eq!(client.hears(), "made");
+    client.says();
+    client.ends();
+    succeeded(
+        &guard
+            .command(&["journal", "verify"])
+            .output()
+            .expect("runs"),
+    );
+}
+
+/// A tmpfs, unmounted at the end also of a test that fails.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // The embedded daemon lets go of it when its last session has ended.
+        let _ = eventually("the state directory is free", || umount(&self.0).is_ok());
+    }
+}
+
+#[test]
+fn with_the_daemon_killed_nothing_leaves_and_the_record_goes_on_with_the_next() {
+    if !is_root("with_the_daemon_killed_nothing_leaves_and_the_record_goes_on_with_the_next") {
+        return;
+    }
+    let guard = Guard::new("default = \"allow\"\n", "");
+    let mut client = Conversation::start(
+        &guard,
+        "
+import boto3, botocore.config, sys
+s3 = boto3.client('s3', config=botocore.config.Config(connect_timeout=3, read_timeout=3, retries={'total_max_attempts': 1}))
+for bucket in ('before-kill', 'after-kill'):
+    try: s3.create_bucket(Bucket=bucket); print('made')
+    except Exception as e: print('failed', type(e).__name__)
+    sys.stdin.readline()
+",
+    );
+    assert_eq!(client.hears(), "made");
+    kill(daemon(&guard), Signal::SIGKILL).expect("killed");
+    client.says();
+    let failed = client.hears();
+    assert!(failed.starts_with("failed "), "{failed}");
+    assert!(Stand::shared().requests("after-kill").is_empty());
+    client.ends();
+    let next = guard.python(Stand::shared(), "print('runs')");
+    assert_eq!(succeeded(&next), "runs\n");
+    let causes: Vec<String> = guard
+        .entries("session_ended")
+        .iter()
+        .map(|entry| entry["cause"].to_string())
+        .collect();
+    assert!(causes.contains(&"\"recovered\"".to_owned()), "{causes:?}");
+    succeeded(
+        &guard
+            .command(&["journal", "verify"])
+            .output()
+            .expect("runs"),
+    );
+}
+
+fn daemon(guard: &Guard) -> Pid {
+    let output = guard.command(&["status"]).output().expect("runs");
+    let text = succeeded(&output);
+    let pid = text
+        .split("pid ")
+        .nth(1)
+        .and_then(|rest| rest.split(')').next());
+    Pid::from_raw(
+        pid.expect("status names the daemon")
+            .parse()
+            .expect("a pid"),
+    )
+}
