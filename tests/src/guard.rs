@@ -1,7 +1,8 @@
 //! guard under test: its own state and runtime directories, a profile, and `guard run`.
 
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 
@@ -98,6 +99,11 @@ impl Guard {
             .expect("guard runs")
     }
 
+    /// The process id of the daemon that serves this installation's sessions.
+    pub fn daemon(&self) -> nix::unistd::Pid {
+        self.installation.daemon().expect("a daemon runs")
+    }
+
     /// The journal's entries, as `guard journal show -o jsonl` prints them.
     pub fn journal(&self) -> Vec<Value> {
         let output = self
@@ -122,6 +128,45 @@ impl Guard {
             .into_iter()
             .filter(|entry| entry["type"] == kind)
             .collect()
+    }
+}
+
+/// A confined Python script that says lines and waits for lines.
+pub struct Conversation {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Conversation {
+    /// Starts the script; boto3 is at hand.
+    pub fn start(guard: &Guard, stand: &Stand, script: &str) -> Self {
+        let mut child = guard
+            .run(stand)
+            .arg(crate::python_program("python"))
+            .args(["-u", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("guard runs");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { child, lines }
+    }
+
+    /// The next line it says.
+    pub fn hears(&mut self) -> String {
+        self.lines.next().expect("a line").expect("text")
+    }
+
+    /// Gives it a line to go on.
+    pub fn says(&mut self) {
+        let input = self.child.stdin.as_mut().expect("piped");
+        input.write_all(b"go on\n").expect("written");
+    }
+
+    /// Waits for its end.
+    pub fn ends(mut self) -> ExitStatus {
+        drop(self.child.stdin.take());
+        self.child.wait().expect("ends")
     }
 }
 

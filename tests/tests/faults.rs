@@ -1,52 +1,15 @@
 //! What goes wrong half-way: a client that leaves, a disk that fills, a daemon that is killed. Nothing may
 //! leave that was not decided and recorded.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdout, Stdio};
+use std::io::Write;
 use std::time::Duration;
 
-use guard_tests::guard::{Guard, succeeded};
+use guard_tests::guard::{Conversation, Guard, succeeded};
 use guard_tests::installation::eventually;
+use guard_tests::is_root;
 use guard_tests::stand::Stand;
-use guard_tests::{is_root, python_program};
 use nix::mount::{MsFlags, mount, umount};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-/// A confined Python script that says lines and waits for lines.
-struct Conversation {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Conversation {
-    fn start(guard: &Guard, script: &str) -> Self {
-        let mut child = guard
-            .run(Stand::shared())
-            .arg(python_program("python"))
-            .args(["-u", "-c", script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("guard runs");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Self { child, lines }
-    }
-
-    fn hears(&mut self) -> String {
-        self.lines.next().expect("a line").expect("text")
-    }
-
-    fn says(&mut self) {
-        let input = self.child.stdin.as_mut().expect("piped");
-        input.write_all(b"go on\n").expect("written");
-    }
-
-    fn ends(mut self) {
-        drop(self.child.stdin.take());
-        self.child.wait().expect("ends");
-    }
-}
 
 fn waiting(guard: &Guard) -> Option<String> {
     let output = guard
@@ -71,6 +34,7 @@ fn a_call_whose_client_left_is_not_sent_even_if_it_is_approved() {
     let guard = Guard::new(profile, "");
     let mut client = Conversation::start(
         &guard,
+        Stand::shared(),
         "
 import boto3, botocore.config, sys
 s3 = boto3.client('s3', config=botocore.config.Config(read_timeout=2, retries={'total_max_attempts': 1}))
@@ -120,6 +84,7 @@ fn on_a_full_disk_nothing_leaves_and_afterwards_all_goes_on() {
     let state = Mounted(state);
     let mut client = Conversation::start(
         &guard,
+        Stand::shared(),
         "
 import boto3, sys
 from botocore.config import Config
@@ -176,6 +141,7 @@ fn with_the_daemon_killed_nothing_leaves_and_the_record_goes_on_with_the_next() 
     let guard = Guard::new("default = \"allow\"\n", "");
     let mut client = Conversation::start(
         &guard,
+        Stand::shared(),
         "
 import boto3, botocore.config, sys
 s3 = boto3.client('s3', config=botocore.config.Config(connect_timeout=3, read_timeout=3, retries={'total_max_attempts': 1}))
@@ -186,7 +152,7 @@ for bucket in ('before-kill', 'after-kill'):
 ",
     );
     assert_eq!(client.hears(), "made");
-    kill(daemon(&guard), Signal::SIGKILL).expect("killed");
+    kill(guard.daemon(), Signal::SIGKILL).expect("killed");
     client.says();
     let failed = client.hears();
     assert!(failed.starts_with("failed "), "{failed}");
@@ -206,18 +172,4 @@ for bucket in ('before-kill', 'after-kill'):
             .output()
             .expect("runs"),
     );
-}
-
-fn daemon(guard: &Guard) -> Pid {
-    let output = guard.command(&["status"]).output().expect("runs");
-    let text = succeeded(&output);
-    let pid = text
-        .split("pid ")
-        .nth(1)
-        .and_then(|rest| rest.split(')').next());
-    Pid::from_raw(
-        pid.expect("status names the daemon")
-            .parse()
-            .expect("a pid"),
-    )
 }

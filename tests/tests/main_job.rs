@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use guard_tests::guard::{Guard, succeeded};
+use guard_tests::guard::{Conversation, Guard, succeeded};
 use guard_tests::installation::binary;
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
 use guard_tests::{fixture, is_root, python_program, skip, workspace};
@@ -106,10 +106,11 @@ fn a_hundred_megabytes_go_up_and_down_byte_for_byte() {
         return;
     }
     let guard = Guard::new(OPEN, "");
-    let output = guard.python(
+    let mut client = Conversation::start(
+        &guard,
         Stand::shared(),
         r"
-import boto3, hashlib, io, os, resource
+import boto3, hashlib, io, os, sys
 from boto3.s3.transfer import TransferConfig
 data = os.urandom(1 << 20) * 100
 s3 = boto3.client('s3'); s3.create_bucket(Bucket='hundred')
@@ -121,9 +122,26 @@ for key in ('one', 'many'):
 got = s3.get_object(Bucket='hundred', Key='one')['Body'].read()
 assert got == data
 print('identical')
+sys.stdin.readline()
 ",
     );
-    assert_eq!(succeeded(&output), "identical\n");
+    assert_eq!(client.hears(), "identical");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", guard.daemon())).expect("status");
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("a peak");
+    let kilobytes: u64 = peak
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number");
+    assert!(
+        kilobytes < 96 * 1024,
+        "bodies stream in bounded memory: {peak}"
+    );
+    assert!(client.ends().success());
     let sent: u64 = guard
         .entries("exchange_completed")
         .iter()

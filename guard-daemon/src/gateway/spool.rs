@@ -34,6 +34,10 @@ const STALL: Duration = Duration::from_mins(1);
 /// How long the rest of a refused body is waited for.
 const DISCARD: Duration = Duration::from_secs(20);
 
+/// Bytes of a chunked body that are here before any of it is sent: a bad chunk among them leaves nothing half
+/// sent.
+pub(super) const READ_AHEAD: u64 = 256 * 1024;
+
 /// Bytes read from the file at once.
 const CHUNK: usize = 128 * 1024;
 
@@ -94,6 +98,11 @@ where
     /// Collects until the body ends or the limit is reached. May be dropped and called again: nothing
     /// is lost.
     pub(super) async fn fill(&mut self) -> Result<(), BodyError> {
+        self.fill_to(self.limit).await
+    }
+
+    /// Collects until the body ends or so many bytes are here. May be dropped and called again.
+    pub(super) async fn fill_to(&mut self, length: u64) -> Result<(), BodyError> {
         loop {
             self.write_out().await?;
             let Some(source) = &mut self.source else {
@@ -103,7 +112,7 @@ where
                 self.source = None;
                 return Ok(());
             }
-            if self.length >= self.limit {
+            if self.length >= length {
                 return Ok(());
             }
             let frame = tokio::time::timeout(STALL, source.frame())
@@ -517,6 +526,24 @@ mod tests {
             .flatten()
             .collect();
         assert_eq!(replay(spool).await.expect("replayed"), all);
+    }
+
+    #[tokio::test]
+    async fn what_is_read_ahead_is_followed_by_the_rest_as_it_arrives() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let source = pieces(10, 100, End::Clean);
+        let mut spool = Spool::new(source, directory.path().join("spool"), 10_000);
+        spool.fill_to(250).await.expect("filled");
+        assert_eq!((spool.length, spool.has_arrived()), (300, false));
+        assert_eq!(replay(spool).await.expect("replayed").len(), 1000);
+
+        let source = pieces(2, 100, End::Bad(io::ErrorKind::InvalidData));
+        let mut spool = Spool::new(source, directory.path().join("spool"), 10_000);
+        let error = spool
+            .fill_to(250)
+            .await
+            .expect_err("a bad chunk is found before anything is sent");
+        assert_eq!(error.code(), "malformed-request");
     }
 
     #[tokio::test]

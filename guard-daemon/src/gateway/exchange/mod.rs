@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use super::body::{RequestBody, ResponseBody};
 use super::outcome::{self, Completion};
 use super::refusal::{Record, Refusal};
-use super::spool::Spool;
+use super::spool::{READ_AHEAD, Spool};
 use super::{Gateway, admit, forward};
 use crate::aws::catalog::Output;
 use crate::aws::error::Code;
@@ -192,8 +192,9 @@ impl Exchange {
         if aws::needs_body(&view(parts, host, BodyView::Unread), Some(signed.scope())) {
             body.collect().await?;
         } else if parts.headers.contains_key(TRANSFER_ENCODING) {
-            // Chunks are read before any of them is sent: a bad one leaves nothing half sent.
-            body.fill().await?;
+            // A bad chunk at the beginning leaves nothing half sent; a later one breaks the request off, which
+            // AWS then does not take for a whole one.
+            body.fill_to(READ_AHEAD).await?;
         }
         signed.check_digest(body)?;
         let account = self.account().await;
