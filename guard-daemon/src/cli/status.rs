@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+use super::terminal::printable;
 use super::{Exit, Global};
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request, Status};
@@ -52,13 +53,6 @@ fn render(status: &Status) -> String {
         );
     }
     text
-}
-
-/// Without control characters, which would speak to the reader's terminal.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 #[cfg(test)]
