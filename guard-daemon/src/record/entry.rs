@@ -66,9 +66,7 @@ pub enum Event {
         destination: Option<SocketAddr>,
         /// The name it wanted, where known.
         host: Option<String>,
-        /// A stable code: `socket-family`, `udp`, `no-origin`, `no-server-name`, `host-not-allowed`,
-        /// `malformed-client-hello`, `malformed-request`, `host-mismatch`, `plain-http`,
-        /// `upstream-tls`, `upstream-connect`, `limit`, `timeout`, ….
+        /// A stable code; docs/journal.md lists them.
         code: String,
         /// One sentence for people.
         detail: String,
