@@ -62,23 +62,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs what `run` needs on Debian, as root. What is there already is left alone.
-pub(crate) fn install_toolchain() -> anyhow::Result<()> {
-    let missing: Vec<&str> = PACKAGES
-        .into_iter()
-        .filter(|name| !is_installed(name))
-        .collect();
-    if !missing.is_empty() {
-        let mut install = Command::new("apt-get");
-        install
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(&missing);
-        succeed(install.env("DEBIAN_FRONTEND", "noninteractive"))
-            .context("run as root, on a release that has these packages (Debian 12)")?;
+/// Installs what `run` needs, as root; what is there already is left alone. `Some` tells why this host cannot
+/// have it: the packages are Debian 12's.
+pub(crate) fn install_toolchain() -> anyhow::Result<Option<String>> {
+    if !crate::setup::debian_if_known(&PACKAGES)? {
+        return Ok(Some(format!(
+            "this release has no packages {}",
+            PACKAGES.join(", ")
+        )));
     }
     let tools = tools(&root()?);
     if linker_version(&linker(&tools)).as_deref() == Some(BPF_LINKER) {
-        return Ok(());
+        return Ok(None);
     }
     let mut install = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     install
@@ -93,7 +88,8 @@ pub(crate) fn install_toolchain() -> anyhow::Result<()> {
         .args(["--no-default-features", "--features", "llvm-22", "--root"])
         .arg(tools)
         .env("LLVM_PREFIX", LLVM);
-    succeed(&mut install)
+    succeed(&mut install)?;
+    Ok(None)
 }
 
 /// Builds the object.
@@ -227,12 +223,6 @@ fn linker_version(linker: &Path) -> Option<String> {
     let output = Command::new(linker).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.split_whitespace().nth(1).map(str::to_owned)
-}
-
-fn is_installed(package: &str) -> bool {
-    let query = ["--show", "--showformat", "${db:Status-Abbrev}", package];
-    let output = Command::new("dpkg-query").args(query).output();
-    output.is_ok_and(|output| output.stdout.starts_with(b"ii"))
 }
 
 fn succeed(command: &mut Command) -> anyhow::Result<()> {

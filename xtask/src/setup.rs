@@ -39,11 +39,14 @@ pub(crate) fn run_task(arguments: &Arguments) -> anyhow::Result<()> {
         clients()?;
         return deny();
     }
-    run_all()
+    if let Some(reason) = run_all()? {
+        bail!("the eBPF object cannot be rebuilt here: {reason}; `--without-ebpf` leaves that out");
+    }
+    Ok(())
 }
 
-/// Everything, the eBPF toolchain included.
-pub(crate) fn run_all() -> anyhow::Result<()> {
+/// Everything, the eBPF toolchain included; `Some` tells why this host cannot have that.
+pub(crate) fn run_all() -> anyhow::Result<Option<String>> {
     clients()?;
     deny()?;
     crate::ebpf::install_toolchain()
@@ -56,8 +59,30 @@ pub(crate) fn clients() -> anyhow::Result<()> {
     node()
 }
 
+/// Installs Debian packages that are not installed, where the release has them all; tells whether it has.
+pub(crate) fn debian_if_known(packages: &[&str]) -> anyhow::Result<bool> {
+    if packages.iter().all(|name| is_installed(name)) {
+        return Ok(true);
+    }
+    run(privileged("apt-get").args(["-q", "update"]))?;
+    // One by one: of several, apt-cache is content to know one.
+    let known = |name: &&str| {
+        let mut show = Command::new("apt-cache");
+        show.args(["show", "--no-all-versions", name]);
+        show.stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !packages.iter().all(known) {
+        return Ok(false);
+    }
+    debian(packages)?;
+    Ok(true)
+}
+
 /// Installs Debian packages that are not installed; a command that is there under its own name counts.
-pub(crate) fn debian(packages: &[&str]) -> anyhow::Result<()> {
+fn debian(packages: &[&str]) -> anyhow::Result<()> {
     let missing: Vec<&str> = packages
         .iter()
         .copied()
