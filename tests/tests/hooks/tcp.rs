@@ -197,9 +197,8 @@ fn a_connection_that_was_not_redirected_has_no_origin() {
     let script = format!(
         "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0\n\
          assert os.system('ip link set lo up') == 0\n\
-         l = socket(); l.bind(('127.0.0.1', {})); l.listen(); s = socket()\n\
-         s.bind(('127.0.0.1', 12345)); s.connect(('192.0.2.1', 443)); print('connected')\n",
-        other
+         l = socket(); l.bind(('127.0.0.1', {other})); l.listen(); s = socket()\n\
+         s.bind(('127.0.0.1', 12345)); s.connect(('192.0.2.1', 443)); print('connected')\n"
     );
     let output = session.spawn(&format!(
         "try:\n {}\nexcept OSError as e: print(errno.errorcode[e.errno], 'in line', e.__traceback__.tb_lineno)",
