@@ -375,6 +375,8 @@ fn the_built_in_profile_lets_reads_through_and_asks_for_the_rest() {
         ("ec2:DescribeInstances", Allow),
         ("dynamodb:Query", Allow),
         ("dynamodb:BatchGetItem", Allow),
+        ("sts:GetSessionToken", Approve),
+        ("ecr:GetAuthorizationToken", Approve),
         ("cloudtrail:LookupEvents", Allow),
         ("s3:PutObject", Approve),
         ("s3:DeleteBucket", Approve),
