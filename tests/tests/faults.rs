@@ -173,3 +173,34 @@ for bucket in ('before-kill', 'after-kill'):
             .expect("runs"),
     );
 }
+
+#[test]
+fn a_daemon_that_is_stopped_records_how_its_exchanges_ended() {
+    if !is_root("a_daemon_that_is_stopped_records_how_its_exchanges_ended") {
+        return;
+    }
+    let guard = Guard::new("default = \"allow\"\n", "");
+    let mut client = Conversation::start(
+        &guard,
+        Stand::shared(),
+        "
+import boto3, io, sys
+s3 = boto3.client('s3'); s3.create_bucket(Bucket='half-read')
+s3.put_object(Bucket='half-read', Key='k', Body=io.BytesIO(bytes(50_000_000)))
+body = s3.get_object(Bucket='half-read', Key='k')['Body']; body.read(1000); print('reading')
+sys.stdin.readline()
+",
+    );
+    assert_eq!(client.hears(), "reading");
+    let daemon = guard.daemon();
+    kill(daemon, Signal::SIGTERM).expect("signalled");
+    eventually("the daemon ends", || kill(daemon, None).is_err()).expect("it ends");
+    client.ends();
+    let decided = guard.entries("exchange_decided").len();
+    let completed = guard.entries("exchange_completed");
+    assert_eq!(
+        completed.len(),
+        decided,
+        "each exchange has its end: {completed:#?}"
+    );
+}

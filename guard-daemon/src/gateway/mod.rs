@@ -28,6 +28,7 @@ use crate::intercept::authority::Authority;
 use crate::record::journal::Journal;
 
 pub use body::{BodyError, RequestBody, ResponseBody};
+pub use outcome::settle;
 pub use serve::serve;
 
 /// What all sessions of a daemon share.

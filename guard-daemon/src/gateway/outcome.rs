@@ -1,8 +1,8 @@
 //! What the journal is told of an exchange: the decision as it forms, and how it ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode};
 
@@ -91,11 +91,35 @@ pub(super) fn append_later(journal: &Journal, session: &SessionId, event: Event)
         tracing::error!(?entry, "not recorded: the daemon is going down");
         return;
     };
+    UNWRITTEN.fetch_add(1, Ordering::Relaxed);
     runtime.spawn(async move {
         if let Err(error) = journal.append(entry).await {
             tracing::error!(%error, "the journal failed; exchanges are refused until it works");
         }
+        UNWRITTEN.fetch_sub(1, Ordering::Relaxed);
     });
+}
+
+/// Entries that nobody waits for and that are not durable yet.
+static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Waits, `patience` at the most, until the ends of all exchanges are in the journal: for a daemon that is
+/// about to end. Tasks that were just aborted hand theirs in a moment later, so it looks a few times.
+pub async fn settle(patience: Duration) {
+    let quiet = async {
+        let mut looks = 0;
+        while looks < 5 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            looks = if UNWRITTEN.load(Ordering::Relaxed) == 0 {
+                looks + 1
+            } else {
+                0
+            };
+        }
+    };
+    if tokio::time::timeout(patience, quiet).await.is_err() {
+        tracing::error!("the ends of some exchanges could not be recorded in time");
+    }
 }
 
 /// Takes the finished entry: appends it, but for tests.

@@ -89,6 +89,17 @@ pub enum Event {
         /// The file they were set aside in.
         kept_in: String,
     },
+    /// A call that guard itself makes with the session's real credentials; durable before it leaves.
+    OwnCall {
+        /// The service.
+        service: String,
+        /// The operation.
+        operation: String,
+        /// The host.
+        host: String,
+        /// The access key id that it leaves with.
+        signing_key: String,
+    },
 }
 
 /// The process that made a connection.

@@ -118,5 +118,11 @@ pub(super) fn all() -> Vec<Entry> {
                 kept_in: text("journal-000001.torn-5120"),
             },
         },
+        of_session(Event::OwnCall {
+            service: text("sts"),
+            operation: text("GetCallerIdentity"),
+            host: text("sts.eu-west-1.amazonaws.com"),
+            signing_key: text("AKIAIOSFODNN7EXAMPLE"),
+        }),
     ]
 }

@@ -119,6 +119,15 @@ impl Summary {
                     self.add(&format!("by {approver}"));
                 }
             }
+            Event::OwnCall {
+                service,
+                operation,
+                host,
+                ..
+            } => {
+                self.process = String::from("guard");
+                self.what = format!("{service}:{operation} at {host}, guard's own call");
+            }
             Event::JournalRecovered { bytes, kept_in } => {
                 self.what.push_str("journal recovered");
                 self.add(&format!(

@@ -140,6 +140,7 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
     let _ = std::fs::remove_file(&socket);
     serving.abort();
     sessions.end_all("daemon-stopped").await;
+    crate::gateway::settle(Duration::from_secs(5)).await;
     hierarchy.remove_if_empty();
     directories::unmount(&pins);
     Ok(())

@@ -104,6 +104,14 @@ fn the_record_is_whole_and_holds_no_credential() {
     );
     let decided = guard.entries("exchange_decided");
     assert_eq!(decided[0]["signing_key"], REAL_ACCESS_KEY_ID);
+    let own = guard.entries("own_call");
+    assert_eq!(
+        own.len(),
+        1,
+        "guard's own call is on record, once: {own:#?}"
+    );
+    assert_eq!(own[0]["operation"], "GetCallerIdentity");
+    assert_eq!(own[0]["signing_key"], REAL_ACCESS_KEY_ID);
     let kinds: Vec<String> = guard
         .journal()
         .iter()
