@@ -251,3 +251,23 @@ impl Drop for Abandoned {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_durable_once_it_has_settled() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let journal = Journal::open(directory.path()).expect("a journal");
+        for _ in 0..50 {
+            let event = Event::SessionEnded {
+                cause: "exited".to_owned(),
+            };
+            append_later(&journal, &SessionId::random(), event);
+        }
+        settle(Duration::from_secs(10)).await;
+        let written = crate::record::read::lines(directory.path()).expect("readable");
+        assert_eq!(written.count(), 50);
+    }
+}
