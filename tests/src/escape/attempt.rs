@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::errno::Errno;
 
-use super::world::{Outside, Session, World};
+use super::world::{Outside, Place, Session, User, World};
 
 /// One technique, tried once.
 pub struct Attempt<'a> {
@@ -100,6 +100,14 @@ impl Attempt<'_> {
     pub fn session(&self) -> Result<&Session, Stop> {
         let absent = || Stop::Unavailable("there is no session".to_owned());
         self.session.ok_or_else(absent)
+    }
+
+    /// Whether a failure says only that this host refuses it to root, confined or not.
+    pub fn of_host(&self, stop: Stop) -> Stop {
+        if self.world.place == Place::Outside && self.world.user == User::Root {
+            return Stop::Unavailable(format!("{stop}, on this host"));
+        }
+        stop
     }
 
     /// A port that no other technique uses.

@@ -70,7 +70,7 @@ pub(super) const TABLE: &[Technique] = &[
     .closed(HIDDEN, MOVED)
     .or(OR),
     technique("cgroup-by-init", "by /proc/1/root", |a| {
-        put(&under("/proc/1/root", &a.world.outer_cgroup.join("cgroup.procs")))?;
+        put(&under("/proc/1/root", &a.world.outer_cgroup.join("cgroup.procs"))).map_err(|stop| a.of_host(stop))?;
         escaped(a)
     })
     .root()

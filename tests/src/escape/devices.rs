@@ -13,7 +13,7 @@ const OR: &[(&str, &str)] = &[("open: EACCES", "file permissions"), ("open: ENOE
 
 macro_rules! devices {
     ($($id:literal, $path:literal, $kind:expr, $major:literal, $minor:literal;)*) => {
-        &[$(technique($id, $path, |_| opened($path)).root().possession().closed(DEVICE, DEVICE).or(OR)),*,
+        &[$(technique($id, $path, |a| opened(a, $path)).root().possession().closed(DEVICE, DEVICE).or(OR)),*,
           $(technique(concat!($id, "-made"), concat!("mknod of ", $path), |a| made(a, $path, $kind, $major, $minor))
               .root().possession().closed("capabilities", DEVICE)
               .or(&[("open: EPERM", DEVICE)])),*]
@@ -69,12 +69,12 @@ pub(super) const TABLE: &[Technique] = &{
     all
 };
 
-fn opened(path: &str) -> Outcome {
+fn opened(attempt: &Attempt<'_>, path: &str) -> Outcome {
     // A disk is not opened for writing: the host lives on it.
     let mode = if path.ends_with("vda") { libc::O_RDONLY } else { libc::O_RDWR };
     match open(path, mode | libc::O_NONBLOCK) {
         Ok(_) => Ok("opened".to_owned()),
-        Err(stop) => Err(absent(stop)),
+        Err(stop) => Err(attempt.of_host(stop)),
     }
 }
 
@@ -84,16 +84,7 @@ fn made(attempt: &Attempt<'_>, path: &str, kind: libc::mode_t, major: u32, minor
     let c = c_string(&node);
     unsafe { libc::unlink(c.as_ptr()) };
     call("mknod", unsafe { libc::mknod(c.as_ptr(), kind | 0o666, libc::makedev(major, minor)) })?;
-    let opened = opened(node.to_str().unwrap_or_default());
+    let opened = opened(attempt, node.to_str().unwrap_or_default());
     unsafe { libc::unlink(c.as_ptr()) };
     opened
-}
-
-fn absent(stop: Stop) -> Stop {
-    match stop {
-        Stop::Refused("open", Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => {
-            Stop::Unavailable("the host does not have it".to_owned())
-        }
-        other => other,
-    }
 }

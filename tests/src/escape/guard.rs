@@ -44,8 +44,12 @@ pub(super) const TABLE: &[Technique] = &[
     .possession()
     .closed("bind4/6", "bind4/6"),
     technique("gateway-direct", "the gateway's own port, without a destination", |a| {
-        let port = gateway_port(a)?;
-        let mut stream = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(Stop::io("connect"))?;
+        let to = match a.world.place {
+            // There is no gateway in between.
+            Place::Outside => a.v4(80),
+            _ => (Ipv4Addr::LOCALHOST, gateway_port(a)?).into(),
+        };
+        let mut stream = std::net::TcpStream::connect(to).map_err(Stop::io("connect"))?;
         let request = format!("CONNECT {}.example:443 HTTP/1.1\r\n\r\n", a.marker());
         stream.write_all(request.as_bytes()).map_err(Stop::io("write"))?;
         pause(50);

@@ -3,7 +3,6 @@
 
 use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -21,7 +20,7 @@ const FILE: &[(&str, &str)] = &[
 
 macro_rules! files {
     ($($id:literal, $title:literal, $path:literal;)*) => {
-        &[$(technique($id, $title, |_| writable($path)).root().possession()
+        &[$(technique($id, $title, |a| writable(a, $path)).root().possession()
             .closed("mounted read-only", "").or(FILE)),*]
     };
 }
@@ -211,14 +210,9 @@ fn pin(attempt: &Attempt<'_>) -> Result<std::path::PathBuf> {
     first.ok_or_else(|| Stop::Nothing("open: ENOENT".to_owned()))
 }
 
-fn writable(path: &str) -> Outcome {
-    match open(path, libc::O_WRONLY) {
-        Ok(_) => Ok("open for writing".to_owned()),
-        Err(Stop::Refused("open", Errno::ENOENT)) if !Path::new(path).parent().is_some_and(Path::exists) => {
-            Err(Stop::Unavailable("the kernel does not have it".to_owned()))
-        }
-        Err(stop) => Err(stop),
-    }
+fn writable(attempt: &Attempt<'_>, path: &str) -> Outcome {
+    open(path, libc::O_WRONLY).map_err(|stop| attempt.of_host(stop))?;
+    Ok("open for writing".to_owned())
 }
 
 /// Whether a call got past its check of permissions.

@@ -97,19 +97,18 @@ pub(super) const TABLE: &[Technique] = &[
     .root()
     .closed("seccomp: fsopen", "killed: left its cgroup")
     .or(&[("fsopen: EPERM", CAPABILITIES), ("sendto: EPERM", "sendmsg4/6")]),
-    technique("mount-tree", "open_tree and move_mount: a copy of the root without its covers", |a| {
-        let tree = descriptor("open_tree", unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, c"/".as_ptr(), 1) })?;
-        ask(a, &Path::new("/proc/self/fd").join(tree.as_raw_fd().to_string()).join("home/agent/stream.sock"), "{}")
+    technique("mount-tree", "open_tree: a copy of the home's mount without its covers", |a| {
+        let tree = descriptor("open_tree", unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, c"/home".as_ptr(), 1) })?;
+        ask(a, &Path::new("/proc/self/fd").join(tree.as_raw_fd().to_string()).join("agent/stream.sock"), "{}")
     })
     .root()
     .closed("seccomp: open_tree", "connect_unix")
     .or(&[("open_tree: EPERM", CAPABILITIES), ("connect: EPERM", "connect_unix")]),
-    technique("mount-bind", "bind mounts below a new root", |a| {
+    technique("mount-bind", "a bind mount of the home without its covers", |a| {
         own_mounts()?;
         let place = c_string(&a.world.home.join("open"));
-        bind_mount(c"/", &place, libc::MS_BIND)?;
-        ask(a, &a.world.home.join("open").join("home/agent/stream.sock"), "{}")
-            .or_else(|_| ask(a, &a.world.home.join("stream.sock"), "{}"))
+        bind_mount(c"/home", &place, libc::MS_BIND)?;
+        ask(a, &a.world.home.join("open/agent/stream.sock"), "{}")
     })
     .root()
     .closed(CAPABILITIES, "connect_unix")

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -71,8 +71,7 @@ fn forever(mut work: impl FnMut() + Send + 'static) {
 /// Every socket that something could ask at.
 fn listen(world: &Arc<World>) {
     for (_, path, _) in SERVICES {
-        let path = PathBuf::from(path.replace("65534", &unsafe { libc::getuid() }.to_string()));
-        stream(world, &path);
+        stream(world, &world.service(path));
     }
     for (name, kind) in OTHERS {
         let path = world.home.join(name);

@@ -93,13 +93,15 @@ pub(super) const TABLE: &[Technique] = &[
         option(&fd, IPPROTO_IP, libc::IP_OPTIONS, &source_route(a.hop4())[..])?;
         say(a, &fd, (crate::internet::ROUTER4, 80).into())
     })
-    .closed("network namespace", "egress"),
+    .root()
+    .closed("capabilities", "egress"),
     technique("tcp-source-route-loopback", "a source route by a hop, to a loopback address", |a| {
         let fd = socket(AF_INET, SOCK_STREAM, 0)?;
         option(&fd, IPPROTO_IP, libc::IP_OPTIONS, &source_route(a.hop4())[..])?;
         say(a, &fd, (Ipv4Addr::LOCALHOST, 80).into())
     })
-    .closed("network namespace", "egress"),
+    .root()
+    .closed("capabilities", "egress"),
     technique("tcp-segment-route", "IPV6_RTHDR: segment routing by a hop, to ::1", |a| {
         let fd = socket(AF_INET6, SOCK_STREAM, 0)?;
         option(&fd, IPPROTO_IPV6, libc::IPV6_RTHDR, &segment_route(a)[..])?;

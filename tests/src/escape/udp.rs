@@ -210,7 +210,8 @@ pub(super) const TABLE: &[Technique] = &[
         send_to(&fd, a.marker().as_bytes(), 0, &Address::ip((Ipv4Addr::LOCALHOST, 9).into()))?;
         sent()
     })
-    .closed("network namespace", "egress"),
+    .root()
+    .closed("capabilities", "egress"),
     technique("udp-source-route-once", "IP_RETOPTS: the same for one datagram", |a| {
         let fd = socket(AF_INET, SOCK_DGRAM, 0)?;
         let route = source_route(a.hop4());
@@ -219,7 +220,8 @@ pub(super) const TABLE: &[Technique] = &[
         send_message(&fd, a.marker().as_bytes(), Some(&to), Some(control))?;
         sent()
     })
-    .closed("network namespace", "egress"),
+    .root()
+    .closed("capabilities", "egress"),
     technique("udp-segment-route", "IPV6_RTHDR: segment routing by a hop, to ::1", |a| {
         let fd = socket(AF_INET6, SOCK_DGRAM, 0)?;
         option(&fd, IPPROTO_IPV6, libc::IPV6_RTHDR, &segment_route(a)[..])?;

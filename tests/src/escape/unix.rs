@@ -73,7 +73,7 @@ macro_rules! service {
     ($number:expr) => {
         technique(SERVICES[$number].0, SERVICES[$number].1, |a| {
             let (_, path, request) = SERVICES[$number];
-            ask(a, Path::new(path), request)
+            ask(a, &a.world.service(path), request)
         })
         .closed(MOUNTS, CONNECT)
         .or(OR)
@@ -150,6 +150,7 @@ pub(super) const TABLE: &[Technique] = &[
     .or(OR),
     technique("unix-init-root", "by /proc/1/root", |a| {
         ask(a, Path::new(&format!("/proc/1/root{}", a.world.home.join("stream.sock").display())), "{}")
+            .map_err(|stop| a.of_host(stop))
     })
     .root()
     .closed("pid namespace", CONNECT)

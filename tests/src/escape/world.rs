@@ -104,6 +104,11 @@ impl World {
     pub fn hierarchy(&self) -> PathBuf {
         self.outer_cgroup.parent().map(PathBuf::from).unwrap_or_default()
     }
+    /// The path of a service's socket, which may have the user's number in it.
+    pub fn service(&self, path: &str) -> PathBuf {
+        let user = if self.user == User::Root { "0" } else { "65534" };
+        path.replace("65534", user).into()
+    }
     /// The System V message queue of the process outside.
     pub fn ipc_key(&self) -> i32 {
         i32::from_str_radix(&self.nonce, 16).unwrap_or(0x6775) | 0x4000_0000
