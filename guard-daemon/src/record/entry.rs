@@ -29,9 +29,11 @@ pub enum Event {
         /// SHA-256 of the profile's text, hexadecimal.
         profile_sha256: String,
     },
+    /// A daemon picked up a session that an earlier one had started. In between the tree had no network.
+    SessionResumed,
     /// A session ended.
     SessionEnded {
-        /// Why: `exited`, `launcher-gone`, `daemon-stopped`, `recovered`.
+        /// Why: `exited`, `detached`, `launcher-gone`, `daemon-stopped`, `recovered`, `tampered`.
         cause: String,
     },
     /// A decision on an exchange; durable before any byte of the request goes upstream.
@@ -88,6 +90,13 @@ pub enum Event {
         bytes: u64,
         /// The file they were set aside in.
         kept_in: String,
+    },
+    /// Something about a session that its reviewers should know, and that nobody refused.
+    Finding {
+        /// A stable code; docs/journal.md lists them.
+        code: String,
+        /// One sentence for people.
+        detail: String,
     },
     /// A call that guard itself makes with the session's real credentials; durable before it leaves.
     OwnCall {

@@ -118,6 +118,13 @@ pub(super) fn all() -> Vec<Entry> {
                 kept_in: text("journal-000001.torn-5120"),
             },
         },
+        of_session(Event::SessionResumed),
+        of_session(Event::Finding {
+            code: text("attached"),
+            detail: text(
+                "process 41310 (agent) holds a packet socket that was made before, which cannot be destroyed",
+            ),
+        }),
         of_session(Event::OwnCall {
             service: text("sts"),
             operation: text("GetCallerIdentity"),

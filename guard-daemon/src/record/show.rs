@@ -69,6 +69,11 @@ impl Summary {
                     identity.user, identity.host
                 ));
             }
+            Event::SessionResumed => self.what.push_str("session resumed"),
+            Event::Finding { code, detail } => {
+                self.what = format!("finding {code}");
+                self.reason = detail;
+            }
             Event::SessionEnded { cause } => {
                 self.what.push_str("session ended");
                 self.reason = cause;

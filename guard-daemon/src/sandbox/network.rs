@@ -62,6 +62,11 @@ pub struct Namespace {
 pub struct Identity(u64, u64);
 
 impl Identity {
+    /// Device and inode.
+    pub(crate) fn key(self) -> (u64, u64) {
+        (self.0, self.1)
+    }
+
     /// That of a process's network namespace.
     pub fn of_process(pid: u32) -> io::Result<Self> {
         std::fs::metadata(format!("/proc/{pid}/ns/net")).map(|file| Self(file.dev(), file.ino()))
