@@ -1,16 +1,19 @@
 //! `guard run`: starts a command confined, and ends as it does.
 
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
 
 use super::terms::{SessionFlags, absolute, refuse_nesting};
 use super::{Global, say};
+use crate::config::Config;
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request, StartSession};
 use crate::sandbox::environment::Changes;
-use crate::sandbox::launch::{self, End, Isolated};
+use crate::sandbox::launch::{self, End, Isolated, Tether};
 use crate::sandbox::user::Invoker;
 use crate::service::embedded;
 use crate::session::SessionId;
@@ -67,15 +70,16 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
             return Err(error.into());
         }
     };
-    let gone = || {
-        say(&format!(
-            "the daemon is gone; session {session} has no network any more, end the command and start it again"
-        ));
+    let mut hold = Hold {
+        session,
+        config: &config,
+        config_file: config_file.as_deref(),
+        embedded: daemon.embedded,
+        client: Some(client),
     };
-    let end = running.wait(client.connection(), gone)?;
-    end_session(&mut client, &session);
-    // Closed before dying of a signal, which runs no destructors.
-    drop(client);
+    let end = running.wait(&mut hold)?;
+    // Ended, and its connection closed, before dying of a signal, which runs no destructors.
+    hold.end();
     Ok(match end {
         End::Exited(code) => code.into(),
         End::Signalled(number) => launch::die_of(number).into(),
@@ -99,6 +103,78 @@ fn start_session(client: &mut Client, start: StartSession) -> anyhow::Result<(Se
         _ => bail!(
             "the daemon answers another question; are daemon and command of the same version?"
         ),
+    }
+}
+
+/// The session's hold on a daemon. When the daemon is gone the session has no network, until the next one
+/// picks it up.
+struct Hold<'a> {
+    session: SessionId,
+    config: &'a Config,
+    config_file: Option<&'a Path>,
+    /// The daemon was started by a `guard run`, so another may have to be.
+    embedded: bool,
+    client: Option<Client>,
+}
+
+impl Tether for Hold<'_> {
+    fn connection(&self) -> Option<BorrowedFd<'_>> {
+        self.client.as_ref().map(Client::connection)
+    }
+
+    fn lost(&mut self) {
+        self.client = None;
+        say(&format!(
+            "the daemon is gone; session {} has no network until the next one picks it up",
+            self.session
+        ));
+    }
+
+    fn retry(&mut self) -> bool {
+        let client = if self.embedded {
+            match embedded::connect(self.config, self.config_file) {
+                Ok((client, _)) => Ok(client),
+                Err(error) => {
+                    say(&format!("no other daemon can be started: {error}"));
+                    return false;
+                }
+            }
+        } else {
+            Client::connect(&self.config.runtime_dir)
+        };
+        // Until it is there, or has started.
+        let Ok(mut client) = client else {
+            return true;
+        };
+        let session = self.session.clone();
+        match client.request(&Request::ResumeSession { session }) {
+            Ok(Reply::SessionResumed) => {
+                say(&format!(
+                    "session {} goes on with the next daemon",
+                    self.session
+                ));
+                self.client = Some(client);
+                false
+            }
+            // It may be about to end, or to start.
+            Err(_) => true,
+            Ok(Reply::Error { message, .. }) => {
+                say(&format!(
+                    "session {} does not go on: {message}",
+                    self.session
+                ));
+                false
+            }
+            Ok(_) => false,
+        }
+    }
+}
+
+impl Hold<'_> {
+    fn end(mut self) {
+        if let Some(client) = &mut self.client {
+            end_session(client, &self.session);
+        }
     }
 }
 

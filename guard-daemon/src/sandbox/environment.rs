@@ -230,7 +230,10 @@ mod tests {
             set: [("ODD".to_owned(), value.to_owned())].into(),
             unset: vec!["GONE".to_owned()],
         };
-        let script = format!("{}printf '%s|%s' \"$ODD\" \"${{GONE-none}}\"", changes.as_shell());
+        let script = format!(
+            "{}printf '%s|%s' \"$ODD\" \"${{GONE-none}}\"",
+            changes.as_shell()
+        );
         let output = std::process::Command::new("sh")
             .args(["-c", &script])
             .env("GONE", "there")

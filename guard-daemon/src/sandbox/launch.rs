@@ -9,7 +9,7 @@ use std::ffi::{CString, OsString};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 
@@ -22,7 +22,7 @@ use super::user::Invoker;
 use super::{cgroup, wait};
 use crate::session::SessionId;
 
-pub use super::wait::{End, die_of};
+pub use super::wait::{End, Tether, die_of};
 
 /// Why the command could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -227,10 +227,9 @@ pub struct Running {
 
 impl Running {
     /// Waits for the command's end and stands between it and the shell until then: signals sent to us
-    /// are sent on, its stops are ours. `control` is the connection that the session hangs on;
-    /// `gone` is called once if its other end closes.
-    pub fn wait(&self, control: BorrowedFd<'_>, gone: impl FnMut()) -> Result<End, LaunchError> {
-        wait::supervise(self.pid, control, gone).map_err(system("cannot wait for the command"))
+    /// are sent on, its stops are ours. `tether` is what the session hangs on.
+    pub fn wait(&self, tether: &mut impl Tether) -> Result<End, LaunchError> {
+        wait::supervise(self.pid, tether).map_err(system("cannot wait for the command"))
     }
 }
 

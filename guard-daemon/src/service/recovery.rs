@@ -56,7 +56,7 @@ mod tests {
         let files = sessions::files(runtime.path());
         std::fs::create_dir_all(files.join(one.as_str())).unwrap();
         std::fs::create_dir_all(files.join("not-a-session")).unwrap();
-        std::fs::create_dir_all(sessions::pins(runtime.path()).join(format!("{two}.0"))).unwrap();
+        std::fs::create_dir_all(sessions::pins(runtime.path()).join(format!("{two}-0"))).unwrap();
         assert_eq!(left(runtime.path(), &hierarchy), BTreeSet::from([one, two]));
     }
 }

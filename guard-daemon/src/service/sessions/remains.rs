@@ -61,9 +61,9 @@ impl Remains {
         files(&self.runtime_dir).join(self.id.as_str())
     }
 
-    /// The directory of the pins that a daemon puts up.
+    /// The directory of the pins that a daemon puts up. A bpffs takes no dot in a name.
     pub(super) fn pins(&self, generation: u32) -> PathBuf {
-        pins(&self.runtime_dir).join(format!("{}.{generation}", self.id))
+        pins(&self.runtime_dir).join(format!("{}-{generation}", self.id))
     }
 
     /// The directories of pins that exist.
@@ -165,7 +165,7 @@ pub(in crate::service) fn files(runtime_dir: &Path) -> PathBuf {
 /// The session that a directory of pins belongs to.
 pub(in crate::service) fn session_of_pins(path: &Path) -> Option<SessionId> {
     let name = path.file_name()?.to_str()?;
-    let (id, generation) = name.split_once('.')?;
+    let (id, generation) = name.split_once('-')?;
     generation.parse::<u32>().ok()?;
     SessionId::parse(id)
 }
@@ -178,9 +178,9 @@ mod tests {
     fn pins_are_known_by_session_and_generation() {
         let id = SessionId::random();
         let of = |name: &str| session_of_pins(Path::new(name));
-        assert_eq!(of(&format!("/run/guard/bpf/{id}.0")), Some(id.clone()));
-        assert_eq!(of(&format!("{id}.17")), Some(id.clone()));
-        for name in [id.as_str(), "host.0", &format!("{id}.x"), &format!("{id}.")] {
+        assert_eq!(of(&format!("/run/guard/bpf/{id}-0")), Some(id.clone()));
+        assert_eq!(of(&format!("{id}-17")), Some(id.clone()));
+        for name in [id.as_str(), "host-0", &format!("{id}-x"), &format!("{id}-")] {
             assert_eq!(of(name), None, "{name}");
         }
     }
