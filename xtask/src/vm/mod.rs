@@ -15,7 +15,7 @@ mod guest;
 mod images;
 mod report;
 
-pub(crate) use report::Outcome;
+pub(crate) use report::{Outcome, print};
 
 use crate::place::{environment, root, target};
 
@@ -160,7 +160,7 @@ pub(crate) fn run_task(arguments: &Arguments) -> anyhow::Result<()> {
         keep: arguments.keep,
     };
     let matrix = run(&guests, &plan)?;
-    report::print(&matrix);
+    print(&matrix);
     let failed = matrix
         .outcomes
         .iter()
