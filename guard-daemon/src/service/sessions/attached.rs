@@ -4,16 +4,16 @@
 //! connections that it had made before.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::raise::raise;
 use super::resumed::Frozen;
 use super::saved::Place;
 use super::target::Tree;
-use super::{Raised, Remains, SessionError, Sessions, namespace_cookie};
+use super::{Remains, SessionError, Sessions};
 use crate::control::wire::AttachSession;
-use crate::kernel::{HookSettings, Hooks, Network, sockets};
+use crate::kernel::sockets;
 use crate::record::entry::Event;
 use crate::sandbox::cgroup::Cgroup;
 use crate::sandbox::environment::Changes;
@@ -106,7 +106,7 @@ impl Sessions {
         let (raised, namespace, destroyed) = tokio::task::spawn_blocking(move || {
             tree.gather()?;
             let namespace = Namespace::of_attached(tree.network()?)?;
-            let raised = raise(&namespace, &cgroup, &pins, &reach)?;
+            let raised = raise(&namespace, &cgroup, &pins, &reach, None)?;
             let destroyed = sockets::destroy(&cgroup.processes());
             Ok::<_, SessionError>((raised, namespace, destroyed))
         })
@@ -157,28 +157,6 @@ impl Sessions {
             None => Ok(()),
         }
     }
-}
-
-/// Opens the session's sockets on free ports of its network namespace and attaches its hooks.
-pub(super) fn raise(
-    namespace: &Namespace,
-    cgroup: &Cgroup,
-    pins: &std::path::Path,
-    reach: &crate::policy::Reach,
-) -> Result<Raised, SessionError> {
-    let (wires, ports) = namespace.open_free_wires()?;
-    let settings = HookSettings {
-        gateway_port: ports.gateway,
-        resolver_port: ports.resolver,
-        network: Network::Shared {
-            loopback_ports: reach.loopback.clone(),
-        },
-        netns_cookie: namespace_cookie(&wires)?,
-        unix: Some(reach.unix.clone()),
-    };
-    let directory = cgroup.open()?;
-    let hooks = Hooks::attach(directory.as_fd(), pins, &settings)?;
-    Ok(Raised { wires, hooks })
 }
 
 /// Writes what `guard run` would have changed in the environment, for a shell to read.

@@ -1,16 +1,15 @@
 //! A session of `guard run`: the launcher's waiting child is confined, then let go.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use super::raise::raise;
 use super::saved::Place;
-use super::{Raised, Remains, SessionError, Sessions, namespace_cookie};
+use super::{Remains, SessionError, Sessions};
 use crate::control::wire::StartSession;
-use crate::kernel::{HookSettings, Hooks};
 use crate::record::entry::Event;
 use crate::sandbox::cgroup::{self, Cgroup};
 use crate::sandbox::environment::Changes;
-use crate::sandbox::network::{GATEWAY_PORT, Namespace, RESOLVER_PORT};
+use crate::sandbox::network::Namespace;
 use crate::session::SessionId;
 
 /// A session that has started.
@@ -53,14 +52,18 @@ impl Sessions {
     ) -> Result<Started, SessionError> {
         let pid = request.pid;
         check_child(pid, launcher)?;
-        let namespace = Arc::new(Namespace::of_process(pid)?);
+        let namespace = Namespace::of_process(pid)?;
         let place = Place::Launched { pid };
         let saved = self.saved(id.clone(), place, request.terms).await?;
         let session = self.session(&saved).await?;
         let (environment, warnings) = self.hand_out(&session, &saved, remains).await?;
 
         let cgroup = self.hierarchy.create(&id)?;
-        let raised = raise(Arc::clone(&namespace), cgroup.clone(), remains.pins(0)).await?;
+        let (inner, group, pins) = (namespace.clone(), cgroup.clone(), remains.pins(0));
+        let reach = session.profile.reach().clone();
+        let raised =
+            tokio::task::spawn_blocking(move || raise(&inner, &group, &pins, &reach, None))
+                .await??;
         self.save(&saved)?;
         self.record_start(&session).await?;
         if let Err(error) = admit(&cgroup, &id, pid) {
@@ -82,27 +85,6 @@ impl Sessions {
             warnings,
         })
     }
-}
-
-/// Opens the session's sockets in its network namespace and attaches its hooks.
-pub(super) async fn raise(
-    namespace: Arc<Namespace>,
-    cgroup: Cgroup,
-    pins: std::path::PathBuf,
-) -> Result<Raised, SessionError> {
-    tokio::task::spawn_blocking(move || {
-        let wires = namespace.open_wires()?;
-        let settings = HookSettings {
-            gateway_port: GATEWAY_PORT,
-            resolver_port: RESOLVER_PORT,
-            own_network: true,
-            netns_cookie: namespace_cookie(&wires)?,
-        };
-        let directory = cgroup.open()?;
-        let hooks = Hooks::attach(directory.as_fd(), &pins, settings)?;
-        Ok(Raised { wires, hooks })
-    })
-    .await?
 }
 
 /// Moves the process into its cgroup and looks whether it is there.

@@ -7,6 +7,7 @@
 mod attached;
 mod error;
 mod launched;
+mod raise;
 mod remains;
 mod resumed;
 mod saved;
@@ -14,7 +15,6 @@ mod supervise;
 mod target;
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,9 +27,7 @@ use crate::broker::{DummyCredentials, Owner, Source};
 use crate::control::wire::{SessionView, Terms};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
-use crate::intercept::Wires;
 use crate::intercept::names::Names;
-use crate::kernel::Hooks;
 use crate::policy::Profile;
 use crate::record::entry::{Entry, Event};
 use crate::sandbox::cgroup::{Cgroup, Hierarchy};
@@ -41,6 +39,7 @@ use crate::session::{Session, SessionId};
 pub use attached::Attached;
 pub use error::SessionError;
 pub use launched::Started;
+use raise::Raised;
 pub(super) use remains::{Remains, files, pins, session_of_pins};
 pub(super) use resumed::Resumption;
 pub(super) use saved::sessions as saved_sessions;
@@ -75,12 +74,6 @@ struct Running {
     /// Set once everything of it is gone.
     ended: Arc<OnceCell<()>>,
     _occupied: Occupied,
-}
-
-/// What of a session is up before its tree runs.
-struct Raised {
-    wires: Wires,
-    hooks: Hooks,
 }
 
 /// What becomes of the tree when its session ends.
@@ -435,17 +428,6 @@ impl Drop for Occupied {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
-}
-
-/// The cookie of the namespace that the wires were opened in.
-fn namespace_cookie(wires: &Wires) -> Result<u64, SessionError> {
-    let listener = wires
-        .tcp
-        .first()
-        .ok_or_else(|| std::io::Error::other("no listener was opened"));
-    listener
-        .and_then(|listener| crate::kernel::netns_cookie(listener.as_fd()))
-        .map_err(SessionError::Cookie)
 }
 
 /// Seconds since the epoch.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::launched::raise;
+use super::raise::raise;
 use super::saved::{Place, Saved};
 use super::{Remains, SessionError, Sessions};
 use crate::kernel::Hooks;
@@ -83,13 +83,19 @@ impl Sessions {
         let namespace = tokio::task::spawn_blocking(move || {
             let member = member()
                 .ok_or_else(|| SessionError::Resume("no process of it is left".to_owned()))?;
-            Ok::<_, SessionError>(Namespace::of_process(member)?)
+            Ok::<_, SessionError>(match pid {
+                Some(_) => Namespace::of_process(member)?,
+                None => Namespace::of_attached(member)?,
+            })
         })
         .await??;
-        let namespace = Arc::new(namespace);
         let frozen = Frozen::new(freezing).await?;
         let pins = remains.pins(saved.generation);
-        let raised = raise(Arc::clone(&namespace), cgroup, pins).await?;
+        let (inner, before) = (namespace.clone(), old.last().cloned());
+        let reach = session.profile.reach().clone();
+        let raised =
+            tokio::task::spawn_blocking(move || raise(&inner, &cgroup, &pins, &reach, before))
+                .await??;
         for pins in old {
             Hooks::remove(&pins)?;
         }
@@ -99,7 +105,8 @@ impl Sessions {
             event: Event::SessionResumed,
         };
         self.gateway.journal.append(entry).await?;
-        self.serve(saved, session, remains, Some(namespace.identity()), raised);
+        let own = (!namespace.is_own()).then(|| namespace.identity());
+        self.serve(saved, session, remains, own, raised);
         drop(frozen);
         Ok(())
     }
