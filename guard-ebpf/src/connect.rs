@@ -3,14 +3,17 @@
 //! The hooks run for every way to connect: blocking or not, TCP fast open, io_uring. An IPv6 socket's
 //! IPv4-mapped destination comes to `connect6`.
 
-use aya_ebpf::bindings::bpf_sock_addr;
-use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use core::mem::size_of;
+
+use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_setsockopt};
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
-use guard_common::{Endpoint, Origin, RefusalCode, Settings};
+use guard_common::{Endpoint, Origin, RefusalCode, Settings, SocketMark};
 
 use crate::caller::{ALLOW, REFUSE, Socket, caller, refuse};
-use crate::maps::{DNS_SERVERS, ORIGINS_BY_SOCKET, settings};
+use crate::maps::{DNS_SERVERS, LOOPBACK_PORTS, ORIGINS_BY_SOCKET, settings};
+use crate::marks::{Occupant, mark, occupant};
 use crate::volatile::{read, write};
 
 /// The port of DNS over UDP and TCP (RFC 1035, 4.2).
@@ -18,10 +21,14 @@ pub(crate) const DNS_PORT: u32 = 53;
 /// 127.0.0.1 in network byte order.
 const LOOPBACK_V4: u32 = 0x7f00_0001_u32.to_be();
 
+/// asm-generic/socket.h.
+const SOL_SOCKET: i32 = 1;
+const SO_BINDTODEVICE: i32 = 25;
+
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
-const IPPROTO_TCP: u32 = 6;
-const IPPROTO_UDP: u32 = 17;
+pub(crate) const IPPROTO_TCP: u32 = 6;
+pub(crate) const IPPROTO_UDP: u32 = 17;
 
 #[cgroup_sock_addr(connect4)]
 pub(crate) fn connect4(context: SockAddrContext) -> i32 {
@@ -59,8 +66,15 @@ fn connect_tcp(
     settings: &Settings,
     point: impl Fn(*mut bpf_sock_addr, u16),
 ) -> i32 {
+    leave_device(context);
+    if settings.is_shared() && !mark(sk(context).cast(), SocketMark::Connected) {
+        return REFUSE;
+    }
     let cookie = cookie(context);
-    if destination.is_loopback() && destination.port != DNS_PORT {
+    if destination.is_loopback()
+        && destination.port != DNS_PORT
+        && (!settings.is_shared() || is_reachable(context, destination, true))
+    {
         // The session's own loopback. A connection to the gateway's own port has no origin either.
         let _ = ORIGINS_BY_SOCKET.remove(cookie);
         return ALLOW;
@@ -94,10 +108,58 @@ pub(crate) fn datagram(
         point(context, settings.resolver_port);
         return ALLOW;
     }
-    if destination.is_loopback() {
+    if destination.is_loopback()
+        && (!settings.is_shared() || is_reachable(context, destination, false))
+    {
         return ALLOW;
     }
     refuse(RefusalCode::Udp, destination, socket)
+}
+
+/// Whether a loopback address in a shared network namespace is the session's, guard's, or one that the
+/// session may reach. What may change until a packet is there, `packet` looks at again.
+#[inline(always)]
+fn is_reachable(context: *mut bpf_sock_addr, destination: Endpoint, is_tcp: bool) -> bool {
+    if is_reachable_port(destination.port) {
+        return true;
+    }
+    let to = destination.or_loopback();
+    let from = Endpoint { port: 0, ..to };
+    occupant(context.cast(), is_tcp, &from, &to) == Occupant::Known
+}
+
+/// Whether the session may reach this port of loopback, whoever has it.
+#[inline(always)]
+pub(crate) fn is_reachable_port(port: u32) -> bool {
+    // SAFETY: only looked whether it is there.
+    unsafe { LOOPBACK_PORTS.get(port) }.is_some()
+}
+
+/// Takes a socket off the device that it is bound to, from which it would not reach the gateway. Where the
+/// kernel does not let this be done for an unprivileged process, the packets are dropped.
+#[inline(always)]
+fn leave_device(context: *mut bpf_sock_addr) {
+    let socket = sk(context);
+    if socket.is_null() || read!(socket, bound_dev_if) == 0 {
+        return;
+    }
+    let mut no_device = 0_u32;
+    // SAFETY: the kernel's own context; the name has the length it is said to have.
+    unsafe {
+        bpf_setsockopt(
+            context.cast(),
+            SOL_SOCKET,
+            SO_BINDTODEVICE,
+            (&raw mut no_device).cast(),
+            size_of::<u32>() as i32,
+        )
+    };
+}
+
+/// The kernel's socket of the context.
+#[inline(always)]
+fn sk(context: *mut bpf_sock_addr) -> *mut bpf_sock {
+    read!(context, __bindgen_anon_1.sk)
 }
 
 /// The address in the context of an IPv4 hook.

@@ -16,7 +16,7 @@ fn hooks_outlive_the_daemon_until_removed() {
     };
     let pins = session.places.pins();
     let pinned = fs::read_dir(&pins).unwrap().count();
-    assert_eq!(pinned, 15 + 5, "links and maps");
+    assert_eq!(pinned, 16 + 7, "links and maps");
     drop(session.hooks.take());
     let call = "socket(AF_INET, SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 443))";
     let script = format!(
@@ -28,7 +28,7 @@ fn hooks_outlive_the_daemon_until_removed() {
     let cgroup = File::open(&session.places.cgroup).unwrap();
     let again = {
         let _inside = session.runtime.enter();
-        Hooks::attach(cgroup.as_fd(), &pins, session.settings)
+        Hooks::attach(cgroup.as_fd(), &pins, &session.settings)
     };
     assert!(matches!(again, Err(KernelError::Pins { .. })), "{again:?}");
     assert_eq!(fs::read_dir(&pins).unwrap().count(), pinned);
@@ -77,33 +77,25 @@ fn what_cannot_confine_is_not_attached() {
     let pins = session.places.bpffs.join("other");
     let cgroup = File::open(&session.places.cgroup).unwrap();
     let directory = File::open("/").unwrap();
-    let good = session.settings;
+    let good = session.settings.clone();
     let _inside = session.runtime.enter();
-    let attach = |file: &File, pins: &Path, settings| Hooks::attach(file.as_fd(), pins, settings);
+    let attach = |file: &File, pins: &Path, settings: &HookSettings| Hooks::attach(file.as_fd(), pins, settings);
 
-    let shared = HookSettings {
-        own_network: false,
-        ..good
-    };
-    assert!(matches!(
-        attach(&cgroup, &pins, shared),
-        Err(KernelError::SharedNetwork)
-    ));
     let portless = HookSettings {
         resolver_port: 0,
-        ..good
+        ..good.clone()
     };
     assert!(matches!(
-        attach(&cgroup, &pins, portless),
+        attach(&cgroup, &pins, &portless),
         Err(KernelError::NoPort)
     ));
     assert!(matches!(
-        attach(&directory, &pins, good),
+        attach(&directory, &pins, &good),
         Err(KernelError::NotCgroup2)
     ));
     let unpinned = std::env::temp_dir().join(format!("guard-test-{}", std::process::id()));
     assert!(matches!(
-        attach(&cgroup, &unpinned, good),
+        attach(&cgroup, &unpinned, &good),
         Err(KernelError::Pins { .. })
     ));
     assert!(!pins.exists() && !unpinned.exists());

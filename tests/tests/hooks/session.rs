@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use guard_daemon::kernel::{HookSettings, Hooks, Refusal, mount_private_bpffs, netns_cookie};
+use guard_daemon::kernel::{HookSettings, Hooks, Network, Refusal, mount_private_bpffs, netns_cookie};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
@@ -104,8 +104,9 @@ pub(crate) fn session(test: &str) -> Option<Session> {
     let settings = HookSettings {
         gateway_port,
         resolver_port,
-        own_network: true,
+        network: Network::Own,
         netns_cookie: netns_cookie(gateway.as_fd()).unwrap(),
+        predecessor: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -114,7 +115,7 @@ pub(crate) fn session(test: &str) -> Option<Session> {
     let hooks = {
         let _inside = runtime.enter();
         let cgroup = File::open(&places.cgroup).unwrap();
-        Hooks::attach(cgroup.as_fd(), &places.pins(), settings).unwrap_or_else(|e| panic!("{e:#?}"))
+        Hooks::attach(cgroup.as_fd(), &places.pins(), &settings).unwrap_or_else(|e| panic!("{e:#?}"))
     };
     Some(Session {
         gateway,
