@@ -134,7 +134,11 @@ mod tests {
             ("192.0.2.1", "192.0.2.1"),
             ("2001:db8::", "2001:db8::"),
         ] {
-            assert_eq!(endpoint(address).or_loopback(), endpoint(there), "{address}");
+            assert_eq!(
+                endpoint(address).or_loopback(),
+                endpoint(there),
+                "{address}"
+            );
         }
     }
 

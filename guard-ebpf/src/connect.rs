@@ -32,39 +32,51 @@ pub(crate) const IPPROTO_UDP: u32 = 17;
 
 #[cgroup_sock_addr(connect4)]
 pub(crate) fn connect4(context: SockAddrContext) -> i32 {
-    connect(context.sock_addr, endpoint4(context.sock_addr), point4)
+    connect::<V4>(context.sock_addr)
 }
 
 #[cgroup_sock_addr(connect6)]
 pub(crate) fn connect6(context: SockAddrContext) -> i32 {
-    connect(context.sock_addr, endpoint6(context.sock_addr), point6)
+    connect::<V6>(context.sock_addr)
 }
 
+/// What differs between the hooks of IPv4 and IPv6. The verifier takes no access to a field that is chosen at
+/// run time.
+pub(crate) trait Family {
+    /// The address in the context.
+    fn endpoint(context: *mut bpf_sock_addr) -> Endpoint;
+    /// The address that a socket is bound to.
+    fn bound(socket: *mut bpf_sock) -> Endpoint;
+    /// Points the address in the context at loopback.
+    fn point(context: *mut bpf_sock_addr, port: u16);
+}
+
+/// The IPv4 hooks.
+pub(crate) struct V4;
+/// The IPv6 hooks.
+pub(crate) struct V6;
+
 #[inline(always)]
-fn connect(
-    context: *mut bpf_sock_addr,
-    destination: Endpoint,
-    point: impl Fn(*mut bpf_sock_addr, u16),
-) -> i32 {
+fn connect<F: Family>(context: *mut bpf_sock_addr) -> i32 {
+    let destination = F::endpoint(context);
     let socket = socket(context);
     let Some(settings) = settings() else {
         return refuse(RefusalCode::Unset, destination, &socket);
     };
     if is_tcp(&socket) {
-        connect_tcp(context, destination, &settings, point)
+        connect_tcp::<F>(context, destination, &settings)
     } else if is_udp(&socket) {
-        datagram(context, destination, &socket, &settings, point)
+        datagram::<F>(context, destination, &socket, &settings)
     } else {
         refuse(RefusalCode::SocketFamily, destination, &socket)
     }
 }
 
 #[inline(always)]
-fn connect_tcp(
+fn connect_tcp<F: Family>(
     context: *mut bpf_sock_addr,
     destination: Endpoint,
     settings: &Settings,
-    point: impl Fn(*mut bpf_sock_addr, u16),
 ) -> i32 {
     leave_device(context);
     if settings.is_shared() && !mark(sk(context).cast(), SocketMark::Connected) {
@@ -73,7 +85,7 @@ fn connect_tcp(
     let cookie = cookie(context);
     if destination.is_loopback()
         && destination.port != DNS_PORT
-        && (!settings.is_shared() || is_reachable(context, destination, true))
+        && (!settings.is_shared() || is_reachable::<F>(context, destination, true))
     {
         // The session's own loopback. A connection to the gateway's own port has no origin either.
         let _ = ORIGINS_BY_SOCKET.remove(cookie);
@@ -86,30 +98,29 @@ fn connect_tcp(
     if ORIGINS_BY_SOCKET.insert(cookie, origin, 0).is_err() {
         return REFUSE;
     }
-    point(context, settings.gateway_port);
+    F::point(context, settings.gateway_port);
     ALLOW
 }
 
 /// What becomes of a datagram, or of a UDP socket's connect: DNS goes to the resolver, loopback is the
 /// session's own, the rest is refused.
 #[inline(always)]
-pub(crate) fn datagram(
+pub(crate) fn datagram<F: Family>(
     context: *mut bpf_sock_addr,
     destination: Endpoint,
     socket: &Socket,
     settings: &Settings,
-    point: impl Fn(*mut bpf_sock_addr, u16),
 ) -> i32 {
     let cookie = cookie(context);
     if destination.port == DNS_PORT {
         if DNS_SERVERS.insert(cookie, destination, 0).is_err() {
             return REFUSE;
         }
-        point(context, settings.resolver_port);
+        F::point(context, settings.resolver_port);
         return ALLOW;
     }
     if destination.is_loopback()
-        && (!settings.is_shared() || is_reachable(context, destination, false))
+        && (!settings.is_shared() || is_reachable::<F>(context, destination, false))
     {
         return ALLOW;
     }
@@ -119,12 +130,32 @@ pub(crate) fn datagram(
 /// Whether a loopback address in a shared network namespace is the session's, guard's, or one that the
 /// session may reach. What may change until a packet is there, `packet` looks at again.
 #[inline(always)]
-fn is_reachable(context: *mut bpf_sock_addr, destination: Endpoint, is_tcp: bool) -> bool {
+fn is_reachable<F: Family>(
+    context: *mut bpf_sock_addr,
+    destination: Endpoint,
+    is_tcp: bool,
+) -> bool {
     if is_reachable_port(destination.port) {
         return true;
     }
     let to = destination.or_loopback();
-    let from = Endpoint { port: 0, ..to };
+    let socket = sk(context);
+    if socket.is_null() {
+        return false;
+    }
+    // Where it will send from, so that sockets that are connected to it are found.
+    let bound = F::bound(socket).address;
+    let mut from = Endpoint {
+        port: read!(socket, src_port),
+        ..to
+    };
+    from.address[3] = if bound[3] != 0 {
+        bound[3]
+    } else if to.is_v4() {
+        LOOPBACK_V4
+    } else {
+        1_u32.to_be()
+    };
     occupant(context.cast(), is_tcp, &from, &to) == Occupant::Known
 }
 
@@ -162,45 +193,65 @@ fn sk(context: *mut bpf_sock_addr) -> *mut bpf_sock {
     read!(context, __bindgen_anon_1.sk)
 }
 
-/// The address in the context of an IPv4 hook.
-#[inline(always)]
-pub(crate) fn endpoint4(context: *mut bpf_sock_addr) -> Endpoint {
-    Endpoint::v4(read!(context, user_ip4), port(context))
-}
-
-/// The address in the context of an IPv6 hook.
-#[inline(always)]
-pub(crate) fn endpoint6(context: *mut bpf_sock_addr) -> Endpoint {
-    Endpoint::v6(
-        [
-            read!(context, user_ip6[0]),
-            read!(context, user_ip6[1]),
-            read!(context, user_ip6[2]),
-            read!(context, user_ip6[3]),
-        ],
-        port(context),
-    )
-}
-
-/// Points an IPv4 hook's address at 127.0.0.1.
-#[inline(always)]
-pub(crate) fn point4(context: *mut bpf_sock_addr, port: u16) {
-    write!(context, LOOPBACK_V4, user_ip4);
-    set_port(context, u32::from(port));
-}
-
-/// Points an IPv6 hook's address at ::1, or at ::ffff:127.0.0.1 where it is IPv4-mapped.
-#[inline(always)]
-pub(crate) fn point6(context: *mut bpf_sock_addr, port: u16) {
-    if endpoint6(context).is_v4() {
-        write!(context, LOOPBACK_V4, user_ip6[3]);
-    } else {
-        write!(context, 0, user_ip6[0]);
-        write!(context, 0, user_ip6[1]);
-        write!(context, 0, user_ip6[2]);
-        write!(context, 1_u32.to_be(), user_ip6[3]);
+impl Family for V4 {
+    #[inline(always)]
+    fn endpoint(context: *mut bpf_sock_addr) -> Endpoint {
+        Endpoint::v4(read!(context, user_ip4), port(context))
     }
-    set_port(context, u32::from(port));
+
+    #[inline(always)]
+    fn bound(socket: *mut bpf_sock) -> Endpoint {
+        Endpoint::v4(read!(socket, src_ip4), 0)
+    }
+
+    /// At 127.0.0.1.
+    #[inline(always)]
+    fn point(context: *mut bpf_sock_addr, port: u16) {
+        write!(context, LOOPBACK_V4, user_ip4);
+        set_port(context, u32::from(port));
+    }
+}
+
+impl Family for V6 {
+    #[inline(always)]
+    fn endpoint(context: *mut bpf_sock_addr) -> Endpoint {
+        Endpoint::v6(
+            [
+                read!(context, user_ip6[0]),
+                read!(context, user_ip6[1]),
+                read!(context, user_ip6[2]),
+                read!(context, user_ip6[3]),
+            ],
+            port(context),
+        )
+    }
+
+    #[inline(always)]
+    fn bound(socket: *mut bpf_sock) -> Endpoint {
+        Endpoint::v6(
+            [
+                read!(socket, src_ip6[0]),
+                read!(socket, src_ip6[1]),
+                read!(socket, src_ip6[2]),
+                read!(socket, src_ip6[3]),
+            ],
+            0,
+        )
+    }
+
+    /// At ::1, or at ::ffff:127.0.0.1 where it is IPv4-mapped.
+    #[inline(always)]
+    fn point(context: *mut bpf_sock_addr, port: u16) {
+        if Self::endpoint(context).is_v4() {
+            write!(context, LOOPBACK_V4, user_ip6[3]);
+        } else {
+            write!(context, 0, user_ip6[0]);
+            write!(context, 0, user_ip6[1]);
+            write!(context, 0, user_ip6[2]);
+            write!(context, 1_u32.to_be(), user_ip6[3]);
+        }
+        set_port(context, u32::from(port));
+    }
 }
 
 /// Sets the port in the context.

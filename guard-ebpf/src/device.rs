@@ -5,9 +5,7 @@
 //! GPUs (195, 226) and the rest are large drivers that no agent needs to read and write code. Devices are
 //! never made (mknod), not even these.
 
-use aya_ebpf::bindings::{
-    BPF_DEVCG_ACC_MKNOD, BPF_DEVCG_DEV_CHAR, bpf_cgroup_dev_ctx,
-};
+use aya_ebpf::bindings::{BPF_DEVCG_ACC_MKNOD, BPF_DEVCG_DEV_CHAR, bpf_cgroup_dev_ctx};
 use aya_ebpf::macros::cgroup_device;
 use aya_ebpf::programs::DeviceContext;
 use guard_common::{Caller, Endpoint, RefusalCode};

@@ -92,9 +92,8 @@ pub(crate) fn mark(socket: *mut c_void, mark: SocketMark) -> bool {
 #[inline(always)]
 pub(crate) fn mark_of(socket: *mut bpf_sock) -> u32 {
     // SAFETY: the kernel's own socket.
-    let stored =
-        unsafe { bpf_sk_storage_get(SOCKET_MARKS.as_ptr(), socket.cast(), null_mut(), 0) }
-            .cast::<u32>();
+    let stored = unsafe { bpf_sk_storage_get(SOCKET_MARKS.as_ptr(), socket.cast(), null_mut(), 0) }
+        .cast::<u32>();
     if stored.is_null() {
         return 0;
     }

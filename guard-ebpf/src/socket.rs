@@ -7,7 +7,7 @@ use aya_ebpf::programs::{SockAddrContext, SockContext};
 use guard_common::{Endpoint, RefusalCode, SocketMark};
 
 use crate::caller::{ALLOW, REFUSE, Socket, refuse};
-use crate::connect::{endpoint4, endpoint6, is_tcp, is_udp, socket};
+use crate::connect::{Family, V4, V6, is_tcp, is_udp, socket};
 use crate::maps::{DNS_SERVERS, ORIGINS_BY_SOCKET, settings};
 use crate::marks::mark;
 use crate::volatile::read;
@@ -47,12 +47,12 @@ pub(crate) fn sock_release(context: SockContext) -> i32 {
 
 #[cgroup_sock_addr(bind4)]
 pub(crate) fn bind4(context: SockAddrContext) -> i32 {
-    bind(context.sock_addr, endpoint4(context.sock_addr))
+    bind(context.sock_addr, V4::endpoint(context.sock_addr))
 }
 
 #[cgroup_sock_addr(bind6)]
 pub(crate) fn bind6(context: SockAddrContext) -> i32 {
-    bind(context.sock_addr, endpoint6(context.sock_addr))
+    bind(context.sock_addr, V6::endpoint(context.sock_addr))
 }
 
 /// Keeps a confined process from taking guard's ports when the daemon is gone, and its siblings'

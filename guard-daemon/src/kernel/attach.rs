@@ -129,8 +129,8 @@ fn marks(programs: &mut Ebpf) -> Result<Marks, KernelError> {
 /// Fills in the loopback ports that may be reached, for good.
 fn allow(programs: &mut Ebpf, ports: &[u16]) -> Result<(), KernelError> {
     let mut map = take_map(programs, "LOOPBACK_PORTS")?;
-    let mut allowed: HashMap<&mut MapData, u32, u32> =
-        HashMap::try_from(&mut map).map_err(|error| refused("opening the loopback ports", error))?;
+    let mut allowed: HashMap<&mut MapData, u32, u32> = HashMap::try_from(&mut map)
+        .map_err(|error| refused("opening the loopback ports", error))?;
     for port in ports {
         allowed
             .insert(u32::from(*port), 1, 0)

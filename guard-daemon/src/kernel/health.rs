@@ -90,10 +90,11 @@ impl Links {
     pub(super) fn check(&self) -> Result<(), Tampered> {
         self.links.iter().try_for_each(Link::check)?;
         for pin in &self.maps {
-            pin.symlink_metadata().map_err(|source| Tampered::Unpinned {
-                path: pin.clone(),
-                source,
-            })?;
+            pin.symlink_metadata()
+                .map_err(|source| Tampered::Unpinned {
+                    path: pin.clone(),
+                    source,
+                })?;
         }
         Ok(())
     }
@@ -105,7 +106,11 @@ impl Link {
             hook: self.hook,
             source,
         };
-        if link_info(self.descriptor.as_fd()).map_err(unknown)?.cgroup_id == 0 {
+        if link_info(self.descriptor.as_fd())
+            .map_err(unknown)?
+            .cgroup_id
+            == 0
+        {
             return Err(Tampered::Detached { hook: self.hook });
         }
         let pinned = open_pin(&self.pin).map_err(|source| Tampered::Unpinned {

@@ -241,7 +241,11 @@ mod tests {
             (record(3, 1, 6, there), "reserved-port", "443"),
             (record(4, 1, 6, there), "unset", "no settings"),
             (record(5, 10, 200, Endpoint::NONE), "device", "/dev/net/tun"),
-            (record(5, 8, 0, Endpoint::NONE), "device", "character device 8:0"),
+            (
+                record(5, 8, 0, Endpoint::NONE),
+                "device",
+                "character device 8:0",
+            ),
             (record(9, 1, 6, there), "unknown", "9"),
         ];
         for (record, code, word) in cases {
