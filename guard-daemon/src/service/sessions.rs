@@ -24,7 +24,7 @@ use crate::record::entry::{Entry, Event};
 use crate::record::journal::JournalError;
 use crate::sandbox::cgroup::{self, Cgroup, CgroupError, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
-use crate::sandbox::network::{self, GATEWAY_PORT, Namespace, NetworkError, RESOLVER_PORT};
+use crate::sandbox::network::{self, Namespace, NetworkError};
 use crate::sandbox::trust::{self, TrustError};
 use crate::session::{Session, SessionId};
 
@@ -197,11 +197,12 @@ impl Sessions {
 
         let cgroup = self.hierarchy.create(&id)?;
         let (inner, group, pins) = (Arc::clone(&namespace), cgroup.clone(), remains.pins.clone());
+        let reach = session.profile.reach().clone();
         let (wires, hooks) = tokio::task::spawn_blocking(move || {
-            let wires = inner.open_wires()?;
+            let wires = inner.open_wires(network::Ports::LAUNCHED, &reach)?;
             let settings = HookSettings {
-                gateway_port: GATEWAY_PORT,
-                resolver_port: RESOLVER_PORT,
+                gateway_port: wires.gateway_port(),
+                resolver_port: wires.resolver_port(),
                 own_network: true,
                 netns_cookie: namespace_cookie(&wires)?,
             };
