@@ -51,13 +51,23 @@ pub enum Event {
         /// `udp` or `tcp`.
         transport: String,
     },
-    /// A connection to a host that is not AWS, by name, passed through.
+    /// A connection to a host that is not AWS, by name, passed through; `localhost` is the host's own
+    /// loopback.
     ConnectionPassed {
         /// Who made it.
         process: Process,
         /// The allowed name.
         host: String,
         /// The port.
+        port: u16,
+    },
+    /// A connection from outside to a published port of the session.
+    ConnectionPublished {
+        /// Who made it.
+        peer: SocketAddr,
+        /// Where it arrived on the host.
+        host: SocketAddr,
+        /// The session's port.
         port: u16,
     },
     /// A connection, datagram, socket or request that guard refused before it was an exchange.

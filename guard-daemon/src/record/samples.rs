@@ -131,5 +131,10 @@ pub(super) fn all() -> Vec<Entry> {
             host: text("sts.eu-west-1.amazonaws.com"),
             signing_key: text("AKIAIOSFODNN7EXAMPLE"),
         }),
+        of_session(Event::ConnectionPublished {
+            peer: ([127, 0, 0, 1], 53412).into(),
+            host: ([127, 0, 0, 1], 8080).into(),
+            port: 3000,
+        }),
     ]
 }

@@ -98,6 +98,11 @@ impl Summary {
                 self.what = format!("connection {host}:{port}");
                 self.decision = String::from("allow");
             }
+            Event::ConnectionPublished { peer, host, port } => {
+                self.what =
+                    format!("connection from {peer} by {host} to the session's port {port}");
+                self.decision = String::from("allow");
+            }
             Event::Refused {
                 process,
                 destination,
