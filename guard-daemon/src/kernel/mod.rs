@@ -14,6 +14,7 @@ mod netns;
 mod origin;
 pub mod process;
 mod refusal;
+pub mod tracker;
 
 use std::io;
 use std::net::SocketAddr;
