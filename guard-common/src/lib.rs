@@ -15,6 +15,7 @@ mod origin;
 mod pod;
 mod refusal;
 mod settings;
+pub mod tracking;
 
 pub use endpoint::Endpoint;
 pub use origin::{Origin, OriginKey};

@@ -301,7 +301,7 @@ impl Server {
                     uid: peer.uid,
                     comm: peer.comm,
                     exe: peer.exe,
-                    argv: None,
+                    ..Process::default()
                 }),
                 destination: None,
                 host: None,

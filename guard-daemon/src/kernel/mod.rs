@@ -16,6 +16,7 @@ mod origin;
 pub mod process;
 mod refusal;
 mod syscall;
+pub mod tracker;
 
 use std::io;
 use std::net::SocketAddr;

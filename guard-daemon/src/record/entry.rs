@@ -51,6 +51,16 @@ pub enum Event {
         /// `udp` or `tcp`.
         transport: String,
     },
+    /// A process of the session executed a program.
+    ProcessExecuted {
+        /// The process, with the program's path and arguments.
+        process: Process,
+    },
+    /// Executed programs that have no entry of their own, as there were too many at once.
+    ProcessesUnrecorded {
+        /// How many.
+        count: u64,
+    },
     /// A connection to a host that is not AWS, by name, passed through; `localhost` is the host's own
     /// loopback.
     ConnectionPassed {
@@ -134,6 +144,22 @@ pub struct Process {
     pub exe: Option<String>,
     /// The command line, secrets redacted, bounded.
     pub argv: Option<Vec<String>>,
+    /// When it started: nanoseconds since the host's boot, rounded down to a clock tick (10 ms), as in
+    /// `/proc/PID/stat`. With `pid` it names the process.
+    #[serde(default)]
+    pub started: Option<u64>,
+    /// Its parents, nearest first, at most eight.
+    #[serde(default)]
+    pub parents: Vec<Parent>,
+}
+
+/// A parent of a process.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Parent {
+    /// Process id in the host's pid namespace.
+    pub pid: u32,
+    /// The executable, where it is known.
+    pub exe: Option<String>,
 }
 
 /// A decision on an exchange.

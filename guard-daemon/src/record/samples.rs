@@ -1,6 +1,6 @@
 //! One entry of every type, for tests and for the examples in docs/journal.md.
 
-use super::entry::{Entry, Event, ExchangeCompleted, ExchangeDecided, Process};
+use super::entry::{Entry, Event, ExchangeCompleted, ExchangeDecided, Parent, Process};
 use crate::session::{Identity, SessionId};
 
 pub(super) const SESSION: &str = "7b1e09c44f2ad310";
@@ -16,6 +16,17 @@ pub(super) fn process() -> Process {
                 .map(str::to_owned)
                 .to_vec(),
         ),
+        started: Some(81_204_530_000_000),
+        parents: vec![
+            Parent {
+                pid: 41300,
+                exe: Some("/usr/bin/bash".to_owned()),
+            },
+            Parent {
+                pid: 41022,
+                exe: None,
+            },
+        ],
     }
 }
 
@@ -136,5 +147,7 @@ pub(super) fn all() -> Vec<Entry> {
             host: ([127, 0, 0, 1], 8080).into(),
             port: 3000,
         }),
+        of_session(Event::ProcessExecuted { process: process() }),
+        of_session(Event::ProcessesUnrecorded { count: 214 }),
     ]
 }
