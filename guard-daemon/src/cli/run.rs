@@ -15,6 +15,7 @@ use crate::control::wire::{Reply, Request, StartSession};
 use crate::sandbox::cgroup;
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::launch::{self, End, Isolated};
+use crate::sandbox::mounts::World;
 use crate::sandbox::user::Invoker;
 use crate::service::embedded;
 use crate::session::{Identity, SessionId};
@@ -75,10 +76,11 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     let isolated = Isolated::fork(&arguments.command, &invoker)?;
     let start = StartSession {
         pid: isolated.pid(),
+        init: isolated.init(),
         ..request
     };
-    let (session, changes) = start_session(&mut client, start)?;
-    let running = match isolated.release(&session, &changes) {
+    let (session, changes, world) = start_session(&mut client, start)?;
+    let running = match isolated.release(&session, changes, world) {
         Ok(running) => running,
         Err(error) => {
             end_session(&mut client, &session);
@@ -103,13 +105,15 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
 /// A session in a session would give the agent a gateway of its own choice.
 fn refuse_nesting() -> anyhow::Result<()> {
     let group = cgroup::of_process(std::process::id()).unwrap_or_default();
-    if let Some(session) = cgroup::session_of(&group) {
+    // In its cgroup namespace a session does not see its cgroup's name.
+    let named = || SessionId::parse(&std::env::var(environment::SESSION).ok()?);
+    if let Some(session) = cgroup::session_of(&group).or_else(named) {
         bail!("already inside guard session {session}; run the command without guard run");
     }
     Ok(())
 }
 
-/// Everything the daemon is told but the process, which does not exist yet.
+/// Everything the daemon is told but the processes, which do not exist yet.
 fn request(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<StartSession> {
     // A path is the launcher's, not the daemon's, to resolve.
     let is_path =
@@ -124,6 +128,7 @@ fn request(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<StartSess
     let roots = arguments.upstream_roots.iter().map(|path| absolute(path));
     Ok(StartSession {
         pid: 0,
+        init: 0,
         identity: Identity {
             uid: invoker.uid.as_raw(),
             user: invoker.name.clone(),
@@ -176,17 +181,21 @@ fn selection(arguments: &Arguments, invoker: &Invoker) -> anyhow::Result<Selecti
     Ok(selection)
 }
 
-fn start_session(client: &mut Client, start: StartSession) -> anyhow::Result<(SessionId, Changes)> {
+fn start_session(
+    client: &mut Client,
+    start: StartSession,
+) -> anyhow::Result<(SessionId, Changes, World)> {
     match client.request(&Request::StartSession(Box::new(start)))? {
         Reply::SessionStarted {
             session,
             environment,
+            world,
             warnings,
         } => {
             for warning in warnings {
                 say(&warning);
             }
-            Ok((session, environment))
+            Ok((session, environment, world))
         }
         Reply::Error { code, message } if code == "bad-config" => bail!(BadConfig(message)),
         Reply::Error { message, .. } => bail!(message),

@@ -198,6 +198,7 @@ impl Server {
                 Reply::SessionStarted {
                     session: started.session,
                     environment: started.environment,
+                    world: started.world,
                     warnings: started.warnings,
                 }
             }

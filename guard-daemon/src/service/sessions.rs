@@ -24,6 +24,7 @@ use crate::record::entry::{Entry, Event};
 use crate::record::journal::JournalError;
 use crate::sandbox::cgroup::{self, Cgroup, CgroupError, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
+use crate::sandbox::mounts::World;
 use crate::sandbox::network::{self, GATEWAY_PORT, Namespace, NetworkError, RESOLVER_PORT};
 use crate::sandbox::trust::{self, TrustError};
 use crate::session::{Session, SessionId};
@@ -94,6 +95,8 @@ pub struct Started {
     pub session: SessionId,
     /// What to change in the command's environment.
     pub environment: Changes,
+    /// What the session is to see of the host.
+    pub world: World,
     /// What the person at the terminal should know.
     pub warnings: Vec<String>,
 }
@@ -157,9 +160,11 @@ impl Sessions {
         remains: &Remains,
     ) -> Result<Started, SessionError> {
         let config = &self.gateway.config;
-        let pid = request.pid;
+        let (pid, init) = (request.pid, request.init);
         check_child(pid, launcher)?;
-        let namespace = Arc::new(Namespace::of_process(pid)?);
+        check_child(init, launcher)?;
+        let namespace = Arc::new(Namespace::of_process(init)?);
+        check_shared(pid, &namespace)?;
         let profile = Arc::new(config.profile(request.profile.as_deref())?);
         let owner = Owner {
             uid: request.identity.uid,
@@ -195,6 +200,12 @@ impl Sessions {
             &request.environment,
         );
 
+        let world = World {
+            reach: session.profile.reach().clone(),
+            files: remains.files.clone(),
+            hidden: vec![config.state_dir.clone(), config.runtime_dir.clone()],
+        };
+
         let cgroup = self.hierarchy.create(&id)?;
         let (inner, group, pins) = (Arc::clone(&namespace), cgroup.clone(), remains.pins.clone());
         let (wires, hooks) = tokio::task::spawn_blocking(move || {
@@ -221,7 +232,8 @@ impl Sessions {
                 },
             })
             .await?;
-        if let Err(error) = admit(&cgroup, &id, pid) {
+        let both = admit(&cgroup, &id, init).and_then(|()| admit(&cgroup, &id, pid));
+        if let Err(error) = both {
             self.record_end(&id, "exited").await;
             return Err(error);
         }
@@ -244,6 +256,7 @@ impl Sessions {
         Ok(Started {
             session: id,
             environment,
+            world,
             warnings,
         })
     }
@@ -414,6 +427,16 @@ fn admit(cgroup: &Cgroup, id: &SessionId, pid: u32) -> Result<(), SessionError> 
     let path = cgroup::of_process(pid).map_err(|error| not_there(error.to_string()))?;
     if cgroup::session_of(&path).as_ref() != Some(id) {
         return Err(not_there(format!("it is in cgroup {path}")));
+    }
+    Ok(())
+}
+
+/// Its namespace must be the session's, or the hooks would be alone.
+fn check_shared(pid: u32, namespace: &Namespace) -> Result<(), SessionError> {
+    let wrong = |detail: String| SessionError::NotAChild { pid, detail };
+    let own = network::Identity::of_process(pid).map_err(|error| wrong(error.to_string()))?;
+    if own != namespace.identity() {
+        return Err(wrong("it is in another network namespace".to_owned()));
     }
     Ok(())
 }
