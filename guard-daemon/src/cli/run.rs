@@ -14,6 +14,7 @@ use crate::control::client::Client;
 use crate::control::wire::{Reply, Request, StartSession};
 use crate::sandbox::environment::Changes;
 use crate::sandbox::launch::{self, End, Isolated, Tether};
+use crate::sandbox::mounts::World;
 use crate::sandbox::user::Invoker;
 use crate::service::embedded;
 use crate::session::SessionId;
@@ -60,10 +61,11 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     let isolated = Isolated::fork(&arguments.command, &invoker)?;
     let start = StartSession {
         pid: isolated.pid(),
+        init: isolated.init(),
         terms,
     };
-    let (session, changes) = start_session(&mut client, start)?;
-    let running = match isolated.release(&session, &changes) {
+    let (session, changes, world) = start_session(&mut client, start)?;
+    let running = match isolated.release(&session, changes, world) {
         Ok(running) => running,
         Err(error) => {
             end_session(&mut client, &session);
@@ -86,17 +88,21 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     })
 }
 
-fn start_session(client: &mut Client, start: StartSession) -> anyhow::Result<(SessionId, Changes)> {
+fn start_session(
+    client: &mut Client,
+    start: StartSession,
+) -> anyhow::Result<(SessionId, Changes, World)> {
     match client.request(&Request::StartSession(Box::new(start)))? {
         Reply::SessionStarted {
             session,
             environment,
+            world,
             warnings,
         } => {
             for warning in warnings {
                 say(&warning);
             }
-            Ok((session, environment))
+            Ok((session, environment, world))
         }
         Reply::Error { code, message } if code == "bad-config" => bail!(BadConfig(message)),
         Reply::Error { message, .. } => bail!(message),

@@ -11,7 +11,7 @@ use crate::control::wire::Terms;
 use crate::sandbox::cgroup;
 use crate::sandbox::environment;
 use crate::sandbox::user::Invoker;
-use crate::session::Identity;
+use crate::session::{Identity, SessionId};
 
 /// The flags of a session.
 #[derive(Debug, clap::Args)]
@@ -103,7 +103,9 @@ impl SessionFlags {
 /// A session in a session would give the agent a gateway of its own choice.
 pub(super) fn refuse_nesting() -> anyhow::Result<()> {
     let group = cgroup::of_process(std::process::id()).unwrap_or_default();
-    if let Some(session) = cgroup::session_of(&group) {
+    // In its cgroup namespace a session does not see its cgroup's name.
+    let named = || SessionId::parse(&std::env::var(environment::SESSION).ok()?);
+    if let Some(session) = cgroup::session_of(&group).or_else(named) {
         bail!("already inside guard session {session}; run the command without guard");
     }
     Ok(())

@@ -199,6 +199,7 @@ impl Server {
                 Reply::SessionStarted {
                     session: started.session,
                     environment: started.environment,
+                    world: started.world,
                     warnings: started.warnings,
                 }
             }

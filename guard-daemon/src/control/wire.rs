@@ -9,6 +9,7 @@ use crate::approval::ApprovalView;
 use crate::broker::Selection;
 use crate::config::UpstreamConfig;
 use crate::sandbox::environment::Changes;
+use crate::sandbox::mounts::World;
 use crate::session::{Identity, SessionId};
 
 /// A client's request.
@@ -58,9 +59,12 @@ pub enum Request {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartSession {
-    /// The process that will become the command: a child of the asking process, in a network namespace
-    /// of its own, waiting.
+    /// The process that will become the command: a child of the asking process, in the network namespace
+    /// of `init`, waiting.
     pub pid: u32,
+    /// The first process of its pid namespace: a child of the asking process, in a network namespace of
+    /// its own, waiting.
+    pub init: u32,
     /// What the session is made of.
     pub terms: Terms,
 }
@@ -131,6 +135,8 @@ pub enum Reply {
         session: SessionId,
         /// What to change in the command's environment.
         environment: Changes,
+        /// What the session is to see of the host.
+        world: World,
         /// What the person at the terminal should know, one sentence each.
         warnings: Vec<String>,
     },
@@ -214,7 +220,7 @@ mod tests {
         let text = r#"{"request":"approval_decide","id":"a-1","approve":true,"reason":null}"#;
         let request: Request = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&request).unwrap(), text);
-        let start = r#"{"request":"start_session","pid":7,"terms":{"identity":{"uid":0,"user":"root",
+        let start = r#"{"request":"start_session","pid":7,"init":6,"terms":{"identity":{"uid":0,"user":"root",
             "loginuid":null,"host":"h","reason":null,"command":["true"]},"gid":0,"profile":"standard",
             "aws":{},"upstream":{},"environment":{}}}"#;
         // Selection's members have no defaults of their own.

@@ -333,7 +333,7 @@ fn unified_mount(mounts: &[u8]) -> Option<PathBuf> {
 }
 
 /// Undoes the octal escapes (`\040`) of the mounts file.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {

@@ -1,7 +1,8 @@
-//! Starts the confined command: cgroup, network namespace, user, environment, terminal.
+//! Starts the confined command: cgroup, namespaces, user, environment, terminal.
 //!
-//! Two processes use it. The launcher (`guard run`, one thread) forks the command, waits for it and
-//! passes signals and stops on (`launch`, `child`, `wait`). The daemon makes what confines it
+//! Two processes use it. The launcher (`guard run`, one thread) forks the first process of the session's
+//! namespaces (`init`, `mounts`) and the command (`child`, `privileges`, `filter`), waits for the command
+//! and passes signals and stops on (`launch`, `streams`, `wait`). The daemon makes what confines it
 //! (`cgroup`, `network`) and the files it is handed (`environment`, `trust`).
 //!
 //! One of the two modules that may hold `unsafe`.
@@ -13,8 +14,14 @@
 pub mod cgroup;
 mod child;
 pub mod environment;
+mod filter;
+mod init;
 pub mod launch;
+pub mod mounts;
 pub mod network;
+mod privileges;
+mod report;
+mod streams;
 pub mod trust;
 pub mod user;
 mod wait;

@@ -190,6 +190,11 @@ impl Namespace {
         self.kind == Kind::Own
     }
 
+    /// Whether it was made for the session, which has its loopback to itself.
+    pub fn is_launched(&self) -> bool {
+        self.kind == Kind::Launched
+    }
+
     /// Opens the session's sockets, non-blocking, and those that the profile's `reach` asks for; brings
     /// loopback up where the namespace was made for the session. Blocks for a thread's life.
     pub fn open_wires(&self, ports: Ports, reach: &Reach) -> Result<Wires, NetworkError> {

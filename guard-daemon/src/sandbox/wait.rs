@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, raise, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 /// How the command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -156,6 +156,30 @@ fn stop_too(child: Pid) -> io::Result<()> {
         // It was killed while stopped; waiting for it tells how.
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The terminal that the launcher had in the foreground when it started, if any.
+#[derive(Debug)]
+pub(super) struct Terminal(Option<std::fs::File>);
+
+impl Terminal {
+    /// Looks for it.
+    pub(super) fn find() -> Self {
+        let own = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/tty")
+            .ok();
+        Self(own.filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp())))
+    }
+
+    /// Gives it to the launcher's process group again. A shell in the session took it and could not give
+    /// it back: the group has no number in its pid namespace. SIGTTOU is blocked.
+    pub(super) fn take_back(&self) {
+        if let Some(terminal) = &self.0 {
+            let _ = tcsetpgrp(terminal, getpgrp());
+        }
     }
 }
 

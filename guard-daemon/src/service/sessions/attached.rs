@@ -13,7 +13,6 @@ use super::saved::Place;
 use super::target::Tree;
 use super::{Remains, SessionError, Sessions};
 use crate::control::wire::AttachSession;
-use crate::kernel::sockets;
 use crate::record::entry::Event;
 use crate::sandbox::cgroup::Cgroup;
 use crate::sandbox::environment::Changes;
@@ -94,7 +93,7 @@ impl Sessions {
             .saved(id.clone(), tree.place.clone(), request.terms)
             .await?;
         let session = self.session(&saved).await?;
-        let (changes, mut warnings) = self.hand_out(&session, &saved, remains).await?;
+        let (changes, warnings) = self.hand_out(&session, &saved, remains).await?;
         let environment = write_environment(remains, &changes).map_err(SessionError::Save)?;
 
         if tree.moving.is_some() {
@@ -103,21 +102,16 @@ impl Sessions {
         let frozen = Frozen::new(tree.cgroup.clone()).await?;
         let (cgroup, pins) = (tree.cgroup.clone(), remains.pins(0));
         let reach = session.profile.reach().clone();
-        let (raised, namespace, destroyed) = tokio::task::spawn_blocking(move || {
+        let (raised, namespace) = tokio::task::spawn_blocking(move || {
             tree.gather()?;
             let namespace = Namespace::of_attached(tree.network()?)?;
             let raised = raise(&namespace, &cgroup, &pins, &reach, None)?;
-            let destroyed = sockets::destroy(&cgroup.processes());
-            Ok::<_, SessionError>((raised, namespace, destroyed))
+            Ok::<_, SessionError>((raised, namespace))
         })
         .await??;
-        warnings.extend(destroyed.findings());
         self.save(&saved)?;
         self.record_start(&session).await?;
-        tracing::info!(
-            "session {id} of {} attached; {destroyed}",
-            session.identity.user
-        );
+        tracing::info!("session {id} of {} attached", session.identity.user);
         let identity = (!namespace.is_own()).then(|| namespace.identity());
         self.serve(saved, session, remains, identity, raised);
         drop(frozen);

@@ -9,7 +9,8 @@ use crate::control::wire::StartSession;
 use crate::record::entry::Event;
 use crate::sandbox::cgroup::{self, Cgroup};
 use crate::sandbox::environment::Changes;
-use crate::sandbox::network::Namespace;
+use crate::sandbox::mounts::World;
+use crate::sandbox::network::{self, Namespace};
 use crate::session::SessionId;
 
 /// A session that has started.
@@ -18,6 +19,8 @@ pub struct Started {
     pub session: SessionId,
     /// What to change in the command's environment.
     pub environment: Changes,
+    /// What the session is to see of the host.
+    pub world: World,
     /// What the person at the terminal should know.
     pub warnings: Vec<String>,
 }
@@ -50,13 +53,22 @@ impl Sessions {
         launcher: u32,
         remains: &Remains,
     ) -> Result<Started, SessionError> {
-        let pid = request.pid;
+        let (pid, init) = (request.pid, request.init);
         check_child(pid, launcher)?;
-        let namespace = Namespace::of_process(pid)?;
+        check_child(init, launcher)?;
+        let namespace = Namespace::of_process(init)?;
+        check_shared(pid, &namespace)?;
         let place = Place::Launched { pid };
         let saved = self.saved(id.clone(), place, request.terms).await?;
         let session = self.session(&saved).await?;
         let (environment, warnings) = self.hand_out(&session, &saved, remains).await?;
+
+        let config = &self.gateway.config;
+        let world = World {
+            reach: session.profile.reach().clone(),
+            files: remains.files(),
+            hidden: vec![config.state_dir.clone(), config.runtime_dir.clone()],
+        };
 
         let cgroup = self.hierarchy.create(&id)?;
         let (inner, group, pins) = (namespace.clone(), cgroup.clone(), remains.pins(0));
@@ -66,7 +78,8 @@ impl Sessions {
                 .await??;
         self.save(&saved)?;
         self.record_start(&session).await?;
-        if let Err(error) = admit(&cgroup, &id, pid) {
+        let both = admit(&cgroup, &id, init).and_then(|()| admit(&cgroup, &id, pid));
+        if let Err(error) = both {
             let cause = "exited".to_owned();
             self.record(&id, Event::SessionEnded { cause }).await;
             return Err(error);
@@ -82,6 +95,7 @@ impl Sessions {
         Ok(Started {
             session: id,
             environment,
+            world,
             warnings,
         })
     }
@@ -94,6 +108,16 @@ fn admit(cgroup: &Cgroup, id: &SessionId, pid: u32) -> Result<(), SessionError> 
     let path = cgroup::of_process(pid).map_err(|error| not_there(error.to_string()))?;
     if cgroup::session_of(&path).as_ref() != Some(id) {
         return Err(not_there(format!("it is in cgroup {path}")));
+    }
+    Ok(())
+}
+
+/// Its namespace must be the session's, or the hooks would be alone.
+fn check_shared(pid: u32, namespace: &Namespace) -> Result<(), SessionError> {
+    let wrong = |detail: String| SessionError::NotAChild { pid, detail };
+    let own = network::Identity::of_process(pid).map_err(|error| wrong(error.to_string()))?;
+    if own != namespace.identity() {
+        return Err(wrong("it is in another network namespace".to_owned()));
     }
     Ok(())
 }

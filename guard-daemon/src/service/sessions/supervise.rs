@@ -104,8 +104,8 @@ pub(super) fn standing(place: &Place, hooks: &Hooks) -> (Vec<String>, Vec<String
     let mut enforced: Vec<String> = hooks.enforced().into_iter().map(str::to_owned).collect();
     let mut limits: Vec<String> = hooks
         .limits()
-        .into_iter()
-        .map(|limit| limit.detail)
+        .iter()
+        .map(|limit| limit.detail.clone())
         .collect();
     match place {
         Place::Launched { .. } => {
