@@ -145,6 +145,13 @@ impl Hierarchy {
         Ok(Cgroup { path: directory })
     }
 
+    /// The cgroup that `Cgroup::name` named, whether or not it exists.
+    pub fn named(&self, name: &str) -> Cgroup {
+        Cgroup {
+            path: self.mount().join(name.trim_start_matches('/')),
+        }
+    }
+
     /// Where cgroup v2 is mounted.
     pub fn mount(&self) -> &Path {
         // `find` put two directories behind it.
@@ -211,16 +218,15 @@ impl Cgroup {
         events.lines().any(|line| line == "populated 1")
     }
 
-    /// Stops every process in it and below until the result is dropped, and waits until they have stopped. Blocks, up to
+    /// Stops every process in it and below until `thaw`, and waits until they have stopped. Blocks, up to
     /// ten seconds. A kernel without the freezer (before 5.2) is an error.
-    pub fn freeze(&self) -> Result<Frozen<'_>, CgroupError> {
-        let frozen = Frozen(self);
+    pub fn freeze(&self) -> Result<(), CgroupError> {
         write(&self.path.join("cgroup.freeze"), "1")?;
         let deadline = Instant::now() + EMPTYING;
         loop {
             let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
             if events.lines().any(|line| line == "frozen 1") {
-                return Ok(frozen);
+                return Ok(());
             }
             if Instant::now() >= deadline {
                 return Err(CgroupError::NotFrozen {
@@ -232,12 +238,29 @@ impl Cgroup {
         }
     }
 
-    /// Kills every process in it and below, and leaves the directory. Blocks shortly.
-    pub fn kill(&self) -> Result<(), CgroupError> {
+    /// Lets its processes go on. One that does not exist is fine.
+    pub fn thaw(&self) -> Result<(), CgroupError> {
         if !self.path.exists() {
             return Ok(());
         }
-        kill_all(&self.path)
+        write(&self.path.join("cgroup.freeze"), "0")
+    }
+
+    /// Kills every process in it and below, waits until they are gone, and leaves the directory. Blocks, up
+    /// to ten seconds. One that does not exist is fine.
+    pub fn kill_and_wait(&self) -> Result<(), CgroupError> {
+        let deadline = Instant::now() + EMPTYING;
+        while self.path.exists() {
+            kill_all(&self.path)?;
+            if !self.is_populated() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(self.not_empty());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Kills every process in it and below, waits until they are gone, and removes it. Blocks, up to
@@ -254,25 +277,17 @@ impl Cgroup {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(CgroupError::NotEmpty {
-                    path: self.path.clone(),
-                    seconds: EMPTYING.as_secs(),
-                });
+                return Err(self.not_empty());
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(50));
         }
     }
-}
 
-/// A cgroup whose processes are stopped until this is dropped.
-#[derive(Debug)]
-pub struct Frozen<'a>(&'a Cgroup);
-
-impl Drop for Frozen<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = write(&self.0.path.join("cgroup.freeze"), "0") {
-            tracing::error!("{error}");
+    fn not_empty(&self) -> CgroupError {
+        CgroupError::NotEmpty {
+            path: self.path.clone(),
+            seconds: EMPTYING.as_secs(),
         }
     }
 }
@@ -318,7 +333,7 @@ fn unified_mount(mounts: &[u8]) -> Option<PathBuf> {
 }
 
 /// Undoes the octal escapes (`\040`) of the mounts file.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {
