@@ -43,32 +43,6 @@ const FILES: [Technique; 12] = *files! {
 pub(super) const TABLE: &[Technique] = &[
     FILES[0], FILES[1], FILES[2], FILES[3], FILES[4], FILES[5], FILES[6], FILES[7], FILES[8], FILES[9],
     FILES[10], FILES[11],
-    technique("bpf-link-detach", "find the session's links by their numbers and detach one", |a| {
-        let cgroup = a.session()?.cgroup;
-        let mut number = 0_u32;
-        loop {
-            let mut next = [number, 0, 0, 0];
-            bpf(31, &mut next).map_err(|stop| match stop {
-                Stop::Refused(_, Errno::ENOENT) => Stop::Nothing("none of its links is found".to_owned()),
-                other => other,
-            })?;
-            number = next[1];
-            let Ok(link) = bpf(30, &mut [number, 0, 0, 0]) else { continue };
-            let link = unsafe { OwnedFd::from_raw_fd(link as _) };
-            // struct bpf_link_info: type, id, prog_id, (padding,) cgroup id.
-            let mut info = [0_u64; 16];
-            let mut get = Info { fd: link.as_raw_fd() as _, size: size_of_val(&info) as _, info: info.as_mut_ptr() as _ };
-            bpf(15, &mut get)?;
-            if info[2] == cgroup {
-                bpf(34, &mut [link.as_raw_fd() as u32, 0])?;
-                return Ok("a link is detached".to_owned());
-            }
-        }
-    })
-    .root()
-    .possession()
-    .closed(CAPABILITIES, "")
-    .or(BPF),
     technique("bpf-pin-open", "open a pinned map or link of the session", |a| {
         let path = super::sys::c_string(&pin(a)?);
         let fd = bpf(7, &mut Pin { path: path.as_ptr() as _, fd: 0, flags: 0 })?;
@@ -84,9 +58,35 @@ pub(super) const TABLE: &[Technique] = &[
         Ok("removed".to_owned())
     })
     .root()
+    .last()
     .possession()
     .closed(HIDDEN, "")
     .or(&[("unlink: EACCES", "file permissions")]),
+    technique("bpf-link-detach", "find the session's links by their numbers, detach them all, send", |a| {
+        let cgroup = a.session()?.cgroup;
+        let mut detached = 0;
+        for number in 1..LARGEST_NUMBER {
+            let link = match bpf(30, &mut [number, 0, 0, 0]) {
+                Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd as _) },
+                Err(Stop::Refused(_, Errno::ENOENT)) => continue,
+                Err(stop) => return Err(stop),
+            };
+            // struct bpf_link_info: type and number, the program's number, the cgroup's.
+            let mut info = [0_u64; 16];
+            let mut get = Info { fd: link.as_raw_fd() as _, size: size_of_val(&info) as _, info: info.as_mut_ptr() as _ };
+            bpf(15, &mut get)?;
+            if info[2] == cgroup {
+                bpf(34, &mut [link.as_raw_fd() as u32, 0])?;
+                detached += 1;
+            }
+        }
+        super::cgroups::escaped(a)?;
+        Ok(format!("{detached} links detached"))
+    })
+    .root()
+    .last()
+    .closed(CAPABILITIES, "")
+    .or(BPF),
     technique("bpf-map-by-number", "a descriptor of any map by its number", |_| {
         let mut next = [0_u32; 4];
         bpf(12, &mut next)?;
@@ -179,6 +179,9 @@ pub(super) const TABLE: &[Technique] = &[
     .possession()
     .closed(CAPABILITIES, ""),
 ];
+
+/// Links are numbered from 1; more have never been made on the machines that run this.
+const LARGEST_NUMBER: u32 = 200_000;
 
 /// `struct bpf_attr` for BPF_OBJ_GET_INFO_BY_FD.
 #[repr(C)]

@@ -64,8 +64,8 @@ pub struct Technique {
     pub needs: Needs,
     /// What proves it.
     pub evidence: Evidence,
-    /// It runs alone, so that packets that carry no mark can be told by their time.
-    pub alone: bool,
+    /// Beside which others it runs.
+    pub company: Company,
     /// What closes it in `guard run`, and in `guard attach`.
     pub closed_by: [&'static str; 2],
     /// What it said (a prefix) where another control closed it earlier, and which one.
@@ -82,6 +82,17 @@ pub enum Needs {
     Root,
     /// Somebody who is not root yet.
     Ordinary,
+}
+
+/// Beside which other techniques one may run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Company {
+    /// Any.
+    Any,
+    /// None: its packets carry no mark and are told by their time, or others would be in its way.
+    None,
+    /// None, and in a session of its own: if it works, guard may kill the session.
+    Last,
 }
 
 /// What proves that it worked.
@@ -106,7 +117,7 @@ const fn technique(
         title,
         needs: Needs::Nothing,
         evidence: Evidence::Packet,
-        alone: false,
+        company: Company::Any,
         closed_by: ["", ""],
         or: &[],
         attempt,
@@ -130,7 +141,12 @@ impl Technique {
     }
 
     const fn alone(mut self) -> Self {
-        self.alone = true;
+        self.company = Company::None;
+        self
+    }
+
+    const fn last(mut self) -> Self {
+        self.company = Company::Last;
         self
     }
 

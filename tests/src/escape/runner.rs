@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::attempt::{Attempt, Outcome, Stop};
 use super::sys::{call, now};
 use super::world::{Said, Session, User, World};
-use super::{Technique, exec, techniques};
+use super::{Company, Technique, exec, techniques};
 
 /// How long one technique may take.
 const LIMIT: Duration = Duration::from_secs(4);
@@ -35,11 +35,11 @@ pub fn run(world: &World) {
     let wanted = |technique: &Technique| {
         world.only.is_empty() || world.only.iter().any(|id| id == technique.id)
     };
-    for alone in [false, true] {
-        let limit = if alone { 1 } else { AT_A_TIME };
+    for company in [Company::Any, Company::None, Company::Last] {
+        let limit = if company == Company::Any { AT_A_TIME } else { 1 };
         let mut running: Vec<Running> = Vec::new();
         for (number, _, technique) in techniques() {
-            if technique.alone != alone || !wanted(technique) {
+            if technique.company != company || !wanted(technique) {
                 continue;
             }
             while running.len() >= limit {

@@ -34,7 +34,7 @@ pub(super) const SERVICES: &[(&str, &str, &str)] = &[
     ("unix-systemd-user", "/run/user/65534/systemd/private", "\0AUTH EXTERNAL 30\r\nBEGIN\r\n{}"),
     ("unix-resolved", "/run/systemd/resolve/io.systemd.Resolve", "{\"method\":\"io.systemd.Resolve.ResolveHostname\",\"parameters\":{\"name\":\"{}.example\"}}\0"),
     ("unix-nscd", "/run/nscd/socket", "\u{2}\0\0\0\u{5}\0\0\0{}"),
-    ("unix-nss-machines", "/run/systemd/userdb/io.systemd.Machine", "{\"method\":\"{}\"}\0"),
+    ("unix-machined", "/run/systemd/machine/io.systemd.Machine", "{\"method\":\"{}\"}\0"),
     ("unix-ssh-agent", "/tmp/ssh-escape/agent.1", "\0\0\0\u{1}\u{b}{}"),
     ("unix-gpg-agent", "/run/user/65534/gnupg/S.gpg-agent", "KEYINFO {}\n"),
     ("unix-x11", "/tmp/.X11-unix/X77", "l\0\u{b}\0\0\0{}"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use guard_tests::escape::world::{Place, Said, User};
-use guard_tests::escape::{ALLOWED, Evidence, NOBODY, Needs, Technique, marked, techniques};
+use guard_tests::escape::{ALLOWED, Company, Evidence, NOBODY, Needs, Technique, marked, techniques};
 use guard_tests::internet::{Frame, ROUTER4};
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,8 @@ pub(crate) fn judge(stage: &Stage, outside: &Pass, inside: &Pass, wrong: &mut Ve
         let (was_out, is_out) = (got_out(outside, &free), got_out(inside, &leaked));
         if technique.id == ALLOWED {
             for (pass, out) in [(outside, was_out), (inside, is_out)] {
-                if !out {
+                // Where there is no user namespace, nothing ran.
+                if !out && !said(pass, technique).starts_with("unshare(CLONE_NEWUSER)") {
                     wrong.push(format!("{:?}: what policy allows does not work: {}", pass.world.place, said(pass, technique)));
                 }
             }
@@ -194,7 +195,7 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
 }
 
 fn alone(said: &&Said) -> bool {
-    techniques().any(|(_, _, technique)| technique.alone && technique.id == said.id)
+    techniques().any(|(_, _, technique)| technique.company != Company::Any && technique.id == said.id)
 }
 
 fn hex(bytes: &[u8]) -> String {
