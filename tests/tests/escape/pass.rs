@@ -81,7 +81,7 @@ pub(crate) fn attach(stage: &Stage) -> Result<Option<Pass>> {
             session = Some(id.clone());
             Ok(Session {
                 cgroup: fs::metadata(&stage.tree)?.ino(),
-                pins: stage.guard.runtime().join("bpf").join(id),
+                pins: pins(stage, &id)?,
                 daemon: stage.guard.daemon()?.as_raw(),
             })
         });
@@ -306,14 +306,24 @@ fn sessions(stage: &Stage) -> Vec<PathBuf> {
     stage.guard.cgroups()
 }
 
+/// Where a session's links and maps are pinned: its name, and how often they were made anew.
+fn pins(stage: &Stage, session: &str) -> Result<PathBuf> {
+    let directory = stage.guard.runtime().join("bpf");
+    let mut entries = fs::read_dir(&directory)?.flatten().map(|entry| entry.path());
+    let own = entries.find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(session))
+    });
+    own.with_context(|| format!("no pins of {session} are in {}", directory.display()))
+}
+
 /// What an attacker would know of the session that is there.
 fn session(stage: &Stage) -> Result<Session> {
     let cgroups = sessions(stage);
     let cgroup = cgroups.first().context("no session is there")?;
-    let name = cgroup.file_name().context("a name")?;
+    let name = cgroup.file_name().and_then(|name| name.to_str()).context("a name")?;
     Ok(Session {
         cgroup: fs::metadata(cgroup)?.ino(),
-        pins: stage.guard.runtime().join("bpf").join(name),
+        pins: pins(stage, name)?,
         daemon: stage.guard.daemon()?.as_raw(),
     })
 }
