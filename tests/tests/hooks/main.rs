@@ -10,6 +10,7 @@
 mod datagram;
 mod device;
 mod lifetime;
+mod replaced;
 mod session;
 mod shared;
 mod sockets;
