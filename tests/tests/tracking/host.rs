@@ -78,8 +78,8 @@ impl Host {
     pub(crate) fn python(&self, script: &str) -> Running {
         let script = format!(
             "import ctypes, errno, os, socket, subprocess, sys, time\n\
-             OUTSIDE = {:?}\n{script}",
-            self.outside.join("cgroup.procs")
+             OUTSIDE = '{}'\n{script}",
+            self.outside.join("cgroup.procs").display()
         );
         self.run(&["/usr/bin/python3", "-c", &script])
     }
