@@ -19,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::gateway::upstream::{Upstream, UpstreamError};
 use crate::intercept::Wires;
 use crate::intercept::names::Names;
-use crate::kernel::{HookSettings, Hooks, KernelError};
+use crate::kernel::{HookSettings, Hooks, KernelError, Network};
 use crate::record::entry::{Entry, Event};
 use crate::record::journal::JournalError;
 use crate::sandbox::cgroup::{self, Cgroup, CgroupError, Hierarchy};
@@ -202,11 +202,12 @@ impl Sessions {
             let settings = HookSettings {
                 gateway_port: GATEWAY_PORT,
                 resolver_port: RESOLVER_PORT,
-                own_network: true,
+                network: Network::Own,
                 netns_cookie: namespace_cookie(&wires)?,
+                predecessor: None,
             };
             let directory = group.open()?;
-            let hooks = Hooks::attach(directory.as_fd(), &pins, settings)?;
+            let hooks = Hooks::attach(directory.as_fd(), &pins, &settings)?;
             Ok::<_, SessionError>((wires, hooks))
         })
         .await??;
