@@ -17,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::statfs::statfs;
 use nix::unistd::{ForkResult, Pid, fork};
@@ -122,8 +122,7 @@ pub struct Isolated {
 }
 
 impl Isolated {
-    /// Forks both. From here on this process receives signals only in `wait`, and everything that it
-    /// forks is in the session's pid namespace.
+    /// Forks both. From here on this process receives signals only in `wait`.
     pub fn fork(command: &[OsString], invoker: &Invoker) -> Result<Self, LaunchError> {
         streams::check()?;
         let threads = fs::read_dir("/proc/self/task")
@@ -141,6 +140,9 @@ impl Isolated {
         )
         .map_err(system("cannot block signals"))?;
         wait::reap_children().map_err(system("cannot reset SIGCHLD"))?;
+        let own = fs::File::open("/proc/self/ns/pid").map_err(system(
+            "cannot open the launcher's pid namespace; is /proc mounted?",
+        ))?;
         unshare(CloneFlags::CLONE_NEWPID).map_err(system(
             "cannot make a pid namespace (guard run needs root with all capabilities, outside containers that drop them)",
         ))?;
@@ -156,6 +158,9 @@ impl Isolated {
             child::run(&plan, &namespaces, channel)
         })?
         .isolated()?;
+        // A daemon that is started while the session waits for one must not be born into the session.
+        setns(own, CloneFlags::CLONE_NEWPID)
+            .map_err(system("cannot return to the launcher's pid namespace"))?;
         Ok(Self {
             init,
             command: waiting,
