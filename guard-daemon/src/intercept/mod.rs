@@ -32,6 +32,7 @@ pub use self::owner::Sockets;
 use self::resolver::Pace;
 use self::surroundings::{Live, Surroundings};
 use crate::gateway::Gateway;
+use crate::kernel::tracker::Tracker;
 use crate::kernel::{self, Hooks, Origin};
 use crate::record::entry::{Event, Process};
 use crate::sandbox::network::Namespace;
@@ -84,6 +85,7 @@ impl Wires {
 pub async fn serve(gateway: Arc<Gateway>, session: Arc<Session>, hooks: Arc<Hooks>, wires: Wires) {
     let id = session.id.clone();
     let allowance = Arc::new(Semaphore::new(gateway.config.limits.connections));
+    let describe = describer(gateway.tracker.clone());
     let around = Arc::new(Live { gateway, session });
     let pace = Arc::new(Pace::default());
     let mut parts = JoinSet::new();
@@ -95,7 +97,7 @@ pub async fn serve(gateway: Arc<Gateway>, session: Arc<Session>, hooks: Arc<Hook
                 pace: pace.clone(),
                 allowance: allowance.clone(),
                 origins: move |peer| hooks.take_origin(peer),
-                describe: kernel::process::of_origin,
+                describe: describe.clone(),
             };
             parts.spawn(accept(lobby, listener));
         }
@@ -161,7 +163,11 @@ fn ready(id: &SessionId, listener: std::net::TcpListener) -> Option<TcpListener>
 async fn report_refusals(around: Arc<Live>, hooks: Arc<Hooks>) {
     loop {
         let refusal = hooks.next_refusal().await;
-        let process = kernel::process::of_refusal(&refusal);
+        // A report that stands for several has no process.
+        let process = (refusal.pid != 0).then(|| match &around.gateway.tracker {
+            Some(tracker) => tracker.describe(refusal.pid, refusal.uid, &refusal.comm, refusal.at),
+            None => kernel::process::describe(refusal.pid, refusal.uid, &refusal.comm, refusal.at),
+        });
         let event = Event::Refused {
             process,
             destination: refusal.destination,
@@ -184,7 +190,7 @@ struct Lobby<S, O> {
     allowance: Arc<Semaphore>,
     /// Takes out where a peer wanted to go.
     origins: O,
-    describe: fn(&Origin) -> Process,
+    describe: Describe,
 }
 
 impl<S, O> Door for Lobby<S, O>
@@ -204,7 +210,8 @@ where
                 .await;
             return None;
         };
-        let (around, pace, describe) = (self.around.clone(), self.pace.clone(), self.describe);
+        let (around, pace) = (self.around.clone(), self.pace.clone());
+        let describe = self.describe.clone();
         Some(Box::pin(async move {
             serve_connection(&*around, &pace, origin, stream, describe).await;
             drop(permit);
@@ -238,7 +245,7 @@ async fn serve_connection<S: Surroundings>(
     pace: &Pace,
     origin: Origin,
     stream: TcpStream,
-    describe: fn(&Origin) -> Process,
+    describe: Describe,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot switch Nagle's algorithm off");
@@ -258,9 +265,20 @@ async fn serve_connection<S: Surroundings>(
     .await;
 }
 
+/// Tells who is behind a connection; may block.
+type Describe = Arc<dyn Fn(&Origin) -> Process + Send + Sync>;
+
+/// Asks the tracker, which knows also what has ended, and else `/proc`.
+fn describer(tracker: Option<Arc<Tracker>>) -> Describe {
+    Arc::new(move |origin| match &tracker {
+        Some(tracker) => tracker.describe(origin.pid, origin.uid, &origin.comm, origin.at),
+        None => kernel::process::of_origin(origin),
+    })
+}
+
 /// Looks the process up. The files under /proc can block on the process's own memory, so another thread
 /// reads them, and not for ever.
-async fn described(origin: Origin, describe: fn(&Origin) -> Process) -> Process {
+async fn described(origin: Origin, describe: Describe) -> Process {
     let fallback = seen_by_hooks(&origin);
     let looking = tokio::task::spawn_blocking(move || describe(&origin));
     match tokio::time::timeout(DESCRIBE_TIMEOUT, looking).await {

@@ -147,7 +147,7 @@ async fn lobby(stage: &Arc<Stage>, destination: Option<&'static str>, room: usiz
         pace: Arc::default(),
         allowance: Arc::new(Semaphore::new(room)),
         origins: move |_| destination.map(origin),
-        describe: seen_by_hooks,
+        describe: Arc::new(seen_by_hooks),
     };
     tokio::spawn(accept(lobby, listener));
     address
@@ -221,7 +221,7 @@ async fn dropping_the_service_ends_its_connections() {
         pace: Arc::default(),
         allowance: Arc::new(Semaphore::new(8)),
         origins: |_| Some(origin("203.0.113.9:443")),
-        describe: seen_by_hooks,
+        describe: Arc::new(seen_by_hooks),
     };
     let serving = tokio::spawn(accept(lobby, listener));
     let client = TcpStream::connect(address).await.unwrap();

@@ -8,7 +8,7 @@ mod recovery;
 pub mod sessions;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::control::server::{self, Server};
 use crate::gateway::Gateway;
 use crate::intercept::authority::{Authority, AuthorityError};
+use crate::kernel::tracker::Tracker;
 use crate::kernel::{self, KernelError};
 use crate::record::journal::{Journal, JournalError};
 use crate::sandbox::cgroup::{CgroupError, Hierarchy};
@@ -102,11 +103,13 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
     kernel::mount_private_bpffs(&pins)?;
     let hierarchy = Hierarchy::find(&config.runtime_dir)?;
     let journal = Journal::open(&config.state_dir.join("journal"))?;
+    let tracker = start_tracker(&pins).await;
     let gateway = Arc::new(Gateway {
         authority: Arc::new(Authority::load_or_create(&config.state_dir.join("ca"))?),
         approvals: Approvals::new(journal.clone()),
-        journal,
+        journal: journal.clone(),
         config: Arc::clone(&config),
+        tracker: tracker.clone(),
     });
 
     let (occupied, occupancy) = watch::channel(0);
@@ -116,6 +119,13 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
         occupied,
     ));
     recovery::recover(&config.runtime_dir, &hierarchy, &sessions).await;
+    if let Some(tracker) = tracker {
+        tokio::spawn(sessions::check_tracker(
+            Arc::downgrade(&sessions),
+            Arc::clone(&tracker),
+        ));
+        tokio::spawn(async move { tracker.record(&journal).await });
+    }
     let server = Arc::new(Server {
         gateway,
         sessions: Arc::clone(&sessions),
@@ -156,8 +166,36 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
     }
     crate::gateway::settle(Duration::from_secs(5)).await;
     hierarchy.remove_if_empty();
+    if sessions::saved_sessions(&config.runtime_dir).is_empty()
+        && let Err(error) = Tracker::remove(&pins.join(TRACKER))
+    {
+        tracing::warn!("{error}");
+    }
     directories::unmount(&pins);
     Ok(())
+}
+
+/// The tracker's directory of pins.
+const TRACKER: &str = "host";
+
+/// Starts to track processes. A kernel that cannot is told of, here and in each session's limits.
+async fn start_tracker(pins: &Path) -> Option<Arc<Tracker>> {
+    let pins = pins.join(TRACKER);
+    let started = tokio::task::spawn_blocking(move || Tracker::start(&pins)).await;
+    match started.map_err(io::Error::from) {
+        Ok(Ok(tracker)) => Some(Arc::new(tracker)),
+        Ok(Err(error)) => {
+            tracing::error!(
+                "processes are not tracked: {}",
+                crate::control::text_of(&error)
+            );
+            None
+        }
+        Err(error) => {
+            tracing::error!("processes are not tracked: {error}");
+            None
+        }
+    }
 }
 
 /// Tells whoever started the daemon that it serves.

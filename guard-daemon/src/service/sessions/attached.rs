@@ -50,10 +50,10 @@ impl Sessions {
         self.refuse_overlap(&tree.cgroup)?;
         let remains = self.remains(&id, &tree.place);
         let place = tree.place.clone();
-        let attached = self.surround(id, request, tree, &remains).await;
+        let attached = self.surround(id.clone(), request, tree, &remains).await;
         if attached.is_err() {
             // The tree was not confined, and is not to be harmed.
-            self.release(&remains, &place).await;
+            self.release(&id, &remains, &place).await;
             remains.forget().await;
         }
         attached
@@ -112,6 +112,7 @@ impl Sessions {
         })
         .await??;
         warnings.extend(destroyed.findings());
+        self.track(&session, remains.cgroup(), true).await?;
         self.save(&saved)?;
         self.record_start(&session).await?;
         tracing::info!("session {id} of {} attached", session.identity.user);

@@ -6,6 +6,7 @@ use crate::broker::BrokerError;
 use crate::config::ConfigError;
 use crate::gateway::upstream::UpstreamError;
 use crate::kernel::KernelError;
+use crate::kernel::tracker::TrackerError;
 use crate::record::journal::JournalError;
 use crate::sandbox::cgroup::CgroupError;
 use crate::sandbox::network::NetworkError;
@@ -73,6 +74,9 @@ pub enum SessionError {
     /// The hooks.
     #[error("the eBPF hooks cannot be attached")]
     Kernel(#[from] KernelError),
+    /// The tracking of its processes.
+    #[error("its processes cannot be tracked")]
+    Tracker(#[from] TrackerError),
     /// The journal.
     #[error("the session's start cannot be recorded, so it does not start")]
     Journal(#[from] JournalError),

@@ -38,9 +38,10 @@ impl Sessions {
         }
         let id = SessionId::random();
         let remains = Remains::of(&id, &self.gateway.config.runtime_dir, &self.hierarchy);
-        let started = self.confine(id, request, launcher, &remains).await;
+        let started = self.confine(id.clone(), request, launcher, &remains).await;
         if started.is_err() {
             remains.clear().await;
+            self.untrack(&id).await;
         }
         started
     }
@@ -76,6 +77,7 @@ impl Sessions {
         let raised =
             tokio::task::spawn_blocking(move || raise(&inner, &group, &pins, &reach, None))
                 .await??;
+        self.track(&session, &cgroup, false).await?;
         self.save(&saved)?;
         self.record_start(&session).await?;
         let both = admit(&cgroup, &id, init).and_then(|()| admit(&cgroup, &id, pid));

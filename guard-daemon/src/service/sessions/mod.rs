@@ -15,6 +15,7 @@ mod supervise;
 mod target;
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,6 +45,7 @@ pub(super) use remains::{Remains, files, pins, session_of_pins};
 pub(super) use resumed::Resumption;
 pub(super) use saved::sessions as saved_sessions;
 use saved::{Place, ProfileText, Saved};
+pub(super) use supervise::check_tracker;
 
 /// How long a stopping daemon waits for sessions that are just starting.
 const STARTING: Duration = Duration::from_secs(20);
@@ -291,7 +293,8 @@ impl Sessions {
             wires,
         ));
         let claimed = Arc::new(AtomicBool::new(false));
-        let (enforced, limits) = supervise::standing(&saved.place, &hooks);
+        let tracker = self.gateway.tracker.as_deref();
+        let (enforced, limits) = supervise::standing(&saved.place, &hooks, tracker);
         let supervised = supervise::Supervised {
             id: saved.id.clone(),
             hooks,
@@ -338,8 +341,9 @@ impl Sessions {
                 supervising.abort();
                 let gone = match tree {
                     Tree::Killed => remains.kill().await,
-                    Tree::Released => self.release(&remains, &place).await,
+                    Tree::Released => self.release(id, &remains, &place).await,
                 };
+                self.untrack(id).await;
                 serving.abort();
                 self.gateway.approvals.close_session(id).await;
                 // What survives stays confined; the next daemon tries again.
@@ -360,7 +364,9 @@ impl Sessions {
             .await;
     }
 
-    async fn release(&self, remains: &Remains, place: &Place) -> bool {
+    async fn release(&self, id: &SessionId, remains: &Remains, place: &Place) -> bool {
+        // Or it would be killed for leaving.
+        self.untrack(id).await;
         let Place::Moved { from } = place else {
             return true;
         };
@@ -374,6 +380,39 @@ impl Sessions {
             Err(error) => {
                 tracing::error!("{error}");
                 false
+            }
+        }
+    }
+
+    /// Makes the processes of a cgroup the session's for as long as they live, wherever they go.
+    async fn track(
+        &self,
+        session: &Session,
+        cgroup: &Cgroup,
+        existing: bool,
+    ) -> Result<(), SessionError> {
+        let Some(tracker) = self.gateway.tracker.clone() else {
+            return Ok(());
+        };
+        let (id, cgroup) = (session.id.clone(), cgroup.clone());
+        let unix = session.profile.reach().unix.clone();
+        tokio::task::spawn_blocking(move || {
+            let directory = cgroup.open()?;
+            tracker.confine(&id, directory.as_fd(), existing)?;
+            if !unix.is_empty() {
+                tracker.allow_unix(&id, &unix)?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    async fn untrack(&self, id: &SessionId) {
+        if let Some(tracker) = self.gateway.tracker.clone() {
+            let id = id.clone();
+            let released = tokio::task::spawn_blocking(move || tracker.release(&id)).await;
+            if let Err(error) = released {
+                tracing::error!("{error}");
             }
         }
     }

@@ -96,6 +96,7 @@ impl Sessions {
         let raised =
             tokio::task::spawn_blocking(move || raise(&inner, &cgroup, &pins, &reach, before))
                 .await??;
+        self.track(&session, remains.cgroup(), true).await?;
         for pins in old {
             Hooks::remove(&pins)?;
         }
@@ -124,6 +125,7 @@ impl Sessions {
             self.record(id, event).await;
         }
         remains.clear().await;
+        self.untrack(id).await;
         let cause = "recovered".to_owned();
         self.record(id, Event::SessionEnded { cause }).await;
         Resumption::Ended
