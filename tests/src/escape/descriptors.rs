@@ -1,5 +1,6 @@
 //! Sockets that were made outside, which no cgroup hook sees: inherited, passed, taken.
 
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -26,7 +27,8 @@ pub(super) const TABLE: &[Technique] = &[
         send(&fd, a.marker().as_bytes(), 0)?;
         sent()
     })
-    .closed("descriptors closed", ""),
+    .closed("descriptors closed", "sockets destroyed")
+    .or(&[("send: EPERM", "sockets from outside refused")]),
     technique("inherited-tcp", "an inherited TCP connection", |a| {
         let fd = inherited(World::INHERITED_TCP)?;
         send(&fd, a.marker().as_bytes(), 0)?;
@@ -38,7 +40,7 @@ pub(super) const TABLE: &[Technique] = &[
         send_to(&fd, a.marker().as_bytes(), 0, &Address::ip(a.v4(9)))?;
         sent()
     })
-    .closed("descriptors closed", ""),
+    .closed("descriptors closed", "sockets from outside refused"),
     technique("inherited-hidden", "the same, kept in flight in a unix socket of one's own", |a| {
         let fd = inherited(World::INHERITED_UNCONNECTED)?;
         let (here, there) = UnixStream::pair().map_err(Stop::io("socketpair"))?;
@@ -47,7 +49,22 @@ pub(super) const TABLE: &[Technique] = &[
         send_to(&fd, a.marker().as_bytes(), 0, &Address::ip(a.v4(9)))?;
         sent()
     })
+    .closed("descriptors closed", "sockets from outside refused"),
+    technique("inherited-listener", "an inherited listener: accept from the internet, answer", |a| {
+        let listener = TcpListener::from(inherited(World::INHERITED_LISTENER)?);
+        super::tcp::accept(a, &listener)
+    })
+    .closed("descriptors closed", "sockets from outside refused"),
+    technique("inherited-packet", "an inherited packet socket", |a| {
+        super::packet::send_frame(a, &inherited(World::INHERITED_PACKET)?)
+    })
+    .root()
     .closed("descriptors closed", ""),
+    technique("passed-listener", "SCM_RIGHTS: a listener, by a path", |a| {
+        super::tcp::accept(a, &TcpListener::from(passed(a, "listener")?))
+    })
+    .closed(MOUNTS, "connect_unix")
+    .or(OR),
     technique("passed-connected", "SCM_RIGHTS: a connected UDP socket, by a path", |a| {
         let fd = passed(a, "connected")?;
         send(&fd, a.marker().as_bytes(), 0)?;
@@ -187,7 +204,8 @@ fn letter(attempt: &Attempt<'_>) -> Vec<u8> {
 }
 
 fn delivered() -> Outcome {
-    pause(80);
+    // The process outside looks every 15 ms, if the machine is not slow.
+    pause(250);
     sent()
 }
 

@@ -35,7 +35,7 @@ const NODES: &[Technique] = devices! {
     "uinput", "/dev/uinput", libc::S_IFCHR, 10, 223;
 };
 
-const TERMINAL: [Technique; 2] = [
+const TERMINAL: [Technique; 3] = [
     technique("terminal-input", "TIOCSTI: type into the terminal that guard was started from", |a| {
         let terminal = open("/dev/tty", libc::O_RDWR)?;
         for byte in a.marker().bytes() {
@@ -55,10 +55,17 @@ const TERMINAL: [Technique; 2] = [
     })
     .possession()
     .closed("seccomp: TIOCLINUX", ""),
+    technique("terminal-other", "another terminal of the same user: read what is typed there", |a| {
+        open(&a.outside()?.terminal, libc::O_RDWR | libc::O_NOCTTY)?;
+        Ok("opened".to_owned())
+    })
+    .possession()
+    .closed("mount namespace", "")
+    .or(&[("open: EACCES", "file permissions"), ("open: EPERM", DEVICE)]),
 ];
 
 pub(super) const TABLE: &[Technique] = &{
-    let mut all = [TERMINAL[0]; 26];
+    let mut all = [TERMINAL[0]; 27];
     let mut at = 0;
     while at < NODES.len() {
         all[at] = NODES[at];
@@ -66,6 +73,7 @@ pub(super) const TABLE: &[Technique] = &{
     }
     all[24] = TERMINAL[0];
     all[25] = TERMINAL[1];
+    all[26] = TERMINAL[2];
     all
 };
 

@@ -49,7 +49,7 @@ mod unix;
 mod uring;
 pub mod world;
 
-pub use attempt::{Attempt, NOBODY, Outcome, Stop, marked};
+pub use attempt::{Attempt, NOBODY, Outcome, Stop, marked, port};
 pub use sys::{now, wiretap};
 use world::Place;
 

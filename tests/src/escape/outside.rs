@@ -17,7 +17,7 @@ use libc::{AF_UNIX, SOCK_DGRAM, SOCK_STREAM};
 
 use super::attempt::{NOBODY, marked, marker, target4};
 use super::sys::{Address, bind, call, descriptor, open, pause, socket};
-use super::unix::{ABSTRACT, LATE, OTHERS, SERVICES};
+use super::unix::{ABSTRACT, LATE, MESSAGES, OTHERS, SERVICES};
 use super::world::{self, World};
 use super::{descriptors, namespaces};
 
@@ -51,6 +51,7 @@ pub fn run(world: World) {
         mailbox: (&raw const LETTER) as u64,
         netns: namespaces::handle("/proc/self/ns/net"),
         root: namespaces::handle("/"),
+        terminal: terminal(),
     };
     println!("{}", serde_json::to_string(&outside).unwrap_or_default());
     let mut line = String::new();
@@ -58,6 +59,19 @@ pub fn run(world: World) {
         stream(&world, &world.home.join(LATE));
         line.clear();
     }
+}
+
+/// A terminal of this user's, which stays open.
+fn terminal() -> std::path::PathBuf {
+    let mut name = [0_u8; 64];
+    unsafe {
+        let master = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
+        libc::grantpt(master);
+        libc::unlockpt(master);
+        libc::ptsname_r(master, name.as_mut_ptr().cast(), name.len());
+    }
+    let name = String::from_utf8_lossy(&name);
+    name.trim_end_matches('\0').into()
 }
 
 /// Sends the mark in these bytes into the internet.
@@ -81,6 +95,9 @@ fn forever(mut work: impl FnMut() + Send + 'static) {
 fn listen(world: &Arc<World>) {
     for (_, path, _) in SERVICES {
         stream(world, &world.service(path));
+    }
+    for (_, path, _) in MESSAGES {
+        other(world, Path::new(path), SOCK_DGRAM);
     }
     for (name, kind) in OTHERS {
         let path = world.home.join(name);
@@ -334,6 +351,7 @@ fn hand_out(world: &World, stream: &UnixStream) {
         }
         "fresh" => socket(libc::AF_INET, SOCK_STREAM, 0).ok(),
         "packet" => socket(libc::AF_PACKET, libc::SOCK_RAW, 0).ok(),
+        "listener" => listener(number.parse().ok()),
         "netns" => open("/proc/self/ns/net", libc::O_RDONLY).ok(),
         "procs" => open(world.outer_cgroup.join("cgroup.procs"), libc::O_WRONLY).ok(),
         "cgroup" => open(&world.outer_cgroup, libc::O_RDONLY | libc::O_DIRECTORY).ok(),
@@ -344,6 +362,12 @@ fn hand_out(world: &World, stream: &UnixStream) {
     if !passed {
         let _ = (&mut &*stream).write_all(b"no");
     }
+}
+
+/// A socket that listens on the port of a technique.
+fn listener(number: Option<u16>) -> Option<OwnedFd> {
+    let port = super::attempt::port(number?);
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok().map(OwnedFd::from)
 }
 
 /// Removes what outlives a process: queues and memory.

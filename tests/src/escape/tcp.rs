@@ -225,7 +225,7 @@ fn repair(attempt: &Attempt<'_>) -> Outcome {
     Ok("sent".to_owned())
 }
 
-fn accept(attempt: &Attempt<'_>, listener: &TcpListener) -> Outcome {
+pub(super) fn accept(attempt: &Attempt<'_>, listener: &TcpListener) -> Outcome {
     listener.set_nonblocking(true).map_err(Stop::io("fcntl"))?;
     for _ in 0..60 {
         match listener.accept() {

@@ -51,6 +51,13 @@ pub(super) const SERVICES: &[(&str, &str, &str)] = &[
     ("unix-shm", "/dev/shm/escape.sock", "{}"),
 ];
 
+/// The same of services that take datagrams.
+pub(super) const MESSAGES: &[(&str, &str, &str)] = &[
+    ("unix-syslog", "/run/systemd/journal/dev-log", "<13>{}"),
+    ("unix-journal", "/run/systemd/journal/socket", "MESSAGE={}\n"),
+    ("unix-notify", "/run/systemd/notify", "STATUS={}"),
+];
+
 /// Sockets in the home directory and elsewhere, by what opens them: name below the home, kind of socket.
 pub(super) const OTHERS: &[(&str, i32)] = &[
     ("stream.sock", SOCK_STREAM),
@@ -69,6 +76,20 @@ pub(super) const ABSTRACT: &[(&str, i32)] = &[
 /// The socket that is made when the session runs already.
 pub(super) const LATE: &str = "late.sock";
 
+macro_rules! message {
+    ($number:expr) => {
+        technique(MESSAGES[$number].0, MESSAGES[$number].1, |a| {
+            let (_, path, message) = MESSAGES[$number];
+            let fd = socket(AF_UNIX, SOCK_DGRAM, 0)?;
+            let message = message.replace("{}", &a.marker());
+            send_to(&fd, message.as_bytes(), 0, &Address::unix(Path::new(path)))?;
+            heard()
+        })
+        .closed(MOUNTS, SENDMSG)
+        .or(OR)
+    };
+}
+
 macro_rules! service {
     ($number:expr) => {
         technique(SERVICES[$number].0, SERVICES[$number].1, |a| {
@@ -85,6 +106,7 @@ pub(super) const TABLE: &[Technique] = &[
     service!(7), service!(8), service!(9), service!(10), service!(11), service!(12), service!(13),
     service!(14), service!(15), service!(16), service!(17), service!(18), service!(19),
     service!(20), service!(21), service!(22), service!(23), service!(24),
+    message!(0), message!(1), message!(2),
     technique("unix-home", "a socket in the home directory", |a| {
         ask(a, &a.world.home.join("stream.sock"), "{}")
     })

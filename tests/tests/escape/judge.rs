@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use guard_tests::escape::world::{Place, Said, User};
+use guard_tests::escape::world::{Place, Said, User, World};
 use guard_tests::escape::{ALLOWED, Company, Evidence, NOBODY, Needs, Technique, marked, techniques};
 use guard_tests::internet::{Frame, ROUTER4};
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,19 @@ pub(crate) fn judge(stage: &Stage, outside: &Pass, inside: &Pass, wrong: &mut Ve
     rows
 }
 
+/// The techniques that should have got out outside and did not: on a slow machine, once more may do.
+pub(crate) fn missing(stage: &Stage, outside: &Pass) -> Vec<String> {
+    let (free, _) = leaks(outside);
+    let due = techniques().filter(|(number, _, technique)| {
+        let said = outside.said.get(technique.id);
+        expected(technique, stage.user)
+            && technique.evidence == Evidence::Packet
+            && !free.contains_key(number)
+            && said.is_some_and(|said| !said.unavailable)
+    });
+    due.map(|(_, _, technique)| technique.id.to_owned()).collect()
+}
+
 /// Whether a user must get out outside.
 fn expected(technique: &Technique, user: User) -> bool {
     matches!(
@@ -180,10 +193,13 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
         _ => bytes.get(40..42)?,
     };
     let port = u16::from_be_bytes([source[0], source[1]]);
-    if let Some(number) = port.checked_sub(20_000)
-        && techniques().any(|(other, family, _)| other == number && family == "listeners")
-    {
-        return Some(number);
+    // The handshake of a listener that was made outside is its maker's; an answer has the mark.
+    let listening = techniques().find(|(number, _, _)| guard_tests::escape::port(*number) == port);
+    match listening {
+        _ if port == World::LISTENER_PORT => return Some(NOBODY),
+        Some((_, _, technique)) if technique.id == "passed-listener" => return Some(NOBODY),
+        Some((number, _, technique)) if technique.id.starts_with("listen-") => return Some(number),
+        _ => {}
     }
     let at_time = |said: &&Said| (said.from..said.until + LATE).contains(&frame.at);
     if after(&ROUTER4.octets()).is_some() && bytes.get(22..24) == Some(&8443_u16.to_be_bytes()) {

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use guard_tests::escape::outside::forget;
-use guard_tests::escape::techniques;
+use guard_tests::escape::{port, techniques};
 use guard_tests::escape::world::{Outside, Place, User, VARIABLE, World};
 use guard_tests::guard::USER;
 use guard_tests::installation::{Installation, eventually, hierarchy};
@@ -74,12 +74,11 @@ impl Stage {
         fs::create_dir(&stage.outer)?;
         fs::create_dir(&stage.tree)?;
         stage.furnish()?;
-        stage.internet.knock(
-            techniques()
-                .filter(|(_, family, _)| *family == "listeners")
-                .map(|(number, _, _)| 20_000 + number)
-                .collect(),
-        );
+        let listens = |id: &str| id.starts_with("listen-") || id == "passed-listener";
+        let ports = techniques()
+            .filter(|(_, _, technique)| listens(technique.id))
+            .map(|(number, _, _)| port(number));
+        stage.internet.knock(ports.chain([World::LISTENER_PORT]).collect());
         Ok(stage)
     }
 
