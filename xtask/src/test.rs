@@ -125,7 +125,7 @@ fn tests(filter: Option<&str>, mut skipped: Vec<String>) -> anyhow::Result<()> {
 }
 
 /// Reads `test result: ok. 12 passed; 0 failed; …`.
-fn counts(line: &str) -> Option<(usize, usize)> {
+pub(crate) fn counts(line: &str) -> Option<(usize, usize)> {
     let rest = line.strip_prefix("test result: ")?;
     let number = |label: &str| {
         let before = rest.split(label).next()?;
