@@ -16,7 +16,7 @@ mod images;
 mod report;
 mod share;
 
-pub(crate) use report::Outcome;
+pub(crate) use report::{Outcome, print};
 
 use crate::place::{environment, root, target};
 
@@ -167,7 +167,7 @@ pub(crate) fn run_task(arguments: &Arguments) -> anyhow::Result<()> {
         keep: arguments.keep,
     };
     let matrix = run(&guests, &plan)?;
-    report::print(&matrix);
+    print(&matrix);
     let failed = matrix
         .outcomes
         .iter()
