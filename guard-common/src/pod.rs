@@ -4,7 +4,7 @@
     reason = "aya's marker is an unsafe trait, and only the crate that owns a type may implement it"
 )]
 
-use crate::tracking::{Label, Offsets, TrackedSession};
+use crate::tracking::{AllowedSocket, Label, Offsets, TrackedSession};
 use crate::{Endpoint, Origin, OriginKey, Settings};
 
 // SAFETY: repr(C), integers only, no padding (the tests of its file), valid for every bit pattern.
@@ -21,3 +21,5 @@ unsafe impl aya::Pod for Label {}
 unsafe impl aya::Pod for Offsets {}
 // SAFETY: as above.
 unsafe impl aya::Pod for TrackedSession {}
+// SAFETY: as above.
+unsafe impl aya::Pod for AllowedSocket {}

@@ -34,6 +34,8 @@ pub struct Offsets {
     pub file_inode: u32,
     pub file_private_data: u32,
     pub inode_mode: u32,
+    pub inode_sb: u32,
+    pub super_block_magic: u32,
     pub path_dentry: u32,
     pub path_mnt: u32,
     pub dentry_parent: u32,
@@ -48,9 +50,13 @@ pub struct Offsets {
     pub sock_family: u32,
     /// Of `sk_cgrp_data.cgroup`.
     pub sock_cgroup: u32,
+    /// Of the `struct sock` in the kernel's context of `cgroup/connect` and its like.
+    pub sock_addr_sk: u32,
     pub unix_sock_addr: u32,
     pub unix_address_len: u32,
     pub unix_address_name: u32,
+    /// The daemon's process: the hooks count its calls, so that it sees that they run.
+    pub tester: u32,
     /// 1 if the daemon has set them.
     pub set: u32,
 }
@@ -85,6 +91,8 @@ impl Offsets {
         file_inode: Self::ABSENT,
         file_private_data: Self::ABSENT,
         inode_mode: Self::ABSENT,
+        inode_sb: Self::ABSENT,
+        super_block_magic: Self::ABSENT,
         path_dentry: Self::ABSENT,
         path_mnt: Self::ABSENT,
         dentry_parent: Self::ABSENT,
@@ -96,9 +104,11 @@ impl Offsets {
         socket_sk: Self::ABSENT,
         sock_family: Self::ABSENT,
         sock_cgroup: Self::ABSENT,
+        sock_addr_sk: Self::ABSENT,
         unix_sock_addr: Self::ABSENT,
         unix_address_len: Self::ABSENT,
         unix_address_name: Self::ABSENT,
+        tester: 0,
         set: 0,
     };
 }
@@ -173,6 +183,84 @@ impl TrackingKind {
     }
 }
 
+/// What was refused to a process of a session. The numbers are the ABI; zero is none of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
+pub enum HostRefusal {
+    /// A socket of a family or type that leads past the gateway.
+    SocketFamily = 1,
+    /// The use of a socket that was made outside of the session.
+    ForeignSocket = 2,
+    /// Anything with sockets, as the process itself is outside of its session's cgroup.
+    Outside = 3,
+    /// A socket from outside that was handed over.
+    ForeignDescriptor = 4,
+    /// Looking into a process outside of the session.
+    Ptrace = 5,
+    /// `bpf(2)`.
+    Bpf = 6,
+    /// A unix socket of a process outside of the session.
+    UnixSocket = 7,
+    /// A signal to a process outside of the session.
+    Signal = 8,
+    /// A capability that reaches past the session.
+    Capability = 9,
+    /// Removing a pin.
+    Pin = 10,
+}
+
+impl HostRefusal {
+    /// The refusal of a number of the ABI.
+    pub const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::SocketFamily),
+            2 => Some(Self::ForeignSocket),
+            3 => Some(Self::Outside),
+            4 => Some(Self::ForeignDescriptor),
+            5 => Some(Self::Ptrace),
+            6 => Some(Self::Bpf),
+            7 => Some(Self::UnixSocket),
+            8 => Some(Self::Signal),
+            9 => Some(Self::Capability),
+            10 => Some(Self::Pin),
+            _ => None,
+        }
+    }
+}
+
+/// The security hooks that have programs, by their number in the map of calls; the programs have these names.
+pub const LSM_HOOKS: [&str; 13] = [
+    "socket_create",
+    "socket_connect",
+    "socket_bind",
+    "socket_sendmsg",
+    "socket_accept",
+    "file_receive",
+    "ptrace_access_check",
+    "bpf",
+    "unix_stream_connect",
+    "unix_may_send",
+    "task_kill",
+    "capable",
+    "inode_unlink",
+];
+
+/// Bytes of a unix socket's name (`sun_path`).
+pub const UNIX_NAME_BYTES: usize = 108;
+
+/// A unix socket outside that a session may reach: a key of the map of those.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AllowedSocket {
+    /// The session's cgroup.
+    pub cgroup: u64,
+    /// The name that the socket is bound to, with zeros behind it; as words, as `Comm` is.
+    pub name: [u64; UNIX_NAME_BYTES.div_ceil(8)],
+}
+
+/// Unix sockets that all sessions together may reach.
+pub const ALLOWED_SOCKETS: u32 = 4096;
+
 /// The head of every record of the ring buffer. An executed program's path and arguments follow it, a path's
 /// names in the order from the file up to the root, each ended by a zero byte.
 #[repr(C)]
@@ -198,8 +286,12 @@ pub struct TrackingEvent {
     pub uid: u32,
     /// The process that ran the hook.
     pub actor: u32,
-    /// What was refused.
+    /// A `HostRefusal`.
     pub code: u32,
+    /// What the refusal is about: a family, a capability or a process.
+    pub detail: u32,
+    /// Nothing; zero.
+    pub reserved: u32,
     /// Bytes of the path.
     pub path_length: u32,
     /// Bytes of the arguments.
@@ -236,8 +328,10 @@ impl TrackingEvent {
             uid: word(60)?,
             actor: word(64)?,
             code: word(68)?,
-            path_length: word(72)?,
-            arguments_length: word(76)?,
+            detail: word(72)?,
+            reserved: word(76)?,
+            path_length: word(80)?,
+            arguments_length: word(84)?,
         })
     }
 }
@@ -250,26 +344,27 @@ mod tests {
 
     #[test]
     fn nothing_has_padding() {
-        assert_eq!(size_of::<Offsets>(), 38 * 4);
+        assert_eq!(size_of::<Offsets>(), 42 * 4);
         assert_eq!(size_of::<TrackedSession>(), 16);
         assert_eq!(size_of::<Label>(), 16);
-        assert_eq!(size_of::<TrackingEvent>(), 80);
+        assert_eq!(size_of::<AllowedSocket>(), 120);
+        assert_eq!(size_of::<TrackingEvent>(), 88);
         assert_eq!(offset_of!(TrackingEvent, comm), 32);
         assert_eq!(offset_of!(TrackingEvent, kind), 48);
-        assert_eq!(offset_of!(TrackingEvent, arguments_length), 76);
+        assert_eq!(offset_of!(TrackingEvent, arguments_length), 84);
     }
 
     #[test]
     fn reads_what_it_has_and_no_less() {
-        let mut bytes = [0_u8; 80];
-        for at in 0..20_u8 {
+        let mut bytes = [0_u8; 88];
+        for at in 0..22_u8 {
             bytes[usize::from(at) * 4] = at + 1;
         }
         let event = TrackingEvent::from_bytes(&bytes).unwrap();
         assert_eq!((event.kind, event.pid, event.parent), (13, 14, 15));
-        assert_eq!((event.path_length, event.arguments_length), (19, 20));
+        assert_eq!((event.path_length, event.arguments_length), (21, 22));
         assert_eq!(event.session & 0xff, 3);
-        assert_eq!(TrackingEvent::from_bytes(&bytes[..79]), None);
+        assert_eq!(TrackingEvent::from_bytes(&bytes[..87]), None);
     }
 
     #[test]
@@ -280,6 +375,14 @@ mod tests {
                 Some(number)
             );
         }
+        for number in 1..=10 {
+            assert_eq!(
+                HostRefusal::from_number(number).map(|refusal| refusal as u32),
+                Some(number)
+            );
+        }
+        assert_eq!(HostRefusal::from_number(0), None);
+        assert_eq!(HostRefusal::from_number(11), None);
         assert_eq!(TrackingKind::from_number(0), None);
         assert_eq!(TrackingKind::from_number(8), None);
     }

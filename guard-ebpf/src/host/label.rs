@@ -1,5 +1,6 @@
 //! Which session a process belongs to.
 
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_send_signal};
 use guard_common::tracking::{DEEPEST_LEVEL, Label, TICK};
 
@@ -52,6 +53,14 @@ pub(crate) fn label_of(task: u64) -> Option<Session> {
         return None;
     }
     session(cgroup)
+}
+
+/// The session that the running process is labelled with. Nearly every process of a host has none, and most hooks
+/// ask this first.
+#[inline(always)]
+pub(crate) fn label_of_current() -> Option<Session> {
+    LABELS.get_ptr((bpf_get_current_pid_tgid() >> 32) as u32)?;
+    label_of(current())
 }
 
 /// The session of a cgroup, by identifier.

@@ -5,8 +5,11 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, PerCpuArray, RingBuf};
-use guard_common::tracking::{Label, Offsets, TRACKED_PROCESSES, TRACKED_SESSIONS, TrackedSession};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use guard_common::tracking::{
+    ALLOWED_SOCKETS, AllowedSocket, LSM_HOOKS, Label, Offsets, TRACKED_PROCESSES, TRACKED_SESSIONS,
+    TrackedSession,
+};
 
 /// What the loader sets, once, before the object is loaded. Its name is `Offsets::GLOBAL`.
 #[unsafe(no_mangle)]
@@ -36,3 +39,21 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 * 1024 * 1024, 0);
 /// How many records found no room in `EVENTS`.
 #[map]
 pub(crate) static LOST_EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same for refusals, apart from those: who provokes refusals must not drown what is executed. 64 KiB, about
+/// 650.
+#[map]
+pub(crate) static REFUSALS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
+
+/// How many refusals found no room in `REFUSALS`.
+#[map]
+pub(crate) static LOST_REFUSALS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The unix sockets outside that sessions may reach. As long as the session.
+#[map]
+pub(crate) static ALLOWED: HashMap<AllowedSocket, u32> =
+    HashMap::with_max_entries(ALLOWED_SOCKETS, 0);
+
+/// How often each security hook ran for the daemon, in the order of `LSM_HOOKS`.
+#[map]
+pub(crate) static CALLS: Array<u64> = Array::with_max_entries(LSM_HOOKS.len() as u32, 0);

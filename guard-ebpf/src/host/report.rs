@@ -4,12 +4,13 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_ktime_get_boot_ns};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
-use guard_common::tracking::{TrackingEvent, TrackingKind};
+use aya_ebpf::maps::PerCpuArray;
+use guard_common::tracking::{HostRefusal, TrackingEvent, TrackingKind};
 use guard_common::{COMM_LENGTH, Comm};
 
 use crate::kernel::{process_of, started};
-use crate::label::Session;
-use crate::maps::{EVENTS, LOST_EVENTS};
+use crate::label::{Session, current};
+use crate::maps::{EVENTS, LOST_EVENTS, LOST_REFUSALS, REFUSALS};
 
 /// A record's head, about a task's process.
 #[inline(always)]
@@ -31,6 +32,8 @@ pub(crate) fn head(kind: TrackingKind, session: &Session, task: u64) -> Tracking
         uid: bpf_get_current_uid_gid() as u32,
         actor: (bpf_get_current_pid_tgid() >> 32) as u32,
         code: 0,
+        detail: 0,
+        reserved: 0,
         path_length: 0,
         arguments_length: 0,
     }
@@ -44,10 +47,26 @@ pub(crate) fn report(event: &TrackingEvent) {
     }
 }
 
+/// Reports that something was refused to the running process.
+#[inline(always)]
+pub(crate) fn refused(session: &Session, refusal: HostRefusal, detail: u32) {
+    let mut event = head(TrackingKind::Refused, session, current());
+    event.code = refusal as u32;
+    event.detail = detail;
+    if REFUSALS.output::<TrackingEvent>(&event, 0).is_err() {
+        count(&LOST_REFUSALS);
+    }
+}
+
 /// Counts a record that found no room.
 #[inline(always)]
 pub(crate) fn lost() {
-    if let Some(lost) = LOST_EVENTS.get_ptr_mut(0) {
+    count(&LOST_EVENTS);
+}
+
+#[inline(always)]
+fn count(lost: &PerCpuArray<u64>) {
+    if let Some(lost) = lost.get_ptr_mut(0) {
         // SAFETY: this CPU's own counter, from the map. A program that interrupts this one on the same CPU may
         // lose a count, never more.
         unsafe { *lost += 1 };

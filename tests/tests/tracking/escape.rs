@@ -17,7 +17,7 @@ fn moving_oneself_out_is_the_last_thing_one_does() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let connect = format!("socket.create_connection(('127.0.0.1', {port}))");
+    let connect = format!("create_connection(('127.0.0.1', {port}))");
     // Whoever stays gets through.
     let mut staying = host.python(&connect);
     assert!(staying.end().success());
@@ -77,8 +77,7 @@ fn a_child_that_is_born_outside_takes_its_parent_along() {
         return;
     };
     let mut parent = host.python(
-        "libc = ctypes.CDLL(None, use_errno=True)\n\
-         cgroup = os.open(os.path.dirname(OUTSIDE), os.O_RDONLY | os.O_DIRECTORY)\n\
+        "cgroup = os.open(os.path.dirname(OUTSIDE), os.O_RDONLY | os.O_DIRECTORY)\n\
          CLONE_INTO_CGROUP, SIGCHLD = 0x200000000, 17\n\
          arguments = (ctypes.c_uint64 * 11)(CLONE_INTO_CGROUP, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, cgroup)\n\
          print('up', flush=True); sys.stdin.read()\n\
@@ -92,6 +91,41 @@ fn a_child_that_is_born_outside_takes_its_parent_along() {
     assert_eq!(code, "left-cgroup");
     assert_ne!(child, parent.pid());
     gone(child);
+}
+
+/// The child may run before the daemon kills it; it gets no socket then.
+#[test]
+fn a_child_that_is_born_outside_reaches_nobody() {
+    let test = "born-outside";
+    let Some((host, tracker)) = Host::new(test) else {
+        return;
+    };
+    if !tracker.enforced().contains(&"foreign-sockets".to_owned()) {
+        guard_tests::skip(test, &tracker.limits().join("; "));
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for round in 0..30 {
+        let mut parent = host.python(&format!(
+            "cgroup = os.open(os.path.dirname(OUTSIDE), os.O_RDONLY | os.O_DIRECTORY)\n\
+             arguments = (ctypes.c_uint64 * 11)(0x200000000, 0, 0, 0, 17, 0, 0, 0, 0, 0, cgroup)\n\
+             before = socket()\n\
+             if call(435, arguments, ctypes.sizeof(arguments)) == 0:\n \
+                 try: {}\n \
+                 finally: os._exit(0)\n\
+             time.sleep(60)",
+            if round % 2 == 0 {
+                format!("create_connection(('127.0.0.1', {port}))")
+            } else {
+                // Made in the session, so its hooks hold this one; the root's do, too.
+                format!("before.connect(('127.0.0.1', {port}))")
+            }
+        ));
+        assert_eq!(parent.end().signal(), Some(SIGKILL));
+    }
+    assert!(listener.accept().is_err());
 }
 
 #[test]

@@ -74,14 +74,40 @@ impl Host {
             .unwrap();
     }
 
-    /// Starts python3 in the session; it has the other cgroup's `cgroup.procs` as `OUTSIDE`.
+    /// Starts python3 in the session, as `outsider` does outside.
     pub(crate) fn python(&self, script: &str) -> Running {
-        let script = format!(
-            "import ctypes, errno, os, socket, subprocess, sys, time\n\
-             OUTSIDE = {:?}\n{script}",
-            self.outside.join("cgroup.procs")
-        );
+        let script = self.script(script);
         self.run(&["/usr/bin/python3", "-c", &script])
+    }
+
+    /// Starts python3 outside of the session; it has both cgroups' files as `INSIDE` and `OUTSIDE`.
+    pub(crate) fn outsider(&self, script: &str) -> Running {
+        let child = Command::new("/usr/bin/python3")
+            .args(["-c", &self.script(script)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Running(child)
+    }
+
+    fn script(&self, script: &str) -> String {
+        format!(
+            "import array, ctypes, errno, os, signal, socket, subprocess, sys, time\n\
+             from socket import *\n\
+             INSIDE, OUTSIDE = '{}', '{}'\n\
+             libc = ctypes.CDLL(None, use_errno=True)\n\
+             def call(number, *arguments):\n \
+                 made = libc.syscall(number, *arguments)\n \
+                 if made < 0: raise OSError(ctypes.get_errno(), 'syscall')\n \
+                 return made\n\
+             def tell(action):\n \
+                 try: action(); print('done', flush=True)\n \
+                 except OSError as e: print(errno.errorcode[e.errno], flush=True)\n\
+             {script}",
+            self.inside.join("cgroup.procs").display(),
+            self.outside.join("cgroup.procs").display()
+        )
     }
 
     /// Starts a command in the session.
@@ -194,7 +220,7 @@ pub(crate) fn refusal(event: TrackedEvent) -> Option<(u32, &'static str, String)
             code,
             detail,
             ..
-        } => Some((process.pid, code, detail)),
+        } => Some((process?.pid, code, detail)),
         _ => None,
     }
 }

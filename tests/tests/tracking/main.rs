@@ -9,4 +9,6 @@
 mod escape;
 mod host;
 mod lifetime;
+mod reach;
 mod records;
+mod sockets;

@@ -163,7 +163,7 @@ fn a_flood_of_programs_is_counted() {
         match host.event(&tracker, Some) {
             TrackedEvent::Executed { .. } => told += 1,
             TrackedEvent::Unrecorded { count, .. } | TrackedEvent::Lost { count } => {
-                counted += count
+                counted += count;
             }
             other => panic!("{other:?}"),
         }

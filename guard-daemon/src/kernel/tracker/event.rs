@@ -1,7 +1,7 @@
 //! What the host-wide programs report, for the journal.
 
 use guard_common::tracking::{
-    ARGUMENTS_BYTES, ARGUMENTS_OFFSET, PATH_BYTES, PATH_OFFSET, TrackingEvent,
+    ARGUMENTS_BYTES, ARGUMENTS_OFFSET, HostRefusal, PATH_BYTES, PATH_OFFSET, TrackingEvent,
 };
 
 use super::super::process::arguments;
@@ -30,9 +30,10 @@ pub enum TrackedEvent {
     Refused {
         /// Its session.
         session: SessionId,
-        /// The process.
-        process: Process,
-        /// A stable code, as in `record::entry::Event::Refused`: `left-cgroup`, `process-limit`.
+        /// The process; `None` for what stands for several.
+        process: Option<Process>,
+        /// A stable code, as in `record::entry::Event::Refused`: `left-cgroup`, `process-limit`, those of
+        /// `refusal`, or `lost-reports`.
         code: &'static str,
         /// One sentence for people.
         detail: String,
@@ -64,7 +65,7 @@ impl TrackedEvent {
             } => Entry {
                 session: Some(session),
                 event: Event::Refused {
-                    process: Some(process),
+                    process,
                     destination: None,
                     host: None,
                     code: code.to_owned(),
@@ -76,6 +77,51 @@ impl TrackedEvent {
                 event: Event::ProcessesUnrecorded { count },
             },
         }
+    }
+}
+
+/// The code and the sentence of a refusal.
+pub(super) fn refusal(event: &TrackingEvent) -> (&'static str, String) {
+    let detail = event.detail;
+    match HostRefusal::from_number(event.code) {
+        Some(HostRefusal::SocketFamily) => (
+            "socket-family",
+            format!("a socket of family {detail}, or a raw one: only plain TCP and UDP, unix and routing sockets are let through"),
+        ),
+        Some(HostRefusal::ForeignSocket) => (
+            "foreign-socket",
+            "the use of a socket that was made outside of the session".to_owned(),
+        ),
+        Some(HostRefusal::Outside) => (
+            "left-cgroup",
+            "a socket for a process outside of its session's cgroup, which is being killed".to_owned(),
+        ),
+        Some(HostRefusal::ForeignDescriptor) => (
+            "foreign-socket",
+            format!("a socket of family {detail} from outside of the session, handed over"),
+        ),
+        Some(HostRefusal::Ptrace) => (
+            "foreign-process",
+            format!("a look into process {detail}, which is not the session's"),
+        ),
+        Some(HostRefusal::Signal) => (
+            "foreign-process",
+            format!("a signal to process {detail}, which is not the session's"),
+        ),
+        Some(HostRefusal::Bpf) => ("bpf", "a call of bpf(2)".to_owned()),
+        Some(HostRefusal::UnixSocket) => (
+            "unix-socket",
+            "a unix socket of a process outside of the session, which the profile's allow_unix does not list".to_owned(),
+        ),
+        Some(HostRefusal::Capability) => (
+            "capability",
+            format!("the use of capability {detail}, which reaches past the session"),
+        ),
+        Some(HostRefusal::Pin) => ("bpf", "removing a file of a bpffs".to_owned()),
+        None => (
+            "unknown",
+            format!("a hook refused something with code {}", event.code),
+        ),
     }
 }
 
@@ -150,6 +196,19 @@ mod tests {
         assert_eq!(argv(&event, &bytes[..200]), None);
         let (event, bytes) = record(b"x\0", b"");
         assert_eq!(argv(&event, &bytes), None);
+    }
+
+    #[test]
+    fn every_refusal_is_explained() {
+        for code in 0..=11 {
+            let event = TrackingEvent {
+                code,
+                detail: 4711,
+                ..TrackingEvent::default()
+            };
+            let (name, sentence) = refusal(&event);
+            assert_eq!(name == "unknown", code == 0 || code == 11, "{sentence}");
+        }
     }
 
     #[test]

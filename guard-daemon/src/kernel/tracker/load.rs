@@ -8,16 +8,18 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program;
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::{Ebpf, EbpfLoader};
-use guard_common::tracking::{Label, Offsets, TrackedSession};
+use aya::programs::links::FdLink;
+use aya::{Ebpf, EbpfLoader, Pod};
+use guard_common::tracking::{AllowedSocket, LSM_HOOKS, Label, Offsets, TrackedSession};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::TrackerError;
 use super::btf::Btf;
-use super::offsets::offsets;
+use super::links::Links;
+use super::offsets::{offsets, tell_executions};
+use super::{root, security};
 
 /// The committed object; `cargo xtask ebpf --check` proves that it is the sources'.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../guard-ebpf/host.bpf.o");
@@ -36,24 +38,34 @@ pub(super) type Sessions = HashMap<MapData, u64, TrackedSession>;
 /// The map of labels, by process.
 pub(super) type Labels = HashMap<MapData, u32, Label>;
 
+/// The map of unix sockets that sessions may reach.
+pub(super) type Allowed = HashMap<MapData, AllowedSocket, u32>;
+
+/// A ring buffer, and how many records found no room in it.
+pub(super) struct Ring {
+    pub(super) records: RingBuf<MapData>,
+    pub(super) lost: PerCpuArray<MapData, u64>,
+}
+
 /// What is attached and pinned.
 pub(super) struct Loaded {
     pub(super) sessions: Sessions,
     pub(super) labels: Labels,
-    pub(super) events: RingBuf<MapData>,
-    pub(super) lost: PerCpuArray<MapData, u64>,
-    pub(super) links: Vec<(String, PinnedLink)>,
-    /// The directory of this generation.
-    pub(super) pins: PathBuf,
-    pub(super) offsets: Offsets,
+    pub(super) allowed: Allowed,
+    pub(super) events: Ring,
+    pub(super) refusals: Ring,
+    pub(super) links: Links,
+    pub(super) enforced: Vec<String>,
+    pub(super) limits: Vec<String>,
 }
 
 /// Attaches a generation under `pins` and removes the ones before.
 pub(super) fn load(pins: &Path) -> Result<Loaded, TrackerError> {
     let btf = Btf::of_kernel().map_err(|reason| TrackerError::Unsupported { reason })?;
-    let offsets = offsets(&btf).map_err(|missing| TrackerError::Unsupported {
+    let mut offsets = offsets(&btf).map_err(|missing| TrackerError::Unsupported {
         reason: format!("it has no {missing}"),
     })?;
+    offsets.tester = std::process::id();
     let earlier = generations(pins)?;
     let number = earlier.last().map_or(1, |(number, _)| number + 1);
     let directory = pins.join(number.to_string());
@@ -109,18 +121,19 @@ fn attach(
                 .map_err(|error| refused(format!("pinning the map {name}"), error))?;
         }
     }
-    let map =
-        |object: &mut Ebpf, name: &str| object.take_map(name).ok_or_else(|| other_build(name));
-    let opening = |error| refused("opening a map", error);
-    let mut sessions = Sessions::try_from(map(&mut object, "SESSIONS")?).map_err(opening)?;
-    let mut labels = Labels::try_from(map(&mut object, "LABELS")?).map_err(opening)?;
-    let events = RingBuf::try_from(map(&mut object, "EVENTS")?).map_err(opening)?;
-    let lost = PerCpuArray::try_from(map(&mut object, "LOST_EVENTS")?).map_err(opening)?;
+    let mut maps = Maps {
+        sessions: open(&mut object, "SESSIONS")?,
+        labels: open(&mut object, "LABELS")?,
+        allowed: open(&mut object, "ALLOWED")?,
+    };
+    let events = ring(&mut object, "EVENTS", "LOST_EVENTS")?;
+    let refusals = ring(&mut object, "REFUSALS", "LOST_REFUSALS")?;
+    let calls: Array<MapData, u64> = open(&mut object, "CALLS")?;
 
     if let Some(earlier) = earlier {
-        take_over(earlier, &mut sessions, &mut labels);
+        maps.take_over(earlier);
     }
-    let mut links = Vec::with_capacity(TRACEPOINTS.len());
+    let mut links = Links::new(directory);
     for name in TRACEPOINTS {
         let Program::RawTracePoint(program) = program(&mut object, name)? else {
             return Err(other_build(name));
@@ -129,43 +142,90 @@ fn attach(
             .attach(name)
             .and_then(|id| program.take_link(id))
             .map_err(|error| refused(format!("attaching to {name}"), error))?;
-        let pinned = FdLink::from(link)
-            .pin(directory.join(format!("link_{name}")))
-            .map_err(|error| refused(format!("pinning the link of {name}"), error))?;
-        links.push((name.to_owned(), pinned));
+        links.add(name, FdLink::from(link), false)?;
+    }
+    let mut enforced = vec![
+        "process-tracking".to_owned(),
+        "sticky-membership".to_owned(),
+    ];
+    let mut limits = Vec::new();
+    if !tell_executions(&offsets) {
+        limits.push(
+            "executed programs are recorded without path or arguments: this kernel does not tell where they are"
+                .to_owned(),
+        );
+    }
+    match root::attach(&mut object, &offsets, &mut links) {
+        Ok(()) => enforced.push("foreign-sockets".to_owned()),
+        Err(error) => {
+            root::detach(&mut links);
+            limits.push(format!(
+                "sockets that come from outside can be connected: {}",
+                security::reason(&error)
+            ));
+        }
+    }
+    let (running, missing) = security::attach(&mut object, &offsets, &calls, directory, &mut links);
+    limits.extend(missing);
+    if running.len() == LSM_HOOKS.len() {
+        enforced.push("security-hooks".to_owned());
+    } else {
+        enforced.extend(running.iter().map(|hook| format!("security-hook:{hook}")));
     }
     if let Some(earlier) = earlier {
         // What came into being between the copy and the attaching.
-        take_over(earlier, &mut sessions, &mut labels);
+        maps.take_over(earlier);
     }
     Ok(Loaded {
-        sessions,
-        labels,
+        sessions: maps.sessions,
+        labels: maps.labels,
+        allowed: maps.allowed,
         events,
-        lost,
+        refusals,
         links,
-        pins: directory.to_owned(),
-        offsets,
+        enforced,
+        limits,
     })
 }
 
-/// Copies what an earlier generation knows and this one does not. Maps of another form are left: then the
-/// sessions' processes are labelled anew from their cgroups, when they are confined again.
-fn take_over(earlier: &Path, sessions: &mut Sessions, labels: &mut Labels) {
-    if let Some(old) = pinned::<Sessions>(earlier, "SESSIONS") {
-        for (cgroup, session) in old.iter().flatten() {
-            if sessions.get(&cgroup, 0).is_err() {
-                let _ = sessions.insert(cgroup, session, 0);
-            }
+/// The maps that a next generation takes over.
+struct Maps {
+    sessions: Sessions,
+    labels: Labels,
+    allowed: Allowed,
+}
+
+impl Maps {
+    /// Copies what an earlier generation knows and this one does not. Maps of another form are left: then the
+    /// sessions' processes are labelled anew from their cgroups, when they are confined again.
+    fn take_over(&mut self, earlier: &Path) {
+        copy(pinned(earlier, "SESSIONS"), &mut self.sessions);
+        copy(pinned(earlier, "LABELS"), &mut self.labels);
+        copy(pinned(earlier, "ALLOWED"), &mut self.allowed);
+    }
+}
+
+fn copy<K: Pod, V: Pod>(from: Option<HashMap<MapData, K, V>>, to: &mut HashMap<MapData, K, V>) {
+    for (key, value) in from.iter().flat_map(HashMap::iter).flatten() {
+        if to.get(&key, 0).is_err() {
+            let _ = to.insert(key, value, 0);
         }
     }
-    if let Some(old) = pinned::<Labels>(earlier, "LABELS") {
-        for (pid, label) in old.iter().flatten() {
-            if labels.get(&pid, 0).is_err() {
-                let _ = labels.insert(pid, label, 0);
-            }
-        }
-    }
+}
+
+fn open<T: TryFrom<Map, Error = aya::maps::MapError>>(
+    object: &mut Ebpf,
+    name: &str,
+) -> Result<T, TrackerError> {
+    let map = object.take_map(name).ok_or_else(|| other_build(name))?;
+    T::try_from(map).map_err(|error| refused(format!("opening the map {name}"), error))
+}
+
+fn ring(object: &mut Ebpf, records: &str, lost: &str) -> Result<Ring, TrackerError> {
+    Ok(Ring {
+        records: open(object, records)?,
+        lost: open(object, lost)?,
+    })
 }
 
 fn pinned<T: TryFrom<Map>>(directory: &Path, name: &str) -> Option<T> {
@@ -173,11 +233,14 @@ fn pinned<T: TryFrom<Map>>(directory: &Path, name: &str) -> Option<T> {
     T::try_from(Map::from_map_data(map).ok()?).ok()
 }
 
-fn map_pin(name: &str) -> String {
+pub(super) fn map_pin(name: &str) -> String {
     format!("map_{}", name.to_lowercase())
 }
 
-fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, TrackerError> {
+pub(super) fn program<'a>(
+    object: &'a mut Ebpf,
+    name: &str,
+) -> Result<&'a mut Program, TrackerError> {
     object.program_mut(name).ok_or_else(|| other_build(name))
 }
 
@@ -235,7 +298,7 @@ fn failed(path: &Path, problem: &str, source: io::Error) -> TrackerError {
     }
 }
 
-fn other_build(name: &str) -> TrackerError {
+pub(super) fn other_build(name: &str) -> TrackerError {
     TrackerError::Kernel {
         step: format!("finding {name} in guard's host-wide eBPF object"),
         source: "the object and the daemon are of different builds; run `cargo xtask ebpf`".into(),

@@ -4,22 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use guard_common::tracking::{DEEPEST_LEVEL, Label, TICK, TrackedSession};
+use guard_common::tracking::{
+    AllowedSocket, DEEPEST_LEVEL, Label, TICK, TrackedSession, UNIX_NAME_BYTES,
+};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 
 use super::event::number_of;
-use super::load::{Labels, Sessions, refused};
+use super::load::{Allowed, Labels, Sessions, refused};
 use super::{Fault, TrackerError, pidfd};
 use crate::sandbox::cgroup;
 use crate::session::SessionId;
 
 /// The inode, and so the identifier, of the hierarchy's root.
-const ROOT: u64 = 1;
+pub(super) const ROOT: u64 = 1;
 /// Rounds in which processes of a tree that forks all the while are looked for.
 const ROUNDS: usize = 50;
 
@@ -27,6 +30,7 @@ const ROUNDS: usize = 50;
 pub(super) struct Members {
     sessions: Sessions,
     labels: Labels,
+    allowed: Allowed,
     confined: BTreeMap<SessionId, Confined>,
 }
 
@@ -42,10 +46,11 @@ struct Confined {
 }
 
 impl Members {
-    pub(super) fn new(sessions: Sessions, labels: Labels) -> Self {
+    pub(super) fn new(sessions: Sessions, labels: Labels, allowed: Allowed) -> Self {
         Self {
             sessions,
             labels,
+            allowed,
             confined: BTreeMap::new(),
         }
     }
@@ -77,6 +82,29 @@ impl Members {
         Ok(labelled)
     }
 
+    /// Lets a confined session reach unix sockets of others, by the paths that they are bound to.
+    pub(super) fn allow(
+        &mut self,
+        session: &SessionId,
+        paths: &[PathBuf],
+    ) -> Result<(), TrackerError> {
+        let confined = self
+            .confined
+            .get(session)
+            .ok_or_else(|| TrackerError::Cgroup {
+                reason: format!("{session} is not confined"),
+            })?;
+        for path in paths {
+            let key = allowed(confined.cgroup, path).ok_or_else(|| TrackerError::Cgroup {
+                reason: format!("{} cannot be a unix socket's path: it is empty, or longer than {UNIX_NAME_BYTES} bytes", path.display()),
+            })?;
+            self.allowed
+                .insert(key, 1, 0)
+                .map_err(|error| refused("adding a unix socket to the map", error))?;
+        }
+        Ok(())
+    }
+
     /// Makes a session's cgroup one like any other. Its processes may leave it.
     pub(super) fn release(&mut self, session: &SessionId) {
         let Some(confined) = self.confined.remove(session) else {
@@ -93,6 +121,15 @@ impl Members {
             .collect();
         for pid in labels {
             let _ = self.labels.remove(&pid);
+        }
+        let allowed: Vec<AllowedSocket> = self
+            .allowed
+            .keys()
+            .flatten()
+            .filter(|key| key.cgroup == confined.cgroup)
+            .collect();
+        for key in allowed {
+            let _ = self.allowed.remove(&key);
         }
     }
 
@@ -290,6 +327,21 @@ impl Confined {
         }
         Ok(found)
     }
+}
+
+/// The key of a unix socket; `None` for what cannot be a path of one.
+fn allowed(cgroup: u64, path: &Path) -> Option<AllowedSocket> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.len() > UNIX_NAME_BYTES {
+        return None;
+    }
+    let mut name = [0; _];
+    for (word, part) in name.iter_mut().zip(bytes.chunks(8)) {
+        let mut whole = [0; 8];
+        whole[..part.len()].copy_from_slice(part);
+        *word = u64::from_ne_bytes(whole);
+    }
+    Some(AllowedSocket { cgroup, name })
 }
 
 /// A task that has ended is shown in the root.

@@ -10,11 +10,14 @@
 
 mod btf;
 mod event;
+mod links;
 mod load;
 mod members;
 mod offsets;
 mod pidfd;
 mod reader;
+mod root;
+mod security;
 mod table;
 
 use std::io;
@@ -24,7 +27,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use aya::programs::links::PinnedLink;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc;
 
@@ -34,6 +36,7 @@ use super::process;
 use crate::record::entry::Process;
 use crate::record::journal::Journal;
 use crate::session::SessionId;
+use links::Links;
 use load::Loaded;
 use members::Members;
 use reader::Reader;
@@ -47,10 +50,8 @@ const IDLE: u16 = 1000;
 pub struct Tracker {
     shared: Arc<Shared>,
     events: tokio::sync::Mutex<mpsc::Receiver<TrackedEvent>>,
-    /// Held as well as pinned: removing a pin alone detaches nothing while the daemon lives.
-    links: Vec<(String, PinnedLink)>,
-    /// The directory of its pins.
-    pins: PathBuf,
+    links: Links,
+    enforced: Vec<String>,
     limits: Vec<String>,
     thread: Option<(UnixStream, JoinHandle<()>)>,
 }
@@ -128,30 +129,24 @@ impl Tracker {
         let Loaded {
             sessions,
             labels,
+            allowed,
             events,
-            lost,
+            refusals,
             links,
-            pins,
-            offsets,
+            enforced,
+            limits,
         } = load::load(pins)?;
-        let mut limits = Vec::new();
-        if !offsets::tell_executions(&offsets) {
-            limits.push(
-                "executed programs are recorded without path or arguments: this kernel does not tell where they are"
-                    .to_owned(),
-            );
-        }
         let (sender, receiver) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
-            reader: Mutex::new(Reader::new(events, lost, sender)),
-            members: Mutex::new(Members::new(sessions, labels)),
+            reader: Mutex::new(Reader::new(events, refusals, sender)),
+            members: Mutex::new(Members::new(sessions, labels, allowed)),
         });
         let thread = read_on_thread(Arc::clone(&shared))?;
         Ok(Self {
             shared,
             events: tokio::sync::Mutex::new(receiver),
             links,
-            pins,
+            enforced,
             limits,
             thread: Some(thread),
         })
@@ -247,16 +242,7 @@ impl Tracker {
     /// held any more.
     pub fn check(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        for (name, link) in &self.links {
-            let _ = link;
-            let pin = self.pins.join(format!("link_{name}"));
-            if !pin.exists() {
-                faults.push(Fault {
-                    session: None,
-                    detail: format!("the pin {} is gone", pin.display()),
-                });
-            }
-        }
+        self.links.check(&mut faults);
         if self
             .thread
             .as_ref()
@@ -272,12 +258,17 @@ impl Tracker {
         faults
     }
 
-    /// What it enforces, for `guard status`.
+    /// Lets a confined session reach unix sockets of processes outside, by the paths that they are bound to (108 bytes
+    /// at the most). Only the security hooks ask for it.
+    pub fn allow_unix(&self, session: &SessionId, paths: &[PathBuf]) -> Result<(), TrackerError> {
+        self.shared.members().allow(session, paths)
+    }
+
+    /// What it enforces, for `guard status`: `process-tracking`, `sticky-membership`, `foreign-sockets` where the hooks
+    /// at the root of the cgroups stand, `security-hooks` where all of the kernel's security hooks run guard's
+    /// programs, otherwise `security-hook:NAME` for those that do.
     pub fn enforced(&self) -> Vec<String> {
-        vec![
-            "process-tracking".to_owned(),
-            "sticky-membership".to_owned(),
-        ]
+        self.enforced.clone()
     }
 
     /// What it cannot enforce on this kernel, a sentence each.
@@ -315,18 +306,23 @@ impl Shared {
 /// Reads reports until the stream that it returns is closed.
 fn read_on_thread(shared: Arc<Shared>) -> io::Result<(UnixStream, JoinHandle<()>)> {
     let (stop, stopped) = UnixStream::pair()?;
-    let ring = shared.reader().events.as_fd().try_clone_to_owned()?;
+    let (events, refusals) = {
+        let reader = shared.reader();
+        let clone = |ring: &load::Ring| ring.records.as_fd().try_clone_to_owned();
+        (clone(&reader.events)?, clone(&reader.refusals)?)
+    };
     let thread = thread::Builder::new()
         .name("tracker".to_owned())
         .spawn(move || {
             loop {
                 let mut waiting = [
-                    PollFd::new(ring.as_fd(), PollFlags::POLLIN),
                     PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(events.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(refusals.as_fd(), PollFlags::POLLIN),
                 ];
                 // An interrupted or failed wait is a short one.
                 let _ = poll(&mut waiting, PollTimeout::from(IDLE));
-                if waiting[1].any().unwrap_or(false) {
+                if waiting[0].any().unwrap_or(false) {
                     return;
                 }
                 shared.reader().drain();

@@ -46,6 +46,8 @@ pub(super) fn offsets(btf: &Btf) -> Result<Offsets, String> {
     offsets.file_inode = optional("file", "f_inode");
     offsets.file_private_data = optional("file", "private_data");
     offsets.inode_mode = optional("inode", "i_mode");
+    offsets.inode_sb = optional("inode", "i_sb");
+    offsets.super_block_magic = optional("super_block", "s_magic");
     offsets.path_dentry = optional("path", "dentry");
     offsets.path_mnt = optional("path", "mnt");
     offsets.dentry_parent = optional("dentry", "d_parent");
@@ -57,6 +59,7 @@ pub(super) fn offsets(btf: &Btf) -> Result<Offsets, String> {
     offsets.socket_sk = optional("socket", "sk");
     offsets.sock_family = optional("sock", "__sk_common.skc_family");
     offsets.sock_cgroup = optional("sock", "sk_cgrp_data.cgroup");
+    offsets.sock_addr_sk = optional("bpf_sock_addr_kern", "sk");
     offsets.unix_sock_addr = optional("unix_sock", "addr");
     offsets.unix_address_len = optional("unix_address", "len");
     offsets.unix_address_name = optional("unix_address", "name");

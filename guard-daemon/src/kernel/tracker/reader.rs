@@ -5,52 +5,65 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
 use guard_common::Comm;
 use guard_common::tracking::{TrackingEvent, TrackingKind};
 use tokio::sync::mpsc;
 
 use super::event::{self, TrackedEvent, session_of};
+use super::load::Ring;
 use super::pidfd;
 use super::table::{Known, Table};
 use crate::kernel::process;
+use crate::record::entry::Process;
 
 /// Executed programs that a session has in the journal at once, and per second after that.
-const BURST: u32 = 400;
-const PER_SECOND: u32 = 100;
+const EXECUTED: Rate = Rate {
+    burst: 400,
+    per_second: 100,
+};
+/// The same for refusals.
+const REFUSED: Rate = Rate {
+    burst: 100,
+    per_second: 20,
+};
 
 /// Records read at once.
 const AT_ONCE: usize = 16_384;
 
 /// The kernel's reports, and what became of them.
 pub(super) struct Reader {
-    pub(super) events: RingBuf<MapData>,
-    pub(super) lost: PerCpuArray<MapData, u64>,
+    pub(super) events: Ring,
+    pub(super) refusals: Ring,
     pub(super) table: Table,
     /// How many lost reports were told of.
     told: u64,
-    paces: HashMap<u64, Pace>,
+    /// By session: executed programs, refusals.
+    paces: HashMap<u64, (Pace, Pace)>,
     sender: mpsc::Sender<TrackedEvent>,
     /// Events that found no room in the channel.
     dropped: u64,
 }
 
-/// How many executed programs a session may still have in the journal.
+/// How much a session may have in the journal.
+#[derive(Clone, Copy)]
+struct Rate {
+    burst: u32,
+    per_second: u32,
+}
+
+/// How much of one kind a session may still have in the journal.
 struct Pace {
+    rate: Rate,
     left: u32,
     since: Instant,
     skipped: u64,
 }
 
 impl Reader {
-    pub(super) fn new(
-        events: RingBuf<MapData>,
-        lost: PerCpuArray<MapData, u64>,
-        sender: mpsc::Sender<TrackedEvent>,
-    ) -> Self {
+    pub(super) fn new(events: Ring, refusals: Ring, sender: mpsc::Sender<TrackedEvent>) -> Self {
         Self {
             events,
-            lost,
+            refusals,
             table: Table::default(),
             told: 0,
             paces: HashMap::new(),
@@ -63,7 +76,7 @@ impl Reader {
     pub(super) fn drain(&mut self) {
         for _ in 0..AT_ONCE {
             // Copied, so that the room in the ring buffer is free again before anything else is done.
-            let Some(record) = self.events.next().map(|record| record.to_vec()) else {
+            let Some(record) = self.next() else {
                 break;
             };
             let Some(event) = TrackingEvent::from_bytes(&record) else {
@@ -74,6 +87,12 @@ impl Reader {
             }
         }
         self.catch_up();
+    }
+
+    /// The next record. Refusals come last: the table is what they are told with.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let record = self.events.records.next().map(|record| record.to_vec());
+        record.or_else(|| self.refusals.records.next().map(|record| record.to_vec()))
     }
 
     /// Forgets a session.
@@ -122,32 +141,39 @@ impl Reader {
                         event.pid
                     );
                 }
-                let process = table.find(event.pid, event.started).map_or_else(
-                    || seen(event).process(event.pid),
-                    |known| known.process(event.pid),
-                );
                 let (code, detail) = fate(kind, event);
                 Some(TrackedEvent::Refused {
                     session,
-                    process,
+                    process: Some(process_of(table, event)),
                     code,
                     detail,
                 })
             }
-            TrackingKind::Refused => None,
+            TrackingKind::Refused => {
+                let (code, detail) = event::refusal(event);
+                Some(TrackedEvent::Refused {
+                    session,
+                    process: Some(process_of(table, event)),
+                    code,
+                    detail,
+                })
+            }
         }
     }
 
-    /// Passes an event on, executed programs within their session's pace.
+    /// Passes an event on, within its session's pace.
     fn tell(&mut self, session: u64, event: TrackedEvent) {
-        if matches!(event, TrackedEvent::Executed { .. }) {
-            let pace = self.paces.entry(session).or_insert_with(Pace::full);
-            if !pace.take() {
-                pace.skipped += 1;
-                return;
-            }
+        let (executed, refused) = self
+            .paces
+            .entry(session)
+            .or_insert_with(|| (Pace::full(EXECUTED), Pace::full(REFUSED)));
+        let pace = match event {
+            TrackedEvent::Executed { .. } => executed,
+            _ => refused,
+        };
+        if pace.take() {
+            self.send(event);
         }
-        self.send(event);
     }
 
     fn send(&mut self, event: TrackedEvent) {
@@ -159,17 +185,29 @@ impl Reader {
     /// Tells what was skipped and lost, once there is room to tell it.
     fn catch_up(&mut self) {
         let mut skipped = Vec::new();
-        for (session, pace) in &mut self.paces {
-            if pace.skipped > 0 && pace.recovered() {
-                skipped.push((*session, std::mem::take(&mut pace.skipped)));
+        for (number, (executed, refused)) in &mut self.paces {
+            let Some(session) = session_of(*number) else {
+                continue;
+            };
+            if let Some(count) = executed.caught_up() {
+                let session = session.clone();
+                skipped.push(TrackedEvent::Unrecorded { session, count });
+            }
+            if let Some(count) = refused.caught_up() {
+                skipped.push(TrackedEvent::Refused {
+                    session,
+                    process: None,
+                    code: "lost-reports",
+                    detail: format!(
+                        "{count} more refusals came faster than they could be recorded"
+                    ),
+                });
             }
         }
-        for (session, count) in skipped {
-            if let Some(session) = session_of(session) {
-                self.send(TrackedEvent::Unrecorded { session, count });
-            }
+        for event in skipped {
+            self.send(event);
         }
-        let lost: u64 = self.lost.get(&0, 0).map_or(0, |lost| lost.iter().sum());
+        let lost = lost(&self.events) + lost(&self.refusals);
         let count = lost.saturating_sub(self.told) + self.dropped;
         if count > 0 && self.sender.try_send(TrackedEvent::Lost { count }).is_ok() {
             self.told = lost;
@@ -178,26 +216,39 @@ impl Reader {
     }
 }
 
+/// How many records found no room in a ring buffer.
+fn lost(ring: &Ring) -> u64 {
+    ring.lost.get(&0, 0).map_or(0, |lost| lost.iter().sum())
+}
+
 impl Pace {
-    fn full() -> Self {
+    fn full(rate: Rate) -> Self {
         Self {
-            left: BURST,
+            rate,
+            left: rate.burst,
             since: Instant::now(),
             skipped: 0,
         }
     }
 
+    /// Takes one, or counts it as skipped.
     fn take(&mut self) -> bool {
         self.refill();
         let taken = self.left.checked_sub(1);
-        self.left = taken.unwrap_or(0);
+        match taken {
+            Some(left) => self.left = left,
+            None => self.skipped += 1,
+        }
         taken.is_some()
     }
 
-    /// Whether a session has been within its pace again, or a second has passed.
-    fn recovered(&mut self) -> bool {
+    /// How many were skipped, once there is room again.
+    fn caught_up(&mut self) -> Option<u64> {
+        if self.skipped == 0 {
+            return None;
+        }
         self.refill();
-        self.left > 0
+        (self.left > 0).then(|| std::mem::take(&mut self.skipped))
     }
 
     fn refill(&mut self) {
@@ -206,10 +257,18 @@ impl Pace {
             let seconds = u32::try_from(passed.as_secs()).unwrap_or(u32::MAX);
             self.left = self
                 .left
-                .saturating_add(seconds.saturating_mul(PER_SECOND))
-                .min(BURST);
+                .saturating_add(seconds.saturating_mul(self.rate.per_second))
+                .min(self.rate.burst);
             self.since = Instant::now();
         }
+    }
+}
+
+/// The process that an event is about.
+fn process_of(table: &mut Table, event: &TrackingEvent) -> Process {
+    match table.find(event.pid, event.started) {
+        Some(known) => known.process(event.pid),
+        None => seen(event).process(event.pid),
     }
 }
 

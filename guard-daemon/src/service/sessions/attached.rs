@@ -13,6 +13,7 @@ use super::saved::Place;
 use super::target::Tree;
 use super::{Remains, SessionError, Sessions};
 use crate::control::wire::AttachSession;
+use crate::kernel::sockets;
 use crate::record::entry::Event;
 use crate::sandbox::cgroup::Cgroup;
 use crate::sandbox::environment::Changes;
@@ -93,7 +94,7 @@ impl Sessions {
             .saved(id.clone(), tree.place.clone(), request.terms)
             .await?;
         let session = self.session(&saved).await?;
-        let (changes, warnings) = self.hand_out(&session, &saved, remains).await?;
+        let (changes, mut warnings) = self.hand_out(&session, &saved, remains).await?;
         let environment = write_environment(remains, &changes).map_err(SessionError::Save)?;
 
         if tree.moving.is_some() {
@@ -102,13 +103,15 @@ impl Sessions {
         let frozen = Frozen::new(tree.cgroup.clone()).await?;
         let (cgroup, pins) = (tree.cgroup.clone(), remains.pins(0));
         let reach = session.profile.reach().clone();
-        let (raised, namespace) = tokio::task::spawn_blocking(move || {
+        let (raised, namespace, destroyed) = tokio::task::spawn_blocking(move || {
             tree.gather()?;
             let namespace = Namespace::of_attached(tree.network()?)?;
             let raised = raise(&namespace, &cgroup, &pins, &reach, None)?;
-            Ok::<_, SessionError>((raised, namespace))
+            let destroyed = sockets::destroy(&cgroup.processes());
+            Ok::<_, SessionError>((raised, namespace, destroyed))
         })
         .await??;
+        warnings.extend(destroyed.findings());
         self.save(&saved)?;
         self.record_start(&session).await?;
         tracing::info!("session {id} of {} attached", session.identity.user);
