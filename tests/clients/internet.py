@@ -1,7 +1,7 @@
-"""An internet for a network namespace that has none: its only name server, and a listener on loopback.
+"""An internet for a network namespace that has none: its only name server, and a listener.
 
 The name server answers with what TABLE (JSON: name to a list of answers, each a list of addresses, given
-out in turn) says, and writes every question to LOG. The listener on 127.0.0.1:443 and [::1]:443 writes
+out in turn) says, and writes every question to LOG. A listener on port 443 of every address writes
 "connected" there.
 
 usage: internet.py TABLE LOG       prints "ready"; ends when its stdin closes
@@ -51,7 +51,7 @@ def main():
             log.write("connected\n")
 
     threading.Thread(target=names, daemon=True).start()
-    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         threading.Thread(target=listen, args=(family, host), daemon=True).start()
     print("ready", flush=True)
     sys.stdin.read()

@@ -86,7 +86,7 @@ fn tmux_runs_a_terminal() {
             if grep -q 'it is 42' pane; then break; fi
             sleep 0.1
         done
-        grep 'it is 42' pane
+        grep -o 'it is 42' pane
         tmux -L work list-sessions -F '#{session_name}'
         tmux -L work kill-server",
     );
