@@ -140,6 +140,11 @@ enum Kind {
 pub struct Identity(u64, u64);
 
 impl Identity {
+    /// Device and inode.
+    pub(crate) fn key(self) -> (u64, u64) {
+        (self.0, self.1)
+    }
+
     /// That of a process's network namespace.
     pub fn of_process(pid: u32) -> io::Result<Self> {
         std::fs::metadata(format!("/proc/{pid}/ns/net")).map(|file| Self(file.dev(), file.ino()))
@@ -183,6 +188,11 @@ impl Namespace {
     /// opened in between.
     pub fn is_own(&self) -> bool {
         self.kind == Kind::Own
+    }
+
+    /// Whether it was made for the session, which has its loopback to itself.
+    pub fn is_launched(&self) -> bool {
+        self.kind == Kind::Launched
     }
 
     /// Opens the session's sockets, non-blocking, and those that the profile's `reach` asks for; brings

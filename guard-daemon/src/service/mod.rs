@@ -72,8 +72,8 @@ pub enum ServiceError {
     },
 }
 
-/// Runs a daemon until SIGTERM or SIGINT or, where it is embedded, until it is idle. Sessions are ended
-/// before it returns.
+/// Runs a daemon until SIGTERM or SIGINT or, where it is embedded, until it is idle. SIGTERM leaves the
+/// sessions of a daemon that is not embedded to the next one; otherwise they are ended before it returns.
 pub fn run(config: Config, embedded: bool) -> Result<(), ServiceError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(ServiceError::NotRoot);
@@ -102,7 +102,6 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
     kernel::mount_private_bpffs(&pins)?;
     let hierarchy = Hierarchy::find(&config.runtime_dir)?;
     let journal = Journal::open(&config.state_dir.join("journal"))?;
-    recovery::recover(&config.runtime_dir, &hierarchy, &journal).await;
     let gateway = Arc::new(Gateway {
         authority: Arc::new(Authority::load_or_create(&config.state_dir.join("ca"))?),
         approvals: Approvals::new(journal.clone()),
@@ -110,13 +109,17 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
         config: Arc::clone(&config),
     });
 
-    let sessions = Arc::new(Sessions::new(Arc::clone(&gateway), hierarchy.clone()));
-    let (connections, open) = watch::channel(0);
+    let (occupied, occupancy) = watch::channel(0);
+    let sessions = Arc::new(Sessions::new(
+        Arc::clone(&gateway),
+        hierarchy.clone(),
+        occupied,
+    ));
+    recovery::recover(&config.runtime_dir, &hierarchy, &sessions).await;
     let server = Arc::new(Server {
         gateway,
         sessions: Arc::clone(&sessions),
         embedded,
-        connections,
     });
     let socket = crate::control::socket_path(&config.runtime_dir);
     let listener = server::bind(&config.runtime_dir).map_err(|source| ServiceError::Socket {
@@ -131,15 +134,26 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
         socket.display()
     );
 
-    tokio::select! {
-        name = stop.requested() => tracing::info!("{name}: ending all sessions"),
-        () = idle(open), if embedded => tracing::info!("idle: the embedded daemon ends"),
-    }
+    let stopped = tokio::select! {
+        signal = stop.requested() => Some(signal),
+        () = idle(occupancy), if embedded => None,
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Removed first, so that nobody connects to a daemon that is about to end.
     let _ = std::fs::remove_file(&socket);
     serving.abort();
-    sessions.end_all("daemon-stopped").await;
+    match stopped {
+        // A restart, or an upgrade: the next daemon picks them up.
+        Some(Signal::Terminate) if !embedded => {
+            tracing::info!("SIGTERM: leaving the sessions to the next daemon, closed until then");
+            sessions.leave_all().await;
+        }
+        Some(signal) => {
+            tracing::info!("{signal:?}: ending all sessions");
+            sessions.end_all("daemon-stopped").await;
+        }
+        None => tracing::info!("idle: the embedded daemon ends"),
+    }
     crate::gateway::settle(Duration::from_secs(5)).await;
     hierarchy.remove_if_empty();
     directories::unmount(&pins);
@@ -192,12 +206,19 @@ impl Stop {
         })
     }
 
-    async fn requested(mut self) -> &'static str {
+    async fn requested(mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
         }
     }
+}
+
+/// What stopped the daemon.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Signal {
+    Terminate,
+    Interrupt,
 }
 
 fn system<E: Into<io::Error>>(step: &'static str) -> impl Fn(E) -> ServiceError {

@@ -8,7 +8,9 @@
 )]
 
 mod datagram;
+mod device;
 mod lifetime;
 mod session;
+mod shared;
 mod sockets;
 mod tcp;
