@@ -55,6 +55,7 @@ impl World {
         if self.user != 0 {
             let user = self.user.to_string();
             guard.env("SUDO_UID", &user).env("SUDO_GID", &user);
+            guard.env("SUDO_USER", "nobody");
         }
         guard
     }

@@ -25,7 +25,7 @@ fn only_the_sessions_processes_are_seen() {
 #[test]
 fn the_first_process_cannot_be_looked_into_nor_ended() {
     for_all("name = \"p\"", |world| {
-        let script = "for f in environ mem maps fd root cwd exe ns/mnt map_files; do \
+        let script = "for f in environ mem maps fd/0 fd/1 root cwd exe ns/mnt; do \
              head -c 1 /proc/1/$f 2>/dev/null; ls /proc/1/$f/ 2>/dev/null; readlink /proc/1/$f; done; \
              for s in TERM KILL STOP INT SEGV; do kill -$s 1 2>/dev/null; done; sleep 0.1; echo alive; \
              grep -E '^(Uid|Seccomp|CapEff|CapPrm|NoNewPrivs):' /proc/1/status | tr '\\t' ' ' | cut -d' ' -f1,2";

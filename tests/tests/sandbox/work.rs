@@ -84,7 +84,7 @@ fn tmux_in_a_session() {
         return;
     }
     for_all(PLAIN, |world| {
-        let script = "export TERM=xterm LC_ALL=C.UTF-8; tmux new-session -d -s w 'tty; sleep 30' && sleep 0.5 && \
+        let script = "export TERM=xterm LC_ALL=C.UTF-8 SHELL=/bin/sh; tmux new-session -d -s w 'tty; sleep 30' && sleep 0.5 && \
             tmux capture-pane -p -t w | head -1 && tmux list-sessions -F '#{session_name}' && tmux kill-server";
         let said = world.says(script);
         assert!(
@@ -100,7 +100,7 @@ fn script_gives_a_terminal() {
         return;
     }
     for_all(PLAIN, |world| {
-        let said = world.says("TERM=xterm script -qec tty /dev/null < /dev/null");
+        let said = world.says("TERM=xterm SHELL=/bin/sh script -qec tty /dev/null < /dev/null");
         assert!(said.trim().starts_with("/dev/pts/"), "{said}");
     });
 }
