@@ -60,6 +60,18 @@ impl Endpoint {
             && self.address[2] == 0
             && (last == 0 || last == 1_u32.to_be())
     }
+
+    /// Where Linux connects to for this address: 127.0.0.1 or ::1 for an unspecified one. A socket that is
+    /// bound to an address connects to that instead.
+    #[inline(always)]
+    pub const fn or_loopback(self) -> Self {
+        if self.address[3] != 0 || !self.is_loopback() {
+            return self;
+        }
+        let mut address = self.address;
+        address[3] = if self.is_v4() { 0x7f00_0001_u32 } else { 1 }.to_be();
+        Self { address, ..self }
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +121,24 @@ mod tests {
             "::ffff:192.0.2.1",
         ] {
             assert!(!endpoint(address).is_loopback(), "{address}");
+        }
+    }
+
+    #[test]
+    fn unspecified_is_loopback_proper() {
+        for (address, there) in [
+            ("0.0.0.0", "127.0.0.1"),
+            ("::", "::1"),
+            ("127.0.0.0", "127.0.0.0"),
+            ("::1", "::1"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:db8::", "2001:db8::"),
+        ] {
+            assert_eq!(
+                endpoint(address).or_loopback(),
+                endpoint(there),
+                "{address}"
+            );
         }
     }
 

@@ -15,11 +15,12 @@ mod origin;
 mod pod;
 mod refusal;
 mod settings;
+pub mod tracking;
 
 pub use endpoint::Endpoint;
 pub use origin::{Origin, OriginKey};
 pub use refusal::{Refusal, RefusalCode};
-pub use settings::Settings;
+pub use settings::{Settings, SocketMark};
 
 /// Bytes of a task's name, the final zero byte included (`TASK_COMM_LEN`, include/linux/sched.h).
 pub const COMM_LENGTH: usize = 16;

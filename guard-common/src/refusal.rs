@@ -14,6 +14,9 @@ pub enum RefusalCode {
     ReservedPort = 3,
     /// The programs run without settings: everything is refused.
     Unset = 4,
+    /// Opening or making a device. `family` has 1 for a block device and 2 for a character device, `kind`
+    /// the major number, `protocol` the minor one.
+    Device = 5,
 }
 
 impl RefusalCode {
@@ -24,6 +27,7 @@ impl RefusalCode {
             2 => Some(Self::SocketFamily),
             3 => Some(Self::ReservedPort),
             4 => Some(Self::Unset),
+            5 => Some(Self::Device),
             _ => None,
         }
     }
@@ -139,10 +143,11 @@ mod tests {
             RefusalCode::SocketFamily,
             RefusalCode::ReservedPort,
             RefusalCode::Unset,
+            RefusalCode::Device,
         ] {
             assert_eq!(RefusalCode::from_number(code as u32), Some(code));
         }
         assert_eq!(RefusalCode::from_number(0), None);
-        assert_eq!(RefusalCode::from_number(5), None);
+        assert_eq!(RefusalCode::from_number(6), None);
     }
 }

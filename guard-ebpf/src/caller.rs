@@ -36,11 +36,22 @@ pub(crate) fn caller() -> Caller {
     }
 }
 
-/// Reports a refusal and gives what the hook returns. A full ring buffer is counted.
+/// Reports what the calling process was refused, and gives what the hook returns.
 #[inline(always)]
 pub(crate) fn refuse(code: RefusalCode, destination: Endpoint, socket: &Socket) -> i32 {
+    report(caller(), code, destination, socket)
+}
+
+/// The same with the caller given. A full ring buffer is counted.
+#[inline(always)]
+pub(crate) fn report(
+    caller: Caller,
+    code: RefusalCode,
+    destination: Endpoint,
+    socket: &Socket,
+) -> i32 {
     let refusal = Refusal {
-        caller: caller(),
+        caller,
         destination,
         code: code as u32,
         family: socket.family,

@@ -10,28 +10,23 @@ use aya_ebpf::programs::SockAddrContext;
 use guard_common::{Endpoint, RefusalCode};
 
 use crate::caller::{ALLOW, refuse};
-use crate::connect::{
-    cookie, datagram, endpoint4, endpoint6, is_udp, point4, point6, set_port, socket,
-};
+use crate::connect::{Family, V4, V6, cookie, datagram, is_udp, set_port, socket};
 use crate::maps::{DNS_SERVERS, settings};
 use crate::volatile::write;
 
 #[cgroup_sock_addr(sendmsg4)]
 pub(crate) fn sendmsg4(context: SockAddrContext) -> i32 {
-    send(context.sock_addr, endpoint4(context.sock_addr), point4)
+    send::<V4>(context.sock_addr)
 }
 
 #[cgroup_sock_addr(sendmsg6)]
 pub(crate) fn sendmsg6(context: SockAddrContext) -> i32 {
-    send(context.sock_addr, endpoint6(context.sock_addr), point6)
+    send::<V6>(context.sock_addr)
 }
 
 #[inline(always)]
-fn send(
-    context: *mut bpf_sock_addr,
-    destination: Endpoint,
-    point: impl Fn(*mut bpf_sock_addr, u16),
-) -> i32 {
+fn send<F: Family>(context: *mut bpf_sock_addr) -> i32 {
+    let destination = F::endpoint(context);
     let socket = socket(context);
     let Some(settings) = settings() else {
         return refuse(RefusalCode::Unset, destination, &socket);
@@ -39,12 +34,12 @@ fn send(
     if !is_udp(&socket) {
         return refuse(RefusalCode::SocketFamily, destination, &socket);
     }
-    datagram(context, destination, &socket, &settings, point)
+    datagram::<F>(context, destination, &socket, &settings)
 }
 
 #[cgroup_sock_addr(recvmsg4)]
 pub(crate) fn recvmsg4(context: SockAddrContext) -> i32 {
-    if let Some(server) = asked(context.sock_addr, endpoint4(context.sock_addr)) {
+    if let Some(server) = asked(context.sock_addr, V4::endpoint(context.sock_addr)) {
         write!(context.sock_addr, server.address[3], user_ip4);
         set_port(context.sock_addr, server.port);
     }
@@ -53,7 +48,7 @@ pub(crate) fn recvmsg4(context: SockAddrContext) -> i32 {
 
 #[cgroup_sock_addr(recvmsg6)]
 pub(crate) fn recvmsg6(context: SockAddrContext) -> i32 {
-    if let Some(server) = asked(context.sock_addr, endpoint6(context.sock_addr)) {
+    if let Some(server) = asked(context.sock_addr, V6::endpoint(context.sock_addr)) {
         write!(context.sock_addr, server.address[0], user_ip6[0]);
         write!(context.sock_addr, server.address[1], user_ip6[1]);
         write!(context.sock_addr, server.address[2], user_ip6[2]);

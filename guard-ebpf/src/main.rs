@@ -8,7 +8,9 @@
 mod caller;
 mod connect;
 mod datagram;
+mod device;
 mod maps;
+mod marks;
 mod packet;
 mod peer;
 mod socket;

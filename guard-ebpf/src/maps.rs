@@ -4,16 +4,18 @@
 //! removed. The sizes are bounds on what the confined tree can make the kernel hold.
 
 use aya_ebpf::Global;
-use aya_ebpf::macros::map;
-use aya_ebpf::maps::{LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
 use guard_common::{Endpoint, Origin, OriginKey, Settings};
+
+use crate::marks::Marks;
 
 /// What the loader sets, once, before the object is loaded. Its name is `Settings::GLOBAL`.
 #[unsafe(no_mangle)]
 static SETTINGS: Global<Settings> = Global::new(Settings {
     gateway_port: 0,
     resolver_port: 0,
-    own_network: 0,
+    network: 0,
 });
 
 /// The settings, if they are set.
@@ -53,3 +55,13 @@ pub(crate) static REFUSALS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
 /// How many records found no room in `REFUSALS`.
 #[map]
 pub(crate) static LOST_REFUSALS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Loopback ports of others that a session in a shared network namespace may reach. Filled by the loader,
+/// which allows as many as fit.
+#[map]
+pub(crate) static LOOPBACK_PORTS: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
+
+/// A `SocketMark` per socket, in a shared network namespace. An entry lives as long as its socket, and
+/// accepted sockets have their listener's; the kernel holds it with the socket's other memory.
+#[btf_map]
+pub(crate) static SOCKET_MARKS: Marks = Marks::new();

@@ -6,14 +6,14 @@ use aya_ebpf::programs::SockAddrContext;
 use guard_common::Endpoint;
 
 use crate::caller::ALLOW;
-use crate::connect::{cookie, endpoint4, endpoint6, is_tcp, set_port, socket};
+use crate::connect::{Family, V4, V6, cookie, is_tcp, set_port, socket};
 use crate::datagram::asked;
 use crate::maps::{ORIGINS_BY_SOCKET, settings};
 use crate::volatile::write;
 
 #[cgroup_sock_addr(getpeername4)]
 pub(crate) fn getpeername4(context: SockAddrContext) -> i32 {
-    if let Some(peer) = asked_for(context.sock_addr, endpoint4(context.sock_addr)) {
+    if let Some(peer) = asked_for(context.sock_addr, V4::endpoint(context.sock_addr)) {
         write!(context.sock_addr, peer.address[3], user_ip4);
         set_port(context.sock_addr, peer.port);
     }
@@ -22,7 +22,7 @@ pub(crate) fn getpeername4(context: SockAddrContext) -> i32 {
 
 #[cgroup_sock_addr(getpeername6)]
 pub(crate) fn getpeername6(context: SockAddrContext) -> i32 {
-    if let Some(peer) = asked_for(context.sock_addr, endpoint6(context.sock_addr)) {
+    if let Some(peer) = asked_for(context.sock_addr, V6::endpoint(context.sock_addr)) {
         write!(context.sock_addr, peer.address[0], user_ip6[0]);
         write!(context.sock_addr, peer.address[1], user_ip6[1]);
         write!(context.sock_addr, peer.address[2], user_ip6[2]);

@@ -4,11 +4,12 @@ use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
-use guard_common::{Endpoint, RefusalCode};
+use guard_common::{Endpoint, RefusalCode, SocketMark};
 
-use crate::caller::{ALLOW, Socket, refuse};
-use crate::connect::{endpoint4, endpoint6, is_tcp, is_udp, socket};
+use crate::caller::{ALLOW, REFUSE, Socket, refuse};
+use crate::connect::{Family, V4, V6, is_tcp, is_udp, socket};
 use crate::maps::{DNS_SERVERS, ORIGINS_BY_SOCKET, settings};
+use crate::marks::mark;
 use crate::volatile::read;
 
 /// Lets TCP and UDP be created, nothing else: raw and ping sockets pass the other hooks by, an MPTCP
@@ -21,13 +22,16 @@ pub(crate) fn sock_create(context: SockContext) -> i32 {
         kind: read!(context.sock, type_),
         protocol: read!(context.sock, protocol),
     };
-    if settings().is_none() {
+    let Some(settings) = settings() else {
         return refuse(RefusalCode::Unset, Endpoint::NONE, &socket);
+    };
+    if !is_tcp(&socket) && !is_udp(&socket) {
+        return refuse(RefusalCode::SocketFamily, Endpoint::NONE, &socket);
     }
-    if is_tcp(&socket) || is_udp(&socket) {
-        return ALLOW;
+    if settings.is_shared() && !mark(context.sock.cast(), SocketMark::Session) {
+        return REFUSE;
     }
-    refuse(RefusalCode::SocketFamily, Endpoint::NONE, &socket)
+    ALLOW
 }
 
 /// Forgets a socket. What is filed for the gateway stays: a client may write and close before it is
@@ -43,12 +47,12 @@ pub(crate) fn sock_release(context: SockContext) -> i32 {
 
 #[cgroup_sock_addr(bind4)]
 pub(crate) fn bind4(context: SockAddrContext) -> i32 {
-    bind(context.sock_addr, endpoint4(context.sock_addr))
+    bind(context.sock_addr, V4::endpoint(context.sock_addr))
 }
 
 #[cgroup_sock_addr(bind6)]
 pub(crate) fn bind6(context: SockAddrContext) -> i32 {
-    bind(context.sock_addr, endpoint6(context.sock_addr))
+    bind(context.sock_addr, V6::endpoint(context.sock_addr))
 }
 
 /// Keeps a confined process from taking guard's ports when the daemon is gone, and its siblings'

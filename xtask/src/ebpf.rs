@@ -1,4 +1,4 @@
-//! Rebuilds the eBPF object that the daemon embeds, and installs the toolchain for it.
+//! Rebuilds the eBPF objects that the daemon embeds, and installs the toolchain for them.
 //!
 //! docs/ebpf.md tells what is built with what, and why the result is the same everywhere.
 
@@ -16,6 +16,9 @@ const CARGO: &str = "/usr/bin/cargo";
 const LLVM: &str = "/usr/lib/llvm-22";
 const TARGET: &str = "bpfel-unknown-none";
 
+/// The objects: a session's programs, and those for the whole host.
+const OBJECTS: [&str; 2] = ["guard", "host"];
+
 /// What Debian provides of the toolchain.
 const PACKAGES: [&str; 7] = [
     "rustc-web",
@@ -30,7 +33,7 @@ const PACKAGES: [&str; 7] = [
 /// Its flags.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Change nothing; fail if the committed object is not the one that the sources make
+    /// Change nothing; fail if a committed object is not the one that the sources make
     #[arg(long)]
     pub(crate) check: bool,
 }
@@ -39,25 +42,28 @@ pub(crate) struct Arguments {
 #[expect(clippy::print_stdout, reason = "the task's answer")]
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let root = root()?;
-    let committed = root.join("guard-ebpf/guard.bpf.o");
-    let built = build(&root)?;
-    if arguments.check {
-        let current =
-            fs::read(&committed).with_context(|| format!("{} is missing", committed.display()))?;
-        ensure!(
-            current == built,
-            "{} ({} bytes) is not what its sources make with {} ({} bytes); \
-             run `cargo xtask ebpf` and commit it",
-            committed.display(),
-            current.len(),
-            version()?,
-            built.len()
-        );
-        println!("{} is what its sources make", committed.display());
-    } else {
-        fs::write(&committed, &built)
-            .with_context(|| format!("cannot write {}", committed.display()))?;
-        println!("{}: {} bytes", committed.display(), built.len());
+    build(&root)?;
+    for object in OBJECTS {
+        let committed = root.join(format!("guard-ebpf/{object}.bpf.o"));
+        let built = stripped(&root, object)?;
+        if arguments.check {
+            let current = fs::read(&committed)
+                .with_context(|| format!("{} is missing", committed.display()))?;
+            ensure!(
+                current == built,
+                "{} ({} bytes) is not what its sources make with {} ({} bytes); \
+                 run `cargo xtask ebpf` and commit it",
+                committed.display(),
+                current.len(),
+                version()?,
+                built.len()
+            );
+            println!("{} is what its sources make", committed.display());
+        } else {
+            fs::write(&committed, &built)
+                .with_context(|| format!("cannot write {}", committed.display()))?;
+            println!("{}: {} bytes", committed.display(), built.len());
+        }
     }
     Ok(())
 }
@@ -92,8 +98,8 @@ pub(crate) fn install_toolchain() -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
-/// Builds the object.
-fn build(root: &Path) -> anyhow::Result<Vec<u8>> {
+/// Builds the objects.
+fn build(root: &Path) -> anyhow::Result<()> {
     let linker = linker(&tools(root));
     for tool in [Path::new(RUSTC), Path::new(CARGO), &linker, &strip()] {
         ensure!(
@@ -102,7 +108,7 @@ fn build(root: &Path) -> anyhow::Result<Vec<u8>> {
             tool.display()
         );
     }
-    let target = target(root).join("ebpf");
+    let target = built(root);
     // Unpacks the dependencies, so that `flags` sees where they are.
     succeed(cargo(root).args(["fetch", "--locked"]))?;
     let mut build = cargo(root);
@@ -122,15 +128,19 @@ fn build(root: &Path) -> anyhow::Result<Vec<u8>> {
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &linker)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(root)?.join("\u{1f}"));
-    succeed(&mut build)?;
+    succeed(&mut build)
+}
 
-    // DWARF names crates by hashes that depend on the checkout's path; the kernel reads BTF only.
-    let stripped = target.join("guard.bpf.o");
+/// An object as it is committed. DWARF names crates by hashes that depend on the checkout's path; the kernel
+/// reads BTF only.
+fn stripped(root: &Path, object: &str) -> anyhow::Result<Vec<u8>> {
+    let target = built(root);
+    let stripped = target.join(format!("{object}.bpf.o"));
     let mut command = Command::new(strip());
     command
         .args(["--strip-debug", "-o"])
         .arg(&stripped)
-        .arg(target.join(TARGET).join("release/guard"));
+        .arg(target.join(TARGET).join("release").join(object));
     succeed(&mut command)?;
     fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))
 }
@@ -196,6 +206,11 @@ fn root() -> anyhow::Result<PathBuf> {
 /// Where this workspace builds to.
 fn target(root: &Path) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target))
+}
+
+/// Where the objects are built.
+fn built(root: &Path) -> PathBuf {
+    target(root).join("ebpf")
 }
 
 /// Where `install_toolchain` puts programs.

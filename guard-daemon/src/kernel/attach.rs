@@ -2,51 +2,61 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use aya::programs::links::{FdLink, LinkError, PinnedLink};
-use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
+use aya::maps::{HashMap, Map, MapData, SkStorage};
+use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
-use guard_common::Settings;
+use guard_common::{Settings, SocketMark};
 use nix::sys::statfs::{BPF_FS_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs, statfs};
 
-use super::origin::Origins;
+use super::health::Links;
+use super::origin::{Origins, take_map};
 use super::refusal::Refusals;
-use super::{HookSettings, Hooks, KernelError};
+use super::{HookSettings, Hooks, KernelError, Limit, Network, syscall};
 
 /// The committed object; `cargo xtask ebpf --check` proves that it is the sources'.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../guard-ebpf/guard.bpf.o");
 
-/// Every program, in the order of attaching: what denies first, what redirects last, so that nothing is
-/// ever redirected past a hook that is not there yet.
-const PROGRAMS: [&str; 15] = [
-    "egress",
-    "ingress",
-    "sock_create",
-    "bind4",
-    "bind6",
-    "sock_release",
-    "sock_ops",
-    "getpeername4",
-    "getpeername6",
-    "recvmsg4",
-    "recvmsg6",
-    "sendmsg4",
-    "sendmsg6",
-    "connect4",
-    "connect6",
+/// Every program with its attach type (`enum bpf_attach_type`), in the order of attaching: what denies first,
+/// what redirects last, so that nothing is ever redirected past a hook that is not there yet.
+const PROGRAMS: [(&str, u32); 16] = [
+    ("egress", 1),
+    ("ingress", 0),
+    (DEVICE, 6),
+    ("sock_create", 2),
+    ("bind4", 8),
+    ("bind6", 9),
+    ("sock_release", 34),
+    ("sock_ops", 3),
+    ("getpeername4", 29),
+    ("getpeername6", 30),
+    ("recvmsg4", 19),
+    ("recvmsg6", 20),
+    ("sendmsg4", 14),
+    ("sendmsg6", 15),
+    ("connect4", 10),
+    ("connect6", 11),
 ];
+
+const DEVICE: &str = "device";
+/// What stands in for it on kernels before 6.1.
+const UNATTRIBUTED_DEVICE: &str = "device_unattributed";
+
+/// What is pinned of a map.
+const MARKS: &str = "map_socket_marks";
+
+/// The map `SOCKET_MARKS` of a session.
+pub(super) type Marks = SkStorage<MapData, u32>;
 
 pub(super) fn attach(
     cgroup: BorrowedFd<'_>,
     pins: &Path,
-    settings: HookSettings,
+    settings: &HookSettings,
 ) -> Result<Hooks, KernelError> {
-    if !settings.own_network {
-        return Err(KernelError::SharedNetwork);
-    }
     if settings.gateway_port == 0 || settings.resolver_port == 0 {
         return Err(KernelError::NoPort);
     }
@@ -57,20 +67,80 @@ pub(super) fn attach(
         return Err(KernelError::NotCgroup2);
     }
     make(pins)?;
-    let attached = load(&settings).and_then(|mut programs| {
-        let links = link(&mut programs, cgroup, pins)?;
-        pin_maps(&programs, pins)?;
-        Ok(Hooks {
-            origins: Origins::new(&mut programs, settings.netns_cookie)?,
-            refusals: Refusals::new(&mut programs)?,
-            _links: links,
-        })
-    });
+    let attached = place(cgroup, pins, settings);
     if attached.is_err() {
         // The error at hand matters more than one in cleaning up, which the next start repeats.
         let _ = remove(pins);
     }
     attached
+}
+
+fn place(
+    cgroup: BorrowedFd<'_>,
+    pins: &Path,
+    settings: &HookSettings,
+) -> Result<Hooks, KernelError> {
+    let told = Settings {
+        gateway_port: settings.gateway_port,
+        resolver_port: settings.resolver_port,
+        network: match settings.network {
+            Network::Own => Settings::OWN_NETWORK,
+            Network::Shared { .. } => Settings::SHARED_NETWORK,
+        },
+    };
+    let mut loaded = load(&told, settings.predecessor.as_deref())?;
+    let mut links = Links::default();
+    pin_maps(&loaded.programs, pins, &mut links)?;
+    let marks = match &settings.network {
+        Network::Own => None,
+        Network::Shared { loopback_ports } => {
+            allow(&mut loaded.programs, loopback_ports)?;
+            Some(Mutex::new(marks(&mut loaded.programs)?))
+        }
+    };
+    loaded.link(cgroup, pins, &mut links)?;
+    Ok(Hooks {
+        origins: Origins::new(&mut loaded.programs, settings.netns_cookie)?,
+        refusals: Refusals::new(&mut loaded.programs)?,
+        marks,
+        links,
+        limits: loaded.limits,
+    })
+}
+
+pub(super) fn recognise(
+    marks: Option<&Mutex<Marks>>,
+    socket: BorrowedFd<'_>,
+) -> Result<(), KernelError> {
+    let Some(marks) = marks else {
+        return Ok(());
+    };
+    let mut marks = marks.lock().unwrap_or_else(PoisonError::into_inner);
+    marks
+        .insert(&socket, SocketMark::Guard as u32, 0)
+        .map_err(|error| refused("marking a socket as guard's", error))
+}
+
+fn marks(programs: &mut Ebpf) -> Result<Marks, KernelError> {
+    let map = take_map(programs, "SOCKET_MARKS")?;
+    SkStorage::try_from(map).map_err(|error| refused("opening the marks of sockets", error))
+}
+
+/// Fills in the loopback ports that may be reached, for good.
+fn allow(programs: &mut Ebpf, ports: &[u16]) -> Result<(), KernelError> {
+    let mut map = take_map(programs, "LOOPBACK_PORTS")?;
+    let mut allowed: HashMap<&mut MapData, u32, u32> = HashMap::try_from(&mut map)
+        .map_err(|error| refused("opening the loopback ports", error))?;
+    for port in ports {
+        allowed
+            .insert(u32::from(*port), 1, 0)
+            .map_err(|error| refused(format!("allowing loopback port {port}"), error))?;
+    }
+    let frozen = match &map {
+        Map::HashMap(map) => syscall::freeze(map.fd().as_fd()),
+        _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
+    };
+    frozen.map_err(|error| refused("freezing the loopback ports", error))
 }
 
 pub(super) fn remove(pins: &Path) -> Result<(), KernelError> {
@@ -108,91 +178,103 @@ fn make(pins: &Path) -> Result<(), KernelError> {
     Ok(())
 }
 
+/// The programs of a session in the kernel, not attached yet.
+struct Loaded {
+    programs: Ebpf,
+    /// Those to attach, in order.
+    names: Vec<(&'static str, u32)>,
+    limits: Vec<Limit>,
+}
+
 /// Loads every program with its settings; the kernel's verifier checks them here.
-fn load(settings: &HookSettings) -> Result<Ebpf, KernelError> {
-    let settings = Settings {
-        gateway_port: settings.gateway_port,
-        resolver_port: settings.resolver_port,
-        own_network: u32::from(settings.own_network),
-    };
-    let mut programs = EbpfLoader::new()
-        .override_global(Settings::GLOBAL, &settings, true)
+fn load(settings: &Settings, predecessor: Option<&Path>) -> Result<Loaded, KernelError> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global(Settings::GLOBAL, settings, true);
+    let marks = predecessor.map(|pins| pins.join(MARKS));
+    if let Some(marks) = marks.filter(|marks| marks.exists()) {
+        loader.map_pin_path("SOCKET_MARKS", marks);
+    }
+    let programs = loader
         .load(OBJECT)
         .map_err(|error| refused("making the eBPF maps", error))?;
-    for name in PROGRAMS {
-        let step = || format!("loading the program {name}");
-        match program(&mut programs, name)? {
+    let mut loaded = Loaded {
+        programs,
+        names: Vec::with_capacity(PROGRAMS.len()),
+        limits: Vec::new(),
+    };
+    for (name, attach_type) in PROGRAMS {
+        match loaded.load(name, attach_type) {
+            Err(KernelError::Kernel { .. }) if name == DEVICE => {
+                loaded.load(UNATTRIBUTED_DEVICE, attach_type)?;
+                loaded.limits.push(Limit {
+                    code: "device-caller",
+                    detail: "devices are refused, but the record does not name the process: that \
+                             needs Linux 6.1"
+                        .to_owned(),
+                });
+            }
+            other => other?,
+        }
+    }
+    Ok(loaded)
+}
+
+impl Loaded {
+    fn load(&mut self, name: &'static str, attach_type: u32) -> Result<(), KernelError> {
+        match program(&mut self.programs, name)? {
+            Program::CgroupDevice(program) => program.load(),
             Program::CgroupSkb(program) => program.load(),
             Program::CgroupSock(program) => program.load(),
             Program::CgroupSockAddr(program) => program.load(),
             Program::SockOps(program) => program.load(),
             _ => Err(ProgramError::UnexpectedProgramType),
         }
-        .map_err(|error| refused(step(), error))?;
+        .map_err(|error| refused(format!("loading the program {name}"), error))?;
+        self.names.push((name, attach_type));
+        Ok(())
     }
-    Ok(programs)
-}
 
-/// Attaches every program to the cgroup and pins each link.
-fn link(
-    programs: &mut Ebpf,
-    cgroup: BorrowedFd<'_>,
-    pins: &Path,
-) -> Result<Vec<PinnedLink>, KernelError> {
-    let mut links = Vec::with_capacity(PROGRAMS.len());
-    for name in PROGRAMS {
-        let link = attach_one(program(programs, name)?, cgroup)
-            .map_err(|error| refused(format!("attaching the program {name}"), error))?;
-        let pinned = link
-            .pin(pins.join(format!("link_{name}")))
-            .map_err(|error| refused(format!("pinning the link of {name}"), error))?;
-        links.push(pinned);
+    /// Attaches every program to the cgroup and pins each link.
+    fn link(
+        &mut self,
+        cgroup: BorrowedFd<'_>,
+        pins: &Path,
+        links: &mut Links,
+    ) -> Result<(), KernelError> {
+        for (name, attach_type) in &self.names {
+            let descriptor = self
+                .attach_one(name, *attach_type, cgroup)
+                .map_err(|error| refused(format!("attaching the program {name}"), error))?;
+            links
+                .add(name, descriptor, pins)
+                .map_err(|error| refused(format!("pinning the link of {name}"), error))?;
+        }
+        Ok(())
     }
-    Ok(links)
+
+    fn attach_one(
+        &self,
+        name: &str,
+        attach_type: u32,
+        cgroup: BorrowedFd<'_>,
+    ) -> io::Result<OwnedFd> {
+        let program = self.programs.program(name);
+        let program = program.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let descriptor = program.fd().map_err(io::Error::other)?;
+        syscall::link(descriptor.as_fd(), cgroup, attach_type)
+    }
 }
 
-fn attach_one(program: &mut Program, cgroup: BorrowedFd<'_>) -> Result<FdLink, AttachError> {
-    // Links are always "multi" in the kernel; a flag that says so is refused (`cgroup_bpf_link_attach`).
-    let mode = CgroupAttachMode::Single;
-    Ok(match program {
-        Program::CgroupSkb(program) => {
-            let direction = *program.expected_attach_type();
-            let direction = direction.unwrap_or(CgroupSkbAttachType::Egress);
-            let id = program.attach(cgroup, direction, mode)?;
-            program.take_link(id)?.try_into()?
-        }
-        Program::CgroupSock(program) => {
-            let id = program.attach(cgroup, mode)?;
-            program.take_link(id)?.try_into()?
-        }
-        Program::CgroupSockAddr(program) => {
-            let id = program.attach(cgroup, mode)?;
-            program.take_link(id)?.try_into()?
-        }
-        Program::SockOps(program) => {
-            let id = program.attach(cgroup, mode)?;
-            program.take_link(id)?.try_into()?
-        }
-        _ => return Err(ProgramError::UnexpectedProgramType.into()),
-    })
-}
-
-#[derive(Debug, thiserror::Error)]
-enum AttachError {
-    #[error(transparent)]
-    Program(#[from] ProgramError),
-    #[error(transparent)]
-    Link(#[from] LinkError),
-}
-
-fn pin_maps(programs: &Ebpf, pins: &Path) -> Result<(), KernelError> {
+fn pin_maps(programs: &Ebpf, pins: &Path, links: &mut Links) -> Result<(), KernelError> {
     for (name, map) in programs.maps() {
         // The settings' map (`.rodata`) lives as long as the programs; bpffs takes no dot in a name.
         if name.starts_with('.') {
             continue;
         }
-        map.pin(pins.join(format!("map_{}", name.to_lowercase())))
+        let pin = pins.join(format!("map_{}", name.to_lowercase()));
+        map.pin(&pin)
             .map_err(|error| refused(format!("pinning the map {name}"), error))?;
+        links.add_map(pin);
     }
     Ok(())
 }
@@ -264,12 +346,6 @@ mod tests {
         let name = format!("guard-test-{}-unset", std::process::id());
         let cgroup = Cgroup(Path::new(unified[1]).join(name));
         fs::create_dir(&cgroup.0).unwrap();
-        let unset = HookSettings {
-            gateway_port: 0,
-            resolver_port: 0,
-            own_network: false,
-            netns_cookie: 0,
-        };
         // Sockets made before the hooks meet those that `sock_create` would keep them from.
         let script = "
 from socket import *
@@ -286,7 +362,7 @@ tell(tcp.connect, ('127.0.0.1', 9)); tell(tcp6.connect, ('::1', 9))
 tell(udp.connect, ('127.0.0.1', 53)); tell(udp6.connect, ('::1', 9))
 tell(udp.sendto, b'x', ('127.0.0.1', 9)); tell(udp6.sendto, b'x', ('::1', 53))
 tell(tcp.bind, ('127.0.0.1', 0)); tell(tcp6.bind, ('::1', 0))
-tell(bound.send, b'x')
+tell(bound.send, b'x'); tell(open, '/dev/null')
 ";
         let mut python = Command::new("python3")
             .args(["-c", script])
@@ -303,16 +379,15 @@ tell(bound.send, b'x')
             .read_exact(&mut ready)
             .unwrap();
         let directory = fs::File::open(&cgroup.0).unwrap();
-        let mut programs = load(&unset).unwrap();
-        let links: Vec<FdLink> = PROGRAMS
-            .into_iter()
-            .map(|name| {
-                attach_one(program(&mut programs, name).unwrap(), directory.as_fd()).unwrap()
-            })
-            .collect();
+        let loaded = load(&Settings::default(), None).unwrap();
+        let attach = |(name, attach_type)| {
+            let attached = loaded.attach_one(name, attach_type, directory.as_fd());
+            attached.unwrap()
+        };
+        let links: Vec<OwnedFd> = PROGRAMS.into_iter().map(attach).collect();
         let output = python.wait_with_output().unwrap();
         drop(links);
         let output = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output, "EPERM\n".repeat(12));
+        assert_eq!(output, "EPERM\n".repeat(13));
     }
 }

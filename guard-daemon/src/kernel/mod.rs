@@ -1,42 +1,61 @@
 //! Loads, attaches and pins the eBPF programs of a session, and reads what they report.
 //!
-//! One of the two modules that may hold `unsafe` (`netns` and `refusal` do). The programs are in `guard-ebpf`, what
-//! both sides share is in `guard-common`, docs/ebpf.md tells how the object is built.
+//! One of the two modules that may hold `unsafe` (`netns`, `refusal` and `syscall` do). The programs are in
+//! `guard-ebpf`, what both sides share is in `guard-common`, docs/ebpf.md tells how the object is built.
 //!
 //! - `attach` puts the hooks of a session in place, as links and maps pinned on a bpffs, so that they
 //!   outlive the daemon: a dead daemon means a closed port, never direct egress.
-//! - `Hooks` answers the gateway (`take_origin`) and the journal (`next_refusal`).
+//! - `Hooks` answers the gateway (`take_origin`), the journal (`next_refusal`) and the supervisor (`check`).
 //! - `process` says who is behind a process id.
 
 mod attach;
 mod bpffs;
+mod health;
 mod netns;
 mod origin;
 pub mod process;
 mod refusal;
+pub mod sockets;
+mod syscall;
+pub mod tracker;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-
-use aya::programs::links::PinnedLink;
+use std::sync::Mutex;
 
 pub use bpffs::mount_private_bpffs;
+pub use health::Tampered;
 pub use netns::netns_cookie;
 
 /// What the hooks of a session are told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct HookSettings {
     /// The gateway's TCP port on 127.0.0.1 and ::1 of the session's network namespace.
     pub gateway_port: u16,
     /// The resolver's UDP port there.
     pub resolver_port: u16,
-    /// The session has a network namespace of its own: loopback in it is the agent's own. `attach`
-    /// refuses sessions without one.
-    pub own_network: bool,
+    /// Who else is in that namespace.
+    pub network: Network,
     /// The cookie of that namespace: `netns_cookie` of the gateway's listener.
     pub netns_cookie: u64,
+    /// The pins of hooks on the same cgroup that these replace. In a shared network namespace the sockets
+    /// that those know as the session's stay so.
+    pub predecessor: Option<PathBuf>,
+}
+
+/// Who else is in a session's network namespace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Network {
+    /// Nobody: loopback in it is the session's own.
+    Own,
+    /// The host, or the rest of a container: of its loopback the session reaches its own servers, guard
+    /// (`Hooks::recognise`), and these ports.
+    Shared {
+        /// TCP and UDP ports, whoever listens on them; 1024 at the most.
+        loopback_ports: Vec<u16>,
+    },
 }
 
 /// What a redirected connection was before the redirect.
@@ -58,7 +77,7 @@ pub struct Origin {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     /// A stable code, as in `record::entry::Event::Refused`: `udp`, `socket-family`, `reserved-port`,
-    /// `unset`, or `lost-reports` for refusals that are only counted (then the process is all zero).
+    /// `device`, `unset`, or `lost-reports` for refusals that are only counted (then the process is all zero).
     pub code: &'static str,
     /// One sentence for people.
     pub detail: String,
@@ -79,8 +98,19 @@ pub struct Refusal {
 pub struct Hooks {
     origins: origin::Origins,
     refusals: refusal::Refusals,
-    /// Held as well as pinned: removing a pin alone detaches nothing while the daemon lives.
-    _links: Vec<PinnedLink>,
+    /// `None` where the session has its network namespace to itself.
+    marks: Option<Mutex<attach::Marks>>,
+    links: health::Links,
+    limits: Vec<Limit>,
+}
+
+/// Something that this kernel cannot enforce or tell.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limit {
+    /// A stable code.
+    pub code: &'static str,
+    /// One sentence for people.
+    pub detail: String,
 }
 
 /// Why the hooks could not be put in place, or removed.
@@ -125,12 +155,6 @@ pub enum KernelError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The session shares the host's network.
-    #[error(
-        "the hooks confine sessions with a network namespace of their own only; start the session \
-         with `guard run`"
-    )]
-    SharedNetwork,
     /// A setting that would make the programs refuse everything.
     #[error("the gateway's and the resolver's port must not be zero; open the listeners first")]
     NoPort,
@@ -146,9 +170,31 @@ impl Hooks {
     pub fn attach(
         cgroup: BorrowedFd<'_>,
         pins: &Path,
-        settings: HookSettings,
+        settings: &HookSettings,
     ) -> Result<Self, KernelError> {
         attach::attach(cgroup, pins, settings)
+    }
+
+    /// Makes a listener of the gateway or a socket of the resolver known to the hooks, with what it will
+    /// accept. In a shared network namespace a port alone proves nothing: without this the session cannot
+    /// reach it. Elsewhere it changes nothing.
+    pub fn recognise(&self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
+        attach::recognise(self.marks.as_ref(), socket)
+    }
+
+    /// Looks whether every hook is still attached and pinned. Some 50 microseconds.
+    pub fn check(&self) -> Result<(), Tampered> {
+        self.links.check()
+    }
+
+    /// The hooks that are in force, by their programs' names.
+    pub fn enforced(&self) -> Vec<&'static str> {
+        self.links.names()
+    }
+
+    /// What this kernel lacks.
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
     }
 
     /// Takes out what the connection from `client` (as the gateway's accept saw it) was; once. `None`
@@ -194,7 +240,6 @@ mod tests {
                 "5.15",
             ),
             (KernelError::NotCgroup2, "mount"),
-            (KernelError::SharedNetwork, "guard run"),
         ] {
             assert!(error.to_string().contains(word), "{error}");
         }

@@ -131,7 +131,7 @@ fn explain(
     match RefusalCode::from_number(record.code) {
         Some(RefusalCode::Udp) => (
             "udp",
-            format!("UDP to {to}: only DNS and the session's own loopback take datagrams"),
+            format!("UDP to {to}: only DNS and loopback that is the session's take datagrams"),
         ),
         Some(RefusalCode::SocketFamily) => (
             "socket-family",
@@ -148,11 +148,39 @@ fn explain(
             "unset",
             "the hooks have no settings, so they refuse everything".to_owned(),
         ),
+        Some(RefusalCode::Device) => ("device", device(record)),
         None => (
             "unknown",
             format!("a hook refused something with code {}", record.code),
         ),
     }
+}
+
+/// Tells which device it was, with the name of one that programs ask for.
+fn device(record: &guard_common::Refusal) -> String {
+    const BLOCK: u32 = 1;
+    let kind = if record.family == BLOCK {
+        "block"
+    } else {
+        "character"
+    };
+    let name = match (record.family, record.kind, record.protocol) {
+        (BLOCK, ..) => "",
+        (_, 1, 1 | 2 | 4) => " (the host's memory)",
+        (_, 1, 11) => " (/dev/kmsg)",
+        (_, 10, 200) => " (/dev/net/tun)",
+        (_, 10, 229) => " (/dev/fuse)",
+        (_, 10, 232) => " (/dev/kvm)",
+        (_, 10, 237) => " (/dev/loop-control)",
+        (_, 10, 238) => " (/dev/vhost-net)",
+        (_, 10, 241) => " (/dev/vhost-vsock)",
+        (_, 195 | 226, _) => " (a GPU)",
+        _ => "",
+    };
+    format!(
+        "the {kind} device {}:{}{name}: a session has the plain devices and terminals only",
+        record.kind, record.protocol
+    )
 }
 
 /// Names a socket by type and protocol (include/linux/net.h, include/uapi/linux/in.h).
@@ -212,6 +240,12 @@ mod tests {
             (record(2, 2, 1, Endpoint::NONE), "socket-family", "ICMP"),
             (record(3, 1, 6, there), "reserved-port", "443"),
             (record(4, 1, 6, there), "unset", "no settings"),
+            (record(5, 10, 200, Endpoint::NONE), "device", "/dev/net/tun"),
+            (
+                record(5, 8, 0, Endpoint::NONE),
+                "device",
+                "character device 8:0",
+            ),
             (record(9, 1, 6, there), "unknown", "9"),
         ];
         for (record, code, word) in cases {

@@ -11,7 +11,7 @@ use super::entry::Entry;
 pub(super) const ENTRY_BYTES: usize = LINE_BYTES - OVERHEAD_BYTES;
 
 /// Bytes per string and elements per list, tried in this order until the entry fits. The last step fits
-/// whatever the content is: no entry has more than 30 strings and 8 lists, and an escaped byte takes six.
+/// whatever the content is: no entry has more than 38 strings and 8 lists, and an escaped byte takes six.
 const STEPS: [(usize, usize); 5] = [(8192, 256), (2048, 128), (512, 64), (128, 32), (48, 16)];
 
 /// The entry as a JSON object of at most `ENTRY_BYTES`. Strings and lists that are too long are cut and

@@ -29,9 +29,11 @@ pub enum Event {
         /// SHA-256 of the profile's text, hexadecimal.
         profile_sha256: String,
     },
+    /// A daemon picked up a session that an earlier one had started. In between the tree had no network.
+    SessionResumed,
     /// A session ended.
     SessionEnded {
-        /// Why: `exited`, `launcher-gone`, `daemon-stopped`, `recovered`.
+        /// Why: `exited`, `detached`, `launcher-gone`, `daemon-stopped`, `recovered`, `tampered`.
         cause: String,
     },
     /// A decision on an exchange; durable before any byte of the request goes upstream.
@@ -49,13 +51,33 @@ pub enum Event {
         /// `udp` or `tcp`.
         transport: String,
     },
-    /// A connection to a host that is not AWS, by name, passed through.
+    /// A process of the session executed a program.
+    ProcessExecuted {
+        /// The process, with the program's path and arguments.
+        process: Process,
+    },
+    /// Executed programs that have no entry of their own, as there were too many at once.
+    ProcessesUnrecorded {
+        /// How many.
+        count: u64,
+    },
+    /// A connection to a host that is not AWS, by name, passed through; `localhost` is the host's own
+    /// loopback.
     ConnectionPassed {
         /// Who made it.
         process: Process,
         /// The allowed name.
         host: String,
         /// The port.
+        port: u16,
+    },
+    /// A connection from outside to a published port of the session.
+    ConnectionPublished {
+        /// Who made it.
+        peer: SocketAddr,
+        /// Where it arrived on the host.
+        host: SocketAddr,
+        /// The session's port.
         port: u16,
     },
     /// A connection, datagram, socket or request that guard refused before it was an exchange.
@@ -89,6 +111,13 @@ pub enum Event {
         /// The file they were set aside in.
         kept_in: String,
     },
+    /// Something about a session that its reviewers should know, and that nobody refused.
+    Finding {
+        /// A stable code; docs/journal.md lists them.
+        code: String,
+        /// One sentence for people.
+        detail: String,
+    },
     /// A call that guard itself makes with the session's real credentials; durable before it leaves.
     OwnCall {
         /// The service.
@@ -115,6 +144,22 @@ pub struct Process {
     pub exe: Option<String>,
     /// The command line, secrets redacted, bounded.
     pub argv: Option<Vec<String>>,
+    /// When it started: nanoseconds since the host's boot, rounded down to a clock tick (10 ms), as in
+    /// `/proc/PID/stat`. With `pid` it names the process.
+    #[serde(default)]
+    pub started: Option<u64>,
+    /// Its parents, nearest first, at most eight.
+    #[serde(default)]
+    pub parents: Vec<Parent>,
+}
+
+/// A parent of a process.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Parent {
+    /// Process id in the host's pid namespace.
+    pub pid: u32,
+    /// The executable, where it is known.
+    pub exe: Option<String>,
 }
 
 /// A decision on an exchange.

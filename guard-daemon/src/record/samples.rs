@@ -1,6 +1,6 @@
 //! One entry of every type, for tests and for the examples in docs/journal.md.
 
-use super::entry::{Entry, Event, ExchangeCompleted, ExchangeDecided, Process};
+use super::entry::{Entry, Event, ExchangeCompleted, ExchangeDecided, Parent, Process};
 use crate::session::{Identity, SessionId};
 
 pub(super) const SESSION: &str = "7b1e09c44f2ad310";
@@ -16,6 +16,17 @@ pub(super) fn process() -> Process {
                 .map(str::to_owned)
                 .to_vec(),
         ),
+        started: Some(81_204_530_000_000),
+        parents: vec![
+            Parent {
+                pid: 41300,
+                exe: Some("/usr/bin/bash".to_owned()),
+            },
+            Parent {
+                pid: 41022,
+                exe: None,
+            },
+        ],
     }
 }
 
@@ -118,11 +129,25 @@ pub(super) fn all() -> Vec<Entry> {
                 kept_in: text("journal-000001.torn-5120"),
             },
         },
+        of_session(Event::SessionResumed),
+        of_session(Event::Finding {
+            code: text("attached"),
+            detail: text(
+                "process 41310 (agent) holds a packet socket that was made before, which cannot be destroyed",
+            ),
+        }),
         of_session(Event::OwnCall {
             service: text("sts"),
             operation: text("GetCallerIdentity"),
             host: text("sts.eu-west-1.amazonaws.com"),
             signing_key: text("AKIAIOSFODNN7EXAMPLE"),
         }),
+        of_session(Event::ConnectionPublished {
+            peer: ([127, 0, 0, 1], 53412).into(),
+            host: ([127, 0, 0, 1], 8080).into(),
+            port: 3000,
+        }),
+        of_session(Event::ProcessExecuted { process: process() }),
+        of_session(Event::ProcessesUnrecorded { count: 214 }),
     ]
 }

@@ -69,6 +69,11 @@ impl Summary {
                     identity.user, identity.host
                 ));
             }
+            Event::SessionResumed => self.what.push_str("session resumed"),
+            Event::Finding { code, detail } => {
+                self.what = format!("finding {code}");
+                self.reason = detail;
+            }
             Event::SessionEnded { cause } => {
                 self.what.push_str("session ended");
                 self.reason = cause;
@@ -84,6 +89,10 @@ impl Summary {
                 self.what = format!("dns {kind} {name} over {transport}");
                 self.decision = String::from(if allowed { "allow" } else { "deny" });
             }
+            Event::ProcessExecuted { process } => self.fill_executed(&process),
+            Event::ProcessesUnrecorded { count } => {
+                self.what = format!("{count} more programs executed, not recorded one by one");
+            }
             Event::ConnectionPassed {
                 process,
                 host,
@@ -91,6 +100,11 @@ impl Summary {
             } => {
                 self.process = of(&process);
                 self.what = format!("connection {host}:{port}");
+                self.decision = String::from("allow");
+            }
+            Event::ConnectionPublished { peer, host, port } => {
+                self.what =
+                    format!("connection from {peer} by {host} to the session's port {port}");
                 self.decision = String::from("allow");
             }
             Event::Refused {
@@ -134,6 +148,21 @@ impl Summary {
                     "{bytes} B of an unfinished line kept in {kept_in}"
                 ));
             }
+        }
+    }
+
+    fn fill_executed(&mut self, process: &Process) {
+        self.process = of(process);
+        let program = process.exe.as_deref().unwrap_or("a program");
+        self.what = format!("exec {program}");
+        if let Some(arguments) = process.argv.as_deref().and_then(|argv| argv.get(1..)) {
+            for argument in arguments {
+                self.what.push(' ');
+                self.what.push_str(argument);
+            }
+        }
+        if let Some(parent) = process.parents.first() {
+            self.add(&format!("by {}", parent.pid));
         }
     }
 

@@ -173,6 +173,18 @@ pub struct Changes {
     pub unset: Vec<String>,
 }
 
+impl Changes {
+    /// The changes as a file that a POSIX shell reads with `.`.
+    pub fn as_shell(&self) -> String {
+        let unset = self.unset.iter().map(|name| format!("unset {name}\n"));
+        let set = self.set.iter().map(|(name, value)| {
+            // In single quotes everything is itself but the quote.
+            format!("export {name}='{}'\n", value.replace('\'', "'\\''"))
+        });
+        unset.chain(set).collect()
+    }
+}
+
 /// The roots that a user's environment names.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Roots {
@@ -294,6 +306,28 @@ fn java_options(user: Option<&String>, trust_store: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_shell_reads_the_changes_as_they_are() {
+        let value = "a 'quoted' $(value)\n`x` \\ end";
+        let changes = super::Changes {
+            set: [("ODD".to_owned(), value.to_owned())].into(),
+            unset: vec!["GONE".to_owned()],
+        };
+        let script = format!(
+            "{}printf '%s|%s' \"$ODD\" \"${{GONE-none}}\"",
+            changes.as_shell()
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .env("GONE", "there")
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            format!("{value}|none")
+        );
+    }
+
     use super::*;
 
     fn files() -> Files<'static> {

@@ -10,13 +10,13 @@ use std::ffi::{CString, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::statfs::statfs;
 use nix::unistd::{ForkResult, Pid, fork};
@@ -31,7 +31,7 @@ use super::wait::Terminal;
 use super::{cgroup, init, streams, wait};
 use crate::session::SessionId;
 
-pub use super::wait::{End, die_of};
+pub use super::wait::{End, Tether, die_of};
 
 /// Why the command could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -122,8 +122,7 @@ pub struct Isolated {
 }
 
 impl Isolated {
-    /// Forks both. From here on this process receives signals only in `wait`, and everything that it
-    /// forks is in the session's pid namespace.
+    /// Forks both. From here on this process receives signals only in `wait`.
     pub fn fork(command: &[OsString], invoker: &Invoker) -> Result<Self, LaunchError> {
         streams::check()?;
         let threads = fs::read_dir("/proc/self/task")
@@ -141,6 +140,9 @@ impl Isolated {
         )
         .map_err(system("cannot block signals"))?;
         wait::reap_children().map_err(system("cannot reset SIGCHLD"))?;
+        let own = fs::File::open("/proc/self/ns/pid").map_err(system(
+            "cannot open the launcher's pid namespace; is /proc mounted?",
+        ))?;
         unshare(CloneFlags::CLONE_NEWPID).map_err(system(
             "cannot make a pid namespace (guard run needs root with all capabilities, outside containers that drop them)",
         ))?;
@@ -156,6 +158,9 @@ impl Isolated {
             child::run(&plan, &namespaces, channel)
         })?
         .isolated()?;
+        // A daemon that is started while the session waits for one must not be born into the session.
+        setns(own, CloneFlags::CLONE_NEWPID)
+            .map_err(system("cannot return to the launcher's pid namespace"))?;
         Ok(Self {
             init,
             command: waiting,
@@ -378,10 +383,10 @@ pub struct Running {
 
 impl Running {
     /// Waits for the command's end and stands between it and the shell until then: signals sent to us
-    /// are sent on, its stops are ours. Then ends what it left running. `control` is the connection that
-    /// the session hangs on; `gone` is called once if its other end closes.
-    pub fn wait(mut self, control: BorrowedFd<'_>, gone: impl FnMut()) -> Result<End, LaunchError> {
-        let end = wait::supervise(self.command.pid, control, gone)
+    /// are sent on, its stops are ours. Then ends what it left running. `tether` is what
+    /// the session hangs on.
+    pub fn wait(mut self, tether: &mut impl Tether) -> Result<End, LaunchError> {
+        let end = wait::supervise(self.command.pid, tether)
             .map_err(system("cannot wait for the command"))?;
         self.command.reaped = true;
         drop(self.init);

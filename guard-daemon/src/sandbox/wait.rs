@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,6 +23,21 @@ pub enum End {
     Exited(u8),
     /// Of this signal.
     Signalled(i32),
+}
+
+/// How long between two tries to reach a daemon again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// What the session hangs on: the connection to the daemon, which can be lost and found again.
+pub trait Tether {
+    /// The connection, where there is one.
+    fn connection(&self) -> Option<BorrowedFd<'_>>;
+
+    /// It was lost.
+    fn lost(&mut self);
+
+    /// Tries to find it again, shortly; `false` where that makes no sense any more.
+    fn retry(&mut self) -> bool;
 }
 
 /// The signals that the launcher receives instead of being interrupted by them: all but those that its
@@ -48,32 +64,44 @@ pub(super) fn reap_children() -> nix::Result<()> {
 }
 
 /// Waits for the end of `child`. The signals in `received` are blocked.
-pub(super) fn supervise(
-    child: Pid,
-    control: BorrowedFd<'_>,
-    mut gone: impl FnMut(),
-) -> io::Result<End> {
+pub(super) fn supervise(child: Pid, tether: &mut impl Tether) -> io::Result<End> {
     let signals =
         SignalFd::with_flags(&received(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut connected = true;
+    let mut searching = false;
     loop {
         // The command may have ended before the descriptor existed.
         if let Some(end) = changes(child)? {
             return Ok(end);
         }
-        let mut sources = [
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(control, PollFlags::POLLIN),
-        ];
-        let watched = if connected { 2 } else { 1 };
-        match poll(&mut sources[..watched], PollTimeout::NONE) {
-            Err(Errno::EINTR) => continue,
-            other => other?,
-        };
         // The daemon says nothing unasked, so anything readable is the end of the connection.
-        if connected && sources[1].any() == Some(true) {
-            connected = false;
-            gone();
+        let gone = {
+            let mut sources = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            sources.extend(
+                tether
+                    .connection()
+                    .map(|connection| PollFd::new(connection, PollFlags::POLLIN)),
+            );
+            let patience = if searching {
+                PollTimeout::try_from(RETRY).unwrap_or(PollTimeout::MAX)
+            } else {
+                PollTimeout::NONE
+            };
+            match poll(&mut sources, patience) {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            sources
+                .get(1)
+                .is_some_and(|source| source.any() == Some(true))
+        };
+        if gone {
+            tether.lost();
+            searching = true;
+        }
+        if searching && tether.connection().is_none() {
+            searching = tether.retry();
+        } else {
+            searching = false;
         }
         while let Some(received) = signals.read_signal()? {
             forward(child, &received);

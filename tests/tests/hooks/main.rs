@@ -8,7 +8,11 @@
 )]
 
 mod datagram;
+mod device;
 mod lifetime;
+mod open_sockets;
+mod replaced;
 mod session;
+mod shared;
 mod sockets;
 mod tcp;

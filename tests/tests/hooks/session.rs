@@ -2,14 +2,16 @@
 //! thread is the daemon, a python3 in the cgroup is the confined process.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use guard_daemon::kernel::{HookSettings, Hooks, Refusal, mount_private_bpffs, netns_cookie};
+use guard_daemon::kernel::{
+    HookSettings, Hooks, Network, Refusal, mount_private_bpffs, netns_cookie,
+};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
@@ -62,6 +64,16 @@ impl Drop for Places {
     }
 }
 
+/// Hooks, and the gateway and the resolver that they send to.
+pub(crate) struct Gate {
+    pub(crate) gateway: TcpListener,
+    gateway6: TcpListener,
+    resolver: UdpSocket,
+    resolver6: UdpSocket,
+    settings: HookSettings,
+    pub(crate) hooks: Hooks,
+}
+
 /// A session's gateway and resolver, with its hooks attached.
 pub(crate) struct Session {
     pub(crate) gateway: TcpListener,
@@ -77,6 +89,11 @@ pub(crate) struct Session {
 
 /// The test's session; `None`, with the reason printed, where it cannot run.
 pub(crate) fn session(test: &str) -> Option<Session> {
+    Some(host(test)?.session(Network::Own))
+}
+
+/// Places in a network namespace with only `lo`, without hooks yet; `None` as for `session`.
+pub(crate) fn host(test: &str) -> Option<Places> {
     if !nix::unistd::geteuid().is_root() {
         guard_tests::skip(test, "needs root to load eBPF programs");
         return None;
@@ -84,53 +101,108 @@ pub(crate) fn session(test: &str) -> Option<Session> {
     let places = Places::new(test);
     // Of this thread only, which is the test's own.
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
-    assert!(
-        Command::new("ip")
-            .args(["link", "set", "lo", "up"])
-            .status()
-            .unwrap()
-            .success()
-    );
-
-    let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
-    let resolver = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let gateway_port = gateway.local_addr().unwrap().port();
-    let resolver_port = resolver.local_addr().unwrap().port();
-    let gateway6 = TcpListener::bind(("::1", gateway_port)).unwrap();
-    let resolver6 = UdpSocket::bind(("::1", resolver_port)).unwrap();
-    for resolver in [&resolver, &resolver6] {
-        resolver.set_read_timeout(Some(PATIENCE)).unwrap();
-    }
-    let settings = HookSettings {
-        gateway_port,
-        resolver_port,
-        own_network: true,
-        netns_cookie: netns_cookie(gateway.as_fd()).unwrap(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let hooks = {
-        let _inside = runtime.enter();
-        let cgroup = File::open(&places.cgroup).unwrap();
-        Hooks::attach(cgroup.as_fd(), &places.pins(), settings).unwrap_or_else(|e| panic!("{e:#?}"))
-    };
-    Some(Session {
-        gateway,
-        gateway6,
-        resolver,
-        resolver6,
-        settings,
-        hooks: Some(hooks),
-        runtime,
-        places,
-    })
+    sh("ip link set lo up", &[]);
+    Some(places)
 }
 
-impl Session {
-    pub(crate) fn hooks(&self) -> &Hooks {
-        self.hooks.as_ref().unwrap()
+/// Runs a shell script as the host.
+pub(crate) fn sh(script: &str, arguments: &[&str]) {
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-ec", script, "sh"]).args(arguments).status();
+    assert!(status.unwrap().success(), "{script}");
+}
+
+/// A network namespace at the other end of a wire: 198.51.100.2 on its `guard1`, 198.51.100.1 on our `guard0`.
+pub(crate) fn neighbour() -> Confined {
+    let mut sleep = Command::new("unshare");
+    let neighbour = Confined(Some(sleep.args(["--net", "sleep", "600"]).spawn().unwrap()));
+    let link = "while [ $(readlink /proc/$1/ns/net) = $(readlink /proc/self/ns/net) ]
+        do sleep 0.1; done
+        ip link add guard0 type veth peer name guard1
+        ip address add 198.51.100.1/24 dev guard0
+        ip link set guard0 up
+        ip link set guard1 netns $1
+        nsenter --net --target $1 ip address add 198.51.100.2/24 dev guard1
+        nsenter --net --target $1 ip link set guard1 up";
+    sh(link, &[&neighbour.pid().to_string()]);
+    neighbour
+}
+
+impl Places {
+    /// A session here.
+    pub(crate) fn session(self, network: Network) -> Session {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let gate = self.attach(&runtime, &self.pins(), network, None);
+        Session {
+            gateway: gate.gateway,
+            gateway6: gate.gateway6,
+            resolver: gate.resolver,
+            resolver6: gate.resolver6,
+            settings: gate.settings,
+            hooks: Some(gate.hooks),
+            runtime,
+            places: self,
+        }
+    }
+
+    /// Attaches hooks, with a gateway and a resolver of their own.
+    pub(crate) fn attach(
+        &self,
+        runtime: &Runtime,
+        pins: &Path,
+        network: Network,
+        predecessor: Option<PathBuf>,
+    ) -> Gate {
+        let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
+        let resolver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let gateway_port = gateway.local_addr().unwrap().port();
+        let resolver_port = resolver.local_addr().unwrap().port();
+        let gateway6 = TcpListener::bind(("::1", gateway_port)).unwrap();
+        let resolver6 = UdpSocket::bind(("::1", resolver_port)).unwrap();
+        for resolver in [&resolver, &resolver6] {
+            resolver.set_read_timeout(Some(PATIENCE)).unwrap();
+        }
+        let settings = HookSettings {
+            gateway_port,
+            resolver_port,
+            network,
+            netns_cookie: netns_cookie(gateway.as_fd()).unwrap(),
+            predecessor,
+        };
+        let hooks = {
+            let _inside = runtime.enter();
+            let cgroup = File::open(&self.cgroup).unwrap();
+            Hooks::attach(cgroup.as_fd(), pins, &settings).unwrap_or_else(|e| panic!("{e:#?}"))
+        };
+        let sockets = [
+            gateway.as_fd(),
+            gateway6.as_fd(),
+            resolver.as_fd(),
+            resolver6.as_fd(),
+        ];
+        for socket in sockets {
+            hooks.recognise(socket).unwrap();
+        }
+        Gate {
+            gateway,
+            gateway6,
+            resolver,
+            resolver6,
+            settings,
+            hooks,
+        }
+    }
+
+    /// A directory on a filesystem that has devices.
+    pub(crate) fn devices(&self) -> tempfile::TempDir {
+        let name = self.cgroup.file_name().unwrap();
+        tempfile::Builder::new()
+            .prefix(name)
+            .tempdir_in("/dev")
+            .unwrap()
     }
 
     /// Starts python3 in the cgroup and in the namespace.
@@ -142,13 +214,24 @@ impl Session {
                 "echo $$ > \"$1\" && exec /usr/bin/python3 -c \"$2\"",
                 "sh",
             ])
-            .arg(self.places.cgroup.join("cgroup.procs"))
+            .arg(self.cgroup.join("cgroup.procs"))
             .arg(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         Confined(Some(child))
+    }
+}
+
+impl Session {
+    pub(crate) fn hooks(&self) -> &Hooks {
+        self.hooks.as_ref().unwrap()
+    }
+
+    /// Starts python3 in the cgroup and in the namespace.
+    pub(crate) fn spawn(&self, script: &str) -> Confined {
+        self.places.spawn(script)
     }
 
     /// What a script prints.
@@ -198,9 +281,29 @@ impl Confined {
         self.0.as_ref().unwrap().id()
     }
 
+    /// Waits for a line that the script prints.
+    pub(crate) fn line(&mut self) -> String {
+        let stdout = self.0.as_mut().unwrap().stdout.as_mut().unwrap();
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while stdout.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
     /// Lets a script that waits for its standard input go on.
     pub(crate) fn go_on(&mut self) {
         drop(self.0.as_mut().unwrap().stdin.take());
+    }
+
+    /// Its output, doing something until it ends.
+    pub(crate) fn output_with(mut self, mut meanwhile: impl FnMut()) -> String {
+        while self.0.as_mut().unwrap().try_wait().unwrap().is_none() {
+            meanwhile();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.output()
     }
 
     pub(crate) fn output(mut self) -> String {

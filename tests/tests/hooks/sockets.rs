@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use crate::session::{Confined, session};
+use crate::session::{Confined, neighbour, session, sh};
 
 #[test]
 fn other_sockets_are_refused_and_reported() {
@@ -84,29 +84,7 @@ fn packets_pass_on_loopback_only() {
     let Some(session) = session("packets") else {
         return;
     };
-    let sh = |script: &str, argument: u32| {
-        let argument = argument.to_string();
-        let status = Command::new("sh")
-            .args(["-ec", script, "sh", &argument])
-            .status();
-        assert!(status.unwrap().success(), "{script}");
-    };
-    // A neighbour at the other end of a wire, unconfined.
-    let neighbour = Confined(Some(
-        Command::new("unshare")
-            .args(["--net", "sleep", "600"])
-            .spawn()
-            .unwrap(),
-    ));
-    let link = "while [ $(readlink /proc/$1/ns/net) = $(readlink /proc/self/ns/net) ]
-        do sleep 0.1; done
-        ip link add guard0 type veth peer name guard1
-        ip address add 198.51.100.1/24 dev guard0
-        ip link set guard0 up
-        ip link set guard1 netns $1
-        nsenter --net --target $1 ip address add 198.51.100.2/24 dev guard1
-        nsenter --net --target $1 ip link set guard1 up";
-    sh(link, neighbour.pid());
+    let neighbour = neighbour();
 
     // A socket bound to the device sends even loopback's addresses out of it.
     let script = "\
@@ -136,7 +114,7 @@ fn packets_pass_on_loopback_only() {
         let mut bound = [0; 6];
         let stdout = receiver.0.as_mut().unwrap().stdout.as_mut().unwrap();
         stdout.read_exact(&mut bound).unwrap();
-        sh(send, neighbour.pid());
+        sh(send, &[&neighbour.pid().to_string()]);
         let stdin = receiver.0.as_mut().unwrap().stdin.as_mut().unwrap();
         stdin.write_all(wait.as_bytes()).unwrap();
         receiver.go_on();

@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use super::{Origin, Refusal};
 use crate::record::entry::Process;
 
+mod parents;
 mod redaction;
 
 /// Arguments kept.
@@ -36,24 +37,23 @@ pub fn of_refusal(refusal: &Refusal) -> Option<Process> {
 /// `uid` under the name `comm`. Executable and arguments are absent if it is gone; a later process with
 /// its number is not taken for it. Reads `/proc`: a few microseconds, no waiting on the process.
 pub fn describe(pid: u32, uid: u32, comm: &str, at: u64) -> Process {
-    let (exe, argv) = look(pid, at).unwrap_or_default();
     Process {
         pid,
         uid,
         comm: comm.to_owned(),
-        exe,
-        argv,
+        ..look(pid, at).unwrap_or_default()
     }
 }
 
-/// Executable and arguments, each where it can be read.
-fn look(pid: u32, at: u64) -> Option<(Option<String>, Option<Vec<String>>)> {
+/// Executable, arguments, start and parents, each where it can be read.
+fn look(pid: u32, at: u64) -> Option<Process> {
     // An open directory of /proc stays this process': it reads nothing once the process is reaped, even
     // if the number is given out again.
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let directory = open(format!("/proc/{pid}").as_str(), flags, Mode::empty()).ok()?;
     let stat = read(&directory, "stat", STAT)?;
-    if started(&stat)? > at {
+    let started = started_at(&stat)?;
+    if started > at {
         return None;
     }
     let exe = readlinkat(&directory, "exe").ok();
@@ -61,7 +61,26 @@ fn look(pid: u32, at: u64) -> Option<(Option<String>, Option<Vec<String>>)> {
     // Empty once the process has ended and waits to be reaped.
     let line = read(&directory, "cmdline", COMMAND_LINE).filter(|line| !line.is_empty());
     let argv = line.map(|line| arguments(&line));
-    Some((exe, argv))
+    Some(Process {
+        exe,
+        argv,
+        started: Some(started),
+        parents: parents::of(&stat),
+        ..Process::default()
+    })
+}
+
+/// A process without its arguments, which it could make the reader wait for.
+pub(super) fn outline(pid: u32) -> Option<Process> {
+    let stat = parents::stat(pid)?;
+    Some(Process {
+        pid,
+        comm: parents::name(&stat),
+        exe: parents::executable(pid),
+        started: Some(started_at(&stat)?),
+        parents: parents::of(&stat),
+        ..Process::default()
+    })
 }
 
 fn read(directory: impl AsFd, name: &str, limit: u64) -> Option<Vec<u8>> {
@@ -74,17 +93,14 @@ fn read(directory: impl AsFd, name: &str, limit: u64) -> Option<Vec<u8>> {
 
 /// When a process started, in nanoseconds of `CLOCK_BOOTTIME` rounded down to a clock tick: field 22 of
 /// its `stat` (proc_pid_stat(5)).
-fn started(stat: &[u8]) -> Option<u64> {
-    // Field 2 is the process' own name, in parentheses, and may hold spaces and parentheses itself.
-    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let fields = std::str::from_utf8(stat.get(after_name..)?).ok()?;
-    let ticks: u64 = fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+pub(super) fn started_at(stat: &[u8]) -> Option<u64> {
+    let ticks: u64 = parents::field(stat, 22)?.parse().ok()?;
     let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
     ticks.checked_mul(1_000_000_000 / u64::try_from(per_second).ok()?)
 }
 
 /// Splits a command line as `/proc/PID/cmdline` has it, bounded and redacted.
-fn arguments(line: &[u8]) -> Vec<String> {
+pub(super) fn arguments(line: &[u8]) -> Vec<String> {
     let line = line.strip_suffix(b"\0").unwrap_or(line);
     let arguments = line.split(|byte| *byte == 0).take(ARGUMENTS);
     redaction::redact(arguments.map(String::from_utf8_lossy))
@@ -152,7 +168,7 @@ mod tests {
             .unwrap();
         for name in ["sh", "a b", ") 1 2 (", ")"] {
             let stat = format!("77 ({name}) {numbers}");
-            assert_eq!(started(stat.as_bytes()), Some(500 * tick), "{name}");
+            assert_eq!(started_at(stat.as_bytes()), Some(500 * tick), "{name}");
         }
         for stat in [
             "",
@@ -160,7 +176,7 @@ mod tests {
             "77 (sh) S 1 2",
             "77 (sh) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 x",
         ] {
-            assert_eq!(started(stat.as_bytes()), None, "{stat}");
+            assert_eq!(started_at(stat.as_bytes()), None, "{stat}");
         }
     }
 

@@ -1,0 +1,365 @@
+//! Which sessions and processes the kernel knows, and whether that is what is so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use guard_common::tracking::{
+    AllowedSocket, DEEPEST_LEVEL, Label, TICK, TrackedSession, UNIX_NAME_BYTES,
+};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
+
+use super::event::number_of;
+use super::load::{Allowed, Labels, Sessions, refused};
+use super::{Fault, TrackerError, pidfd};
+use crate::sandbox::cgroup;
+use crate::session::SessionId;
+
+/// The inode, and so the identifier, of the hierarchy's root.
+pub(super) const ROOT: u64 = 1;
+/// Rounds in which processes of a tree that forks all the while are looked for.
+const ROUNDS: usize = 50;
+
+/// The sessions and their processes.
+pub(super) struct Members {
+    sessions: Sessions,
+    labels: Labels,
+    allowed: Allowed,
+    confined: BTreeMap<SessionId, Confined>,
+}
+
+/// A session's cgroup.
+struct Confined {
+    /// Its identifier.
+    cgroup: u64,
+    level: u32,
+    /// Its directory.
+    directory: PathBuf,
+    /// Its path as `/proc/PID/cgroup` has it.
+    path: String,
+}
+
+impl Members {
+    pub(super) fn new(sessions: Sessions, labels: Labels, allowed: Allowed) -> Self {
+        Self {
+            sessions,
+            labels,
+            allowed,
+            confined: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a cgroup a session's, and labels the processes in it. Returns their numbers and starts.
+    pub(super) fn confine(
+        &mut self,
+        session: &SessionId,
+        cgroup: BorrowedFd<'_>,
+        existing: bool,
+    ) -> Result<Vec<(u32, u64)>, TrackerError> {
+        let confined = Confined::find(cgroup)?;
+        let value = confined.session(session)?;
+        self.sessions
+            .insert(confined.cgroup, value, 0)
+            .map_err(|error| refused("adding a session to the map", error))?;
+        let mut labelled = Vec::new();
+        if existing {
+            // From here on every fork of a process in the cgroup is labelled, so this comes to an end.
+            for _ in 0..ROUNDS {
+                let new = self.label_unlabelled(&confined)?;
+                if new.is_empty() {
+                    break;
+                }
+                labelled.extend(new);
+            }
+        }
+        self.confined.insert(session.clone(), confined);
+        Ok(labelled)
+    }
+
+    /// Lets a confined session reach unix sockets of others, by the paths that they are bound to.
+    pub(super) fn allow(
+        &mut self,
+        session: &SessionId,
+        paths: &[PathBuf],
+    ) -> Result<(), TrackerError> {
+        let confined = self
+            .confined
+            .get(session)
+            .ok_or_else(|| TrackerError::Cgroup {
+                reason: format!("{session} is not confined"),
+            })?;
+        for path in paths {
+            let key = allowed(confined.cgroup, path).ok_or_else(|| TrackerError::Cgroup {
+                reason: format!("{} cannot be a unix socket's path: it is empty, or longer than {UNIX_NAME_BYTES} bytes", path.display()),
+            })?;
+            self.allowed
+                .insert(key, 1, 0)
+                .map_err(|error| refused("adding a unix socket to the map", error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a session's cgroup one like any other. Its processes may leave it.
+    pub(super) fn release(&mut self, session: &SessionId) {
+        let Some(confined) = self.confined.remove(session) else {
+            return;
+        };
+        // With the session's entry gone its labels count for nothing.
+        let _ = self.sessions.remove(&confined.cgroup);
+        let labels: Vec<u32> = self
+            .labels
+            .iter()
+            .flatten()
+            .filter(|(_, label)| label.cgroup == confined.cgroup)
+            .map(|(pid, _)| pid)
+            .collect();
+        for pid in labels {
+            let _ = self.labels.remove(&pid);
+        }
+        let allowed: Vec<AllowedSocket> = self
+            .allowed
+            .keys()
+            .flatten()
+            .filter(|key| key.cgroup == confined.cgroup)
+            .collect();
+        for key in allowed {
+            let _ = self.allowed.remove(&key);
+        }
+    }
+
+    /// Compares the maps with the cgroups and makes good what is not so: processes without a label get one,
+    /// those outside of their cgroup are killed, and labels of processes that are gone go too.
+    pub(super) fn check(&mut self, faults: &mut Vec<Fault>) {
+        let known: Vec<SessionId> = self.confined.keys().cloned().collect();
+        for session in known {
+            if let Err(error) = self.check_session(&session, faults) {
+                faults.push(Fault {
+                    session: Some(session),
+                    detail: error.to_string(),
+                });
+            }
+        }
+        let labels: Vec<(u32, Label)> = self.labels.iter().flatten().collect();
+        for (pid, label) in labels {
+            self.check_label(pid, label, faults);
+        }
+    }
+
+    fn check_session(
+        &mut self,
+        session: &SessionId,
+        faults: &mut Vec<Fault>,
+    ) -> Result<(), TrackerError> {
+        let Some(confined) = self.confined.remove(session) else {
+            return Ok(());
+        };
+        let mut fault = |detail: String| {
+            faults.push(Fault {
+                session: Some(session.clone()),
+                detail,
+            });
+        };
+        let checked = confined.session(session).and_then(|value| {
+            if self.sessions.get(&confined.cgroup, 0).ok() != Some(value) {
+                fault("the kernel's map had no entry of the session".to_owned());
+                self.sessions
+                    .insert(confined.cgroup, value, 0)
+                    .map_err(|error| refused("adding a session to the map", error))?;
+            }
+            let unlabelled = self.label_unlabelled(&confined)?;
+            if !unlabelled.is_empty() {
+                fault(format!(
+                    "{} of its processes had no label",
+                    unlabelled.len()
+                ));
+            }
+            Ok(())
+        });
+        self.confined.insert(session.clone(), confined);
+        checked
+    }
+
+    fn check_label(&mut self, pid: u32, label: Label, faults: &mut Vec<Fault>) {
+        if pidfd::start(pid).is_none_or(|at| at / TICK != label.started / TICK) {
+            // Not if it was given out again meanwhile.
+            if self.labels.get(&pid, 0).ok() == Some(label) {
+                let _ = self.labels.remove(&pid);
+            }
+            return;
+        }
+        let session = self
+            .confined
+            .iter()
+            .find(|(_, confined)| confined.cgroup == label.cgroup);
+        let Some((session, confined)) = session else {
+            return;
+        };
+        // A process that ends is in no cgroup for a moment.
+        let Ok(path) = cgroup::of_process(pid) else {
+            return;
+        };
+        if confined.holds(&path) || path == "/" && is_ending(pid) {
+            return;
+        }
+        let killed = pidfd::kill(pid, label.started);
+        let mut detail = format!("its process {pid} was in cgroup {path} and was killed");
+        if let Err(error) = killed {
+            detail = format!("its process {pid} is in cgroup {path} and cannot be killed: {error}");
+        }
+        faults.push(Fault {
+            session: Some(session.clone()),
+            detail,
+        });
+    }
+
+    /// Labels the processes in a cgroup and below that have no label; returns their numbers and starts.
+    fn label_unlabelled(&mut self, confined: &Confined) -> Result<Vec<(u32, u64)>, TrackerError> {
+        let mut new = Vec::new();
+        for pid in confined.processes()? {
+            let Some(started) = pidfd::start(pid) else {
+                continue;
+            };
+            let label = self.labels.get(&pid, 0).ok();
+            let labelled = label.is_some_and(|label| {
+                label.cgroup == confined.cgroup && label.started / TICK == started / TICK
+            });
+            if labelled {
+                continue;
+            }
+            let label = Label {
+                cgroup: confined.cgroup,
+                started,
+            };
+            self.labels
+                .insert(pid, label, 0)
+                .map_err(|error| refused("labelling a process", error))?;
+            new.push((pid, started));
+        }
+        Ok(new)
+    }
+}
+
+impl Confined {
+    fn find(cgroup: BorrowedFd<'_>) -> Result<Self, TrackerError> {
+        let not = |reason: String| TrackerError::Cgroup { reason };
+        if !fstatfs(cgroup).is_ok_and(|at| at.filesystem_type() == CGROUP2_SUPER_MAGIC) {
+            return Err(not("it is not one of version 2".to_owned()));
+        }
+        let failed = |error: io::Error| not(error.to_string());
+        let directory =
+            fs::read_link(format!("/proc/self/fd/{}", cgroup.as_raw_fd())).map_err(failed)?;
+        let own = inode(cgroup).map_err(failed)?;
+        let mut level = 0;
+        let mut at = own;
+        let mut here = up(cgroup, ".").map_err(failed)?;
+        while at != ROOT {
+            level += 1;
+            if level > DEEPEST_LEVEL {
+                return Err(not(format!(
+                    "it is more than {DEEPEST_LEVEL} levels deep, or its hierarchy is not mounted from its root"
+                )));
+            }
+            here = up(here.as_fd(), "..").map_err(failed)?;
+            at = inode(here.as_fd()).map_err(failed)?;
+        }
+        if level == 0 {
+            return Err(not("it is the root, which holds the whole host".to_owned()));
+        }
+        let names: Vec<_> = directory.components().rev().take(level as usize).collect();
+        let path: PathBuf = names.into_iter().rev().collect();
+        Ok(Self {
+            cgroup: own,
+            level,
+            path: Path::new("/").join(path).to_string_lossy().into_owned(),
+            directory,
+        })
+    }
+
+    fn session(&self, session: &SessionId) -> Result<TrackedSession, TrackerError> {
+        Ok(TrackedSession {
+            name: number_of(session).ok_or_else(|| TrackerError::Cgroup {
+                reason: format!("the session's name {session} is not a number"),
+            })?,
+            level: self.level,
+            reserved: 0,
+        })
+    }
+
+    /// Whether a path of `/proc/PID/cgroup` is the session's cgroup or below it.
+    fn holds(&self, path: &str) -> bool {
+        path.strip_prefix(&self.path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest.starts_with(' '))
+    }
+
+    /// Every process in it and below.
+    fn processes(&self) -> Result<BTreeSet<u32>, TrackerError> {
+        let mut found = BTreeSet::new();
+        let mut directories = vec![self.directory.clone()];
+        while let Some(directory) = directories.pop() {
+            let entries = match fs::read_dir(&directory) {
+                // It was removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(|error| TrackerError::Cgroup {
+                    reason: format!("{}: {error}", directory.display()),
+                })?,
+            };
+            for entry in entries.flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    directories.push(entry.path());
+                }
+            }
+            // A threaded cgroup's processes are in the file of the domain above it.
+            let processes = fs::read_to_string(directory.join("cgroup.procs"));
+            let processes = processes.unwrap_or_default();
+            // A process outside of this pid namespace is 0.
+            found.extend(
+                processes
+                    .lines()
+                    .filter_map(|line| line.parse::<u32>().ok())
+                    .filter(|pid| *pid != 0),
+            );
+        }
+        Ok(found)
+    }
+}
+
+/// The key of a unix socket; `None` for what cannot be a path of one.
+fn allowed(cgroup: u64, path: &Path) -> Option<AllowedSocket> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.len() > UNIX_NAME_BYTES {
+        return None;
+    }
+    let mut name = [0; _];
+    for (word, part) in name.iter_mut().zip(bytes.chunks(8)) {
+        let mut whole = [0; 8];
+        whole[..part.len()].copy_from_slice(part);
+        *word = u64::from_ne_bytes(whole);
+    }
+    Some(AllowedSocket { cgroup, name })
+}
+
+/// A task that has ended is shown in the root.
+fn is_ending(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" Z") || rest.starts_with(" X"))
+    })
+}
+
+fn inode(directory: impl AsFd) -> io::Result<u64> {
+    Ok(File::from(directory.as_fd().try_clone_to_owned()?)
+        .metadata()?
+        .ino())
+}
+
+fn up(directory: BorrowedFd<'_>, name: &str) -> io::Result<std::os::fd::OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(openat(directory, name, flags, Mode::empty())?)
+}
