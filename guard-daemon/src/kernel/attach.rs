@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use aya::maps::{HashMap, Map, MapData, SkStorage};
@@ -16,7 +16,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs, statfs};
 use super::health::Links;
 use super::origin::{Origins, take_map};
 use super::refusal::Refusals;
-use super::{HookSettings, Hooks, KernelError, Limit, Network, syscall};
+use super::{HookSettings, Hooks, KernelError, Limit, Network, syscall, unix};
 
 /// The committed object; `cargo xtask ebpf --check` proves that it is the sources'.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../guard-ebpf/guard.bpf.o");
@@ -98,6 +98,9 @@ fn place(
             Some(Mutex::new(marks(&mut loaded.programs)?))
         }
     };
+    if let Some(allowed) = &settings.unix {
+        loaded.link_unix(allowed, cgroup, pins, &mut links)?;
+    }
     loaded.link(cgroup, pins, &mut links)?;
     Ok(Hooks {
         origins: Origins::new(&mut loaded.programs, settings.netns_cookie)?,
@@ -252,6 +255,36 @@ impl Loaded {
         Ok(())
     }
 
+    /// The same for the hooks on unix sockets, as far as the kernel has them.
+    fn link_unix(
+        &mut self,
+        allowed: &[PathBuf],
+        cgroup: BorrowedFd<'_>,
+        pins: &Path,
+        links: &mut Links,
+    ) -> Result<(), KernelError> {
+        let map = |name: &str| {
+            let map = self.programs.map(name);
+            let map = map.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
+            map.and_then(unix::descriptor)
+                .map_err(|error| refused(format!("opening the map {name}"), error))
+        };
+        let (refusals, lost) = (map("REFUSALS")?, map("LOST_REFUSALS")?);
+        for (name, attach_type) in unix::HOOKS {
+            let program = unix::load(attach_type, allowed, refusals, lost, &mut self.limits)
+                .map_err(|error| refused(format!("loading the program {name}"), error))?;
+            let Some(program) = program else {
+                continue;
+            };
+            let link = syscall::link(program.as_fd(), cgroup, attach_type)
+                .map_err(|error| refused(format!("attaching the program {name}"), error))?;
+            links
+                .add(name, link, pins)
+                .map_err(|error| refused(format!("pinning the link of {name}"), error))?;
+        }
+        Ok(())
+    }
+
     fn attach_one(
         &self,
         name: &str,
@@ -318,7 +351,6 @@ fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
 mod tests {
     use std::io::Read;
     use std::os::fd::AsFd;
-    use std::path::PathBuf;
     use std::process::{Command, Stdio};
 
     use super::*;

@@ -204,6 +204,7 @@ impl Sessions {
                 resolver_port: RESOLVER_PORT,
                 network: Network::Own,
                 netns_cookie: namespace_cookie(&wires)?,
+                unix: None,
                 predecessor: None,
             };
             let directory = group.open()?;
