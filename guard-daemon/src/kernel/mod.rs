@@ -11,6 +11,7 @@
 mod attach;
 mod bpffs;
 mod health;
+mod load;
 mod netns;
 mod origin;
 pub mod process;

@@ -19,7 +19,7 @@ use btf::Types;
 use program::{Reports, View};
 
 /// Both hooks, with their attach types.
-pub(super) const HOOKS: [(&str, u32); 2] = [("sendmsg_unix", 50), ("connect_unix", 49)];
+const HOOKS: [(&str, u32); 2] = [("sendmsg_unix", 50), ("connect_unix", 49)];
 
 /// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR`.
 const SOCK_ADDR: u32 = 18;
@@ -28,78 +28,76 @@ const PATH: usize = 107;
 /// Paths that may be allowed.
 const PATHS: usize = 64;
 
-/// Loads the program of one hook. `None` where this kernel does not have it; what is less than asked for is
-/// added to `limits`.
+/// A program that was loaded.
+pub(super) struct Loaded {
+    pub(super) name: &'static str,
+    pub(super) attach_type: u32,
+    pub(super) program: OwnedFd,
+}
+
+/// Loads the programs of both hooks; none where this kernel does not have them. What is less than asked for
+/// is added to `limits`.
 pub(super) fn load(
-    attach_type: u32,
     allowed: &[PathBuf],
     refusals: BorrowedFd<'_>,
     lost: BorrowedFd<'_>,
     limits: &mut Vec<Limit>,
-) -> io::Result<Option<OwnedFd>> {
+) -> io::Result<Vec<Loaded>> {
     let reports = Reports { refusals, lost };
-    let refusing = program::refuse_all(reports);
-    let refusing = match syscall::load(SOCK_ADDR, attach_type, &refusing) {
-        Ok(program) => program,
+    let refusing = match load_both(&program::refuse_all(reports)) {
+        Ok(programs) => programs,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
         Err(_) => {
-            limit(
-                limits,
-                "unix-sockets",
-                "unix sockets of the host are within reach: to refuse them needs Linux 6.7"
+            limits.push(Limit {
+                code: "unix-sockets",
+                detail: "unix sockets of the host are within reach: to refuse them needs Linux 6.7"
                     .to_owned(),
-            );
-            return Ok(None);
+            });
+            return Ok(Vec::new());
         }
     };
     let mut paths = Vec::new();
     for path in allowed {
-        match checked(path) {
-            Ok(()) if paths.len() < PATHS => paths.push(path.as_os_str().as_bytes()),
-            Ok(()) => limit(
-                limits,
-                "allow-unix",
-                format!(
-                    "{} is not allowed: {PATHS} paths are already",
-                    path.display()
-                ),
-            ),
-            Err(problem) => limit(
-                limits,
-                "allow-unix",
-                format!("{} is not allowed: {problem}", path.display()),
-            ),
-        }
+        let problem = match checked(path) {
+            Ok(()) if paths.len() < PATHS => {
+                paths.push(path.as_os_str().as_bytes());
+                continue;
+            }
+            Ok(()) => "as many as there may be come before it",
+            Err(problem) => problem,
+        };
+        limits.push(Limit {
+            code: "allow-unix",
+            detail: format!("{} is not allowed: {problem}", path.display()),
+        });
     }
-    let program = choosing(attach_type, &paths, reports);
-    match program {
-        Ok(program) => Ok(Some(program)),
-        Err(error) => {
-            limit(
-                limits,
-                "unix-paths",
-                format!(
-                    "every unix socket is refused, the allowed ones too, and the record does not name \
-                     them: this kernel does not let a hook read their paths ({error})"
-                ),
-            );
-            Ok(Some(refusing))
-        }
-    }
+    Ok(choosing(&paths, reports).unwrap_or_else(|error| {
+        limits.push(Limit {
+            code: "unix-paths",
+            detail: format!(
+                "every unix socket is refused, the allowed ones too, and the record does not name \
+                 them: this kernel does not let a hook read their paths ({error})"
+            ),
+        });
+        refusing
+    }))
 }
 
-fn choosing(attach_type: u32, paths: &[&[u8]], reports: Reports<'_>) -> io::Result<OwnedFd> {
+fn choosing(paths: &[&[u8]], reports: Reports<'_>) -> io::Result<Vec<Loaded>> {
     let program = program::allow(&Types::of_kernel()?, view()?, paths, reports)
         .ok_or_else(|| io::Error::other("its types are not known"))?;
-    syscall::load(SOCK_ADDR, attach_type, &program)
+    load_both(&program)
 }
 
-/// What both hooks lack is said once.
-fn limit(limits: &mut Vec<Limit>, code: &'static str, detail: String) {
-    let limit = Limit { code, detail };
-    if !limits.contains(&limit) {
-        limits.push(limit);
-    }
+fn load_both(program: &[u64]) -> io::Result<Vec<Loaded>> {
+    let load = |(name, attach_type)| {
+        Ok(Loaded {
+            name,
+            attach_type,
+            program: syscall::load(SOCK_ADDR, attach_type, program)?,
+        })
+    };
+    HOOKS.into_iter().map(load).collect()
 }
 
 /// How this process sees files.
