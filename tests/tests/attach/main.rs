@@ -282,8 +282,14 @@ struct Told<'a>(&'a Guard);
 impl Drop for Told<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for e in self.0.journal() { eprintln!("{e}"); }
-            eprintln!("{}", std::fs::read_to_string(self.0.directory().join("state/daemon.log")).unwrap_or_default());
+            for e in self.0.journal() {
+                eprintln!("{e}");
+            }
+            eprintln!(
+                "{}",
+                std::fs::read_to_string(self.0.directory().join("state/daemon.log"))
+                    .unwrap_or_default()
+            );
         }
     }
 }
