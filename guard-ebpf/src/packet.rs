@@ -112,8 +112,14 @@ const IPV6_HEADER: u32 = 40;
 const TCP_HEADER: u32 = 20;
 const PORTS: u32 = 4;
 
+/// The next header of an IPv6 header that options follow, and those options: a jumbo payload (RFC 2675) alone, as
+/// the kernel writes it where a device takes segments of more than 64 KiB, as loopback does.
+const HOP_BY_HOP: u32 = 0;
+const JUMBO_HEADER: u32 = 8;
+const JUMBO: (u8, u8, u8) = (0, 194, 4);
+
 impl Packet {
-    /// Reads a packet; `None` if it is a fragment, has IP options or is neither TCP nor UDP.
+    /// Reads a packet; `None` if it is a fragment, has other IP options or is neither TCP nor UDP.
     #[inline(always)]
     fn read(context: &SkBuffContext) -> Option<Self> {
         let (source, destination, protocol, header) = match read!(context.skb.skb, protocol) {
@@ -129,12 +135,22 @@ impl Packet {
             }
             IPV6 => {
                 let ip: [u32; 10] = load(context, 0, IPV6_HEADER)?;
-                let protocol = u32::from(ip[1].to_ne_bytes()[2]);
+                let mut protocol = u32::from(ip[1].to_ne_bytes()[2]);
+                let mut header = IPV6_HEADER;
+                if protocol == HOP_BY_HOP {
+                    let options: [u32; 2] = load(context, header, JUMBO_HEADER)?;
+                    let [next, length, option, size] = options[0].to_ne_bytes();
+                    if (length, option, size) != JUMBO {
+                        return None;
+                    }
+                    protocol = u32::from(next);
+                    header += JUMBO_HEADER;
+                }
                 (
                     Endpoint::v6([ip[2], ip[3], ip[4], ip[5]], 0),
                     Endpoint::v6([ip[6], ip[7], ip[8], ip[9]], 0),
                     protocol,
-                    IPV6_HEADER,
+                    header,
                 )
             }
             _ => return None,

@@ -15,6 +15,9 @@ use nix::unistd::Pid;
 /// How long anything in a test may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where installations lie. Not in /tmp, which is private in a session.
+const HOMES: &str = "/var/lib/guard-tests";
+
 /// guard with directories of its own.
 #[derive(Debug)]
 pub struct Installation {
@@ -33,7 +36,11 @@ impl Installation {
             "{} is not built: cargo build",
             binary().display()
         );
-        let home = tempfile::Builder::new().prefix("guard-test-").tempdir()?;
+        let homes = Path::new(HOMES);
+        fs::create_dir_all(homes)?;
+        let home = tempfile::Builder::new()
+            .prefix("guard-test-")
+            .tempdir_in(homes)?;
         // The files a session is handed must be readable for the user it runs as.
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
         Ok(Self { home })

@@ -8,6 +8,7 @@ mod ebpf;
 mod place;
 mod setup;
 mod test;
+mod vm;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about)]
@@ -28,6 +29,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Set up everything and run all tests.
     Test(test::Arguments),
+    /// Run a command under other kernels, with BPF LSM on and off.
+    Vm(vm::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,5 +40,6 @@ fn main() -> anyhow::Result<()> {
         Task::Catalog(arguments) => catalog::run(&arguments),
         Task::Demo(arguments) => demo::run_task(&arguments),
         Task::Test(arguments) => test::run_task(&arguments),
+        Task::Vm(arguments) => vm::run_task(&arguments),
     }
 }

@@ -1,14 +1,16 @@
 //! Sets up and runs everything that must hold before a change lands; ends with one closing line.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
 use crate::place::{cargo, environment, root, run, target, tools};
-use crate::setup;
+use crate::{setup, vm};
 
 /// Its flags.
 #[derive(clap::Args)]
@@ -74,9 +76,63 @@ fn checks(ebpf: bool) -> anyhow::Result<()> {
     crate::catalog::run(&crate::catalog::Arguments { check: true })
 }
 
-/// Runs the tests, adds up what the runner says of each test binary, and prints the closing line.
-fn tests(filter: Option<&str>, mut skipped: Vec<String>) -> anyhow::Result<()> {
+/// What the tests that run on this host and under other kernels come to.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: Vec<String>,
+}
+
+impl Tally {
+    /// Takes a line of a runner's output into account.
+    fn read(&mut self, line: &str) {
+        if let Some((passed, failed)) = counts(line) {
+            self.passed += passed;
+            self.failed += failed;
+        }
+    }
+
+    /// A skipped test returns early, so the runner counted it among the passed.
+    fn skip(&mut self, line: String) {
+        self.passed = self.passed.saturating_sub(1);
+        self.skipped.push(line);
+    }
+}
+
+/// Runs the tests here and, unless only some are wanted, under the other kernels; prints the closing line.
+fn tests(filter: Option<&str>, skipped: Vec<String>) -> anyhow::Result<()> {
+    let mut tally = Tally {
+        skipped,
+        ..Tally::default()
+    };
     step("tests");
+    let here = here(filter, &mut tally)?;
+    if filter.is_none() {
+        step("tests under other kernels");
+        kernels(&mut tally)?;
+    }
+    say("");
+    for line in &tally.skipped {
+        say(line);
+    }
+    say(&format!(
+        "{} passed, {} failed, {} skipped",
+        tally.passed,
+        tally.failed,
+        tally.skipped.len()
+    ));
+    if !here || tally.failed > 0 {
+        bail!("tests failed");
+    }
+    if tally.passed == 0 {
+        bail!("no test ran");
+    }
+    Ok(())
+}
+
+/// Runs the tests on this host; tells whether the runner was content.
+fn here(filter: Option<&str>, tally: &mut Tally) -> anyhow::Result<bool> {
     let skips = target().join("skipped-tests");
     let _ = std::fs::remove_file(&skips);
     let mut runner = cargo()
@@ -88,8 +144,6 @@ fn tests(filter: Option<&str>, mut skipped: Vec<String>) -> anyhow::Result<()> {
         .stdout(Stdio::piped())
         .spawn()
         .context("cargo test did not start")?;
-    let mut passed = 0;
-    let mut failed = 0;
     let output = runner
         .stdout
         .take()
@@ -97,31 +151,76 @@ fn tests(filter: Option<&str>, mut skipped: Vec<String>) -> anyhow::Result<()> {
     for line in BufReader::new(output).lines() {
         let line = line.context("the runner's output is not text")?;
         say(&line);
-        if let Some((ok, bad)) = counts(&line) {
-            passed += ok;
-            failed += bad;
-        }
+        tally.read(&line);
     }
     let status = runner.wait()?;
-    let reasons = std::fs::read_to_string(&skips).unwrap_or_default();
-    // A skipped test returns early, so the runner counted it among the passed.
-    passed = passed.saturating_sub(reasons.lines().count());
-    skipped.extend(reasons.lines().map(str::to_owned));
-    say("");
-    for line in &skipped {
-        say(line);
+    for line in std::fs::read_to_string(&skips).unwrap_or_default().lines() {
+        tally.skip(line.to_owned());
     }
-    say(&format!(
-        "{passed} passed, {failed} failed, {} skipped",
-        skipped.len()
-    ));
-    if !status.success() {
-        bail!("tests failed");
+    Ok(status.success())
+}
+
+/// What runs under every kernel: a test binary, and which of its tests.
+const UNDER_EVERY_KERNEL: [(&str, &str); 1] = [("hooks", "")];
+
+/// How long a guest may take; without KVM it is some ten times slower than this host.
+const GUEST_LIMIT: Duration = Duration::from_mins(15);
+
+/// Runs the tests that depend on the kernel under each of the matrix.
+fn kernels(tally: &mut Tally) -> anyhow::Result<()> {
+    let binaries = binaries()?;
+    let mut commands = Vec::new();
+    for (name, tests) in UNDER_EVERY_KERNEL {
+        let binary = binaries
+            .get(name)
+            .with_context(|| format!("there is no test binary {name}"))?;
+        commands.push(format!("{} {tests}", binary.display()));
     }
-    if passed == 0 {
-        bail!("no test ran");
+    let plan = vm::Plan {
+        commands,
+        limit: GUEST_LIMIT,
+        keep: false,
+    };
+    let matrix = vm::run(&vm::Guest::all(), &plan)?;
+    vm::print(&matrix);
+    tally.skipped.extend(matrix.skipped);
+    for outcome in matrix.outcomes {
+        let failed = tally.failed;
+        outcome.output.lines().for_each(|line| tally.read(line));
+        // A guest that hung or a binary that crashed has no line that counts it.
+        if !outcome.succeeded() && tally.failed == failed {
+            tally.failed += 1;
+        }
+        for line in outcome.skips {
+            tally.skip(format!("{line} [kernel {}]", outcome.guest.name()));
+        }
     }
     Ok(())
+}
+
+/// The test binaries by name, as cargo has built them.
+fn binaries() -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let output = cargo()
+        .args(["test", "--package", "guard-tests", "--no-run"])
+        .args(["--message-format", "json"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo test did not start")?;
+    if !output.status.success() {
+        bail!("the test binaries are not built");
+    }
+    let mut found = BTreeMap::new();
+    for line in output.stdout.split(|byte| *byte == b'\n') {
+        let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else {
+            continue;
+        };
+        let name = message["target"]["name"].as_str();
+        if let (Some(name), Some(path)) = (name, message["executable"].as_str()) {
+            found.insert(name.to_owned(), PathBuf::from(path));
+        }
+    }
+    Ok(found)
 }
 
 /// Reads `test result: ok. 12 passed; 0 failed; …`.

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 /// What the confined tree signs with: valid in form, worthless outside this session.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct DummyCredentials {
     /// 20 characters, `AKIA…`, random.
     pub access_key_id: String,

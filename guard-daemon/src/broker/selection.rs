@@ -106,6 +106,15 @@ impl Selection {
         }
     }
 
+    /// The configuration files that the usual chain reads, whether or not they exist.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let usual = |name: &str| self.home.as_ref().map(|home| home.join(".aws").join(name));
+        let config = self.config_file.clone().or_else(|| usual("config"));
+        let credentials = self.credentials_file.clone();
+        let credentials = credentials.or_else(|| usual("credentials"));
+        config.into_iter().chain(credentials).collect()
+    }
+
     /// The whole environment of the resolver.
     pub(super) fn environment(&self) -> BTreeMap<String, std::ffi::OsString> {
         let mut environment = BTreeMap::new();

@@ -3,12 +3,14 @@
 //! Standard output carries the answer, standard error everything else.
 
 mod approval;
+mod attach;
 mod daemon;
 mod exit;
 mod journal;
 mod run;
 mod status;
 mod terminal;
+mod terms;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +48,10 @@ struct Global {
 enum Command {
     /// Run a command confined
     Run(run::Arguments),
+    /// Confine a process tree that runs already
+    Attach(attach::Arguments),
+    /// Let a tree go that was attached
+    Detach(attach::DetachArguments),
     /// Serve sessions (systemd starts this)
     Daemon(daemon::Arguments),
     /// Decide on calls that wait for a person
@@ -70,6 +76,8 @@ pub fn main() -> ExitCode {
     let global = &cli.global;
     let (result, otherwise) = match &cli.command {
         Command::Run(arguments) => (run::run(arguments, global), Exit::Guard),
+        Command::Attach(arguments) => (attach::attach(arguments, global), Exit::Failure),
+        Command::Detach(arguments) => (attach::detach(arguments, global), Exit::Failure),
         Command::Daemon(arguments) => (daemon::run(arguments, global), Exit::Failure),
         Command::Approval(arguments) => (approval::run(arguments, global), Exit::Failure),
         Command::Journal(arguments) => (journal::run(arguments, global), Exit::Failure),

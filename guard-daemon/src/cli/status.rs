@@ -41,16 +41,22 @@ fn render(status: &Status) -> String {
         let identity = &session.identity;
         let _ = writeln!(
             text,
-            "session {id}  user {user}  profile {profile}  pid {pid}  {age} s\n  \
-             command: {command}\n  enforced: {enforced}",
+            "session {id}  user {user}  profile {profile}  {kind}  {age} s\n  \
+             command: {command}\n  cgroup: {cgroup}\n  enforced: {enforced}",
             id = session.id,
             user = printable(&identity.user),
             profile = printable(&session.profile),
-            pid = session.pid,
+            kind = session
+                .pid
+                .map_or_else(|| "attached".to_owned(), |pid| format!("pid {pid}")),
+            cgroup = printable(&session.cgroup),
             age = session.age_seconds,
             command = printable(&identity.command.join(" ")),
             enforced = session.enforced.join(", "),
         );
+        for limit in &session.limits {
+            let _ = writeln!(text, "  not enforced: {limit}");
+        }
     }
     text
 }
@@ -74,9 +80,11 @@ mod tests {
                 command: vec!["sh".to_owned(), "\u{1b}[2J".to_owned()],
             },
             profile: "standard".to_owned(),
-            pid: 7,
+            pid: Some(7),
+            cgroup: "/guard/0a1b2c3d/0123456789abcdef".to_owned(),
             age_seconds: 3,
-            enforced: vec!["cgroup-hooks".to_owned()],
+            enforced: vec!["connect4".to_owned()],
+            limits: vec!["unix sockets".to_owned()],
         };
         let text = render(&Status {
             version: "1".to_owned(),

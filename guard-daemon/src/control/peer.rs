@@ -106,10 +106,11 @@ impl Peer {
         })
     }
 
-    /// Decides whether it may use the socket. `sessions` are the network namespaces of live sessions.
+    /// Decides whether it may use the socket. `confines` tells the live session of a cgroup and a network
+    /// namespace.
     pub(super) fn examine(
         &self,
-        sessions: &[(SessionId, network::Identity)],
+        confines: impl FnOnce(&str, network::Identity) -> Option<SessionId>,
     ) -> Result<Permitted, Refusal> {
         let pid = self.pid;
         let group = cgroup::of_process(pid).map_err(Refusal::Unknown)?;
@@ -119,13 +120,7 @@ impl Peer {
         if !self.lives().map_err(Refusal::Unknown)? {
             return Err(Refusal::Unknown(io::Error::other("it has ended")));
         }
-        let confined = cgroup::session_of(&group).or_else(|| {
-            let same = |(_, identity): &&(SessionId, network::Identity)| *identity == namespace;
-            sessions
-                .iter()
-                .find(same)
-                .map(|(session, _)| session.clone())
-        });
+        let confined = cgroup::session_of(&group).or_else(|| confines(&group, namespace));
         if let Some(session) = confined {
             return Err(Refusal::Confined {
                 session,
@@ -206,13 +201,19 @@ mod tests {
         assert!(peer.lives().unwrap());
         let own = network::Identity::of_process(peer.pid).unwrap();
         let session = SessionId::random();
-        let refusal = peer.examine(&[(session.clone(), own)]).unwrap_err();
+        let within = |_: &str, namespace| (namespace == own).then(|| session.clone());
+        let refusal = peer.examine(within).unwrap_err();
         assert!(
             matches!(&refusal, Refusal::Confined { session: s, .. } if *s == session),
             "a process in a session's network namespace is confined: {refusal}"
         );
         if peer.uid == 0 {
-            assert!(peer.examine(&[]).unwrap().display().ends_with("(uid 0)"));
+            assert!(
+                peer.examine(|_, _| None)
+                    .unwrap()
+                    .display()
+                    .ends_with("(uid 0)")
+            );
         }
     }
 
@@ -230,7 +231,10 @@ mod tests {
         while peer.lives().unwrap() {
             std::thread::yield_now();
         }
-        assert!(matches!(peer.examine(&[]), Err(Refusal::Unknown(_))));
+        assert!(matches!(
+            peer.examine(|_, _| None),
+            Err(Refusal::Unknown(_))
+        ));
         child.wait().unwrap();
     }
 }

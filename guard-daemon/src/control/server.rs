@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::peer::{Peer, Permitted, Refusal};
-use super::wire::{Reply, Request, StartSession, Status};
+use super::wire::{AttachSession, Reply, Request, StartSession, Status};
 use super::{GROUP, LINE_BYTES, socket_path, text_of};
 use crate::gateway::Gateway;
 use crate::record::entry::{Entry, Event, Process};
@@ -34,8 +34,6 @@ pub struct Server {
     pub sessions: Arc<Sessions>,
     /// The daemon ends with its last session.
     pub embedded: bool,
-    /// The number of open connections, for a daemon that ends when idle.
-    pub connections: watch::Sender<usize>,
 }
 
 /// Makes the socket, 0660 and of the group `guard` where the host has one, in the place of a left one.
@@ -75,11 +73,11 @@ impl Server {
                 tracing::warn!("a control connection is closed: {CONNECTIONS} are open");
                 continue;
             };
-            self.connections.send_modify(|open| *open += 1);
             let server = Arc::clone(&self);
+            // Given back also when the conversation panics, or an embedded daemon would never end.
+            let occupied = self.sessions.occupy();
             tokio::spawn(async move {
-                // Also when the conversation panics, or an embedded daemon would never end.
-                let _open = Open(&server.connections);
+                let _occupied = occupied;
                 let mut session = None;
                 server.converse(stream, &mut session).await;
                 if let Some(session) = session {
@@ -127,7 +125,7 @@ impl Server {
     }
 
     fn examine(&self, peer: &Peer) -> Result<Permitted, Refusal> {
-        peer.examine(&self.sessions.namespaces())
+        peer.examine(|group, namespace| self.sessions.confines(group, namespace))
     }
 
     async fn answer(
@@ -167,6 +165,9 @@ impl Server {
                 sessions: self.sessions.views(),
             }),
             Request::StartSession(start) => self.start(*start, peer, session).await,
+            Request::ResumeSession { session: id } => self.resume(id, peer, session),
+            Request::AttachSession(attach) => self.attach(*attach, peer).await,
+            Request::DetachSession { session } => self.detach(&session, peer).await,
             Request::EndSession => match session.take() {
                 Some(id) => {
                     self.sessions.end(&id, "exited").await;
@@ -198,18 +199,71 @@ impl Server {
                 Reply::SessionStarted {
                     session: started.session,
                     environment: started.environment,
+                    world: started.world,
                     warnings: started.warnings,
                 }
             }
-            Err(error) => {
-                let profile = matches!(error, SessionError::Profile(_));
-                let detail = text_of(&error);
-                tracing::warn!("a session could not be started: {detail}");
-                let code = if profile { "profile" } else { "session" };
-                self.record_unstarted(code, detail.clone()).await;
-                Reply::error(if profile { "bad-config" } else { "failed" }, detail)
-            }
+            Err(error) => self.unstarted(&error).await,
         }
+    }
+
+    fn resume(&self, id: SessionId, peer: Permitted, session: &mut Option<SessionId>) -> Reply {
+        if !peer.is_root() {
+            return Reply::error("not-permitted", "only a session's launcher can resume it");
+        }
+        if session.is_some() {
+            return Reply::error("bad-request", "this connection has a session already");
+        }
+        match self.sessions.claim(&id, peer.pid) {
+            Ok(()) => {
+                *session = Some(id);
+                Reply::SessionResumed
+            }
+            Err(error @ SessionError::Unknown(_)) => Reply::error("not-found", text_of(&error)),
+            Err(error) => Reply::error("failed", text_of(&error)),
+        }
+    }
+
+    async fn attach(&self, attach: AttachSession, peer: Permitted) -> Reply {
+        if !peer.is_root() {
+            return Reply::error(
+                "not-permitted",
+                "only root can confine what runs already; use: sudo guard attach …",
+            );
+        }
+        match self.sessions.attach(attach).await {
+            Ok(attached) => Reply::SessionAttached {
+                session: attached.session,
+                environment: attached.environment,
+                limits: attached.limits,
+                warnings: attached.warnings,
+            },
+            Err(error) => self.unstarted(&error).await,
+        }
+    }
+
+    async fn detach(&self, session: &SessionId, peer: Permitted) -> Reply {
+        if !peer.is_root() {
+            return Reply::error(
+                "not-permitted",
+                "only root can let a tree go; use: sudo guard detach SESSION",
+            );
+        }
+        match self.sessions.detach(session).await {
+            Ok(()) => Reply::SessionDetached,
+            Err(error @ SessionError::Unknown(_)) => Reply::error("not-found", text_of(&error)),
+            Err(error) => Reply::error("failed", text_of(&error)),
+        }
+    }
+
+    /// Tells and records why a session could not be started.
+    async fn unstarted(&self, error: &SessionError) -> Reply {
+        let profile = matches!(error, SessionError::Profile(_));
+        let detail = text_of(error);
+        tracing::warn!("a session could not be started: {detail}");
+        let code = if profile { "profile" } else { "session" };
+        self.record_unstarted(code, detail.clone()).await;
+        Reply::error(if profile { "bad-config" } else { "failed" }, detail)
     }
 
     /// A session that could not be started is on record, too.
@@ -264,15 +318,6 @@ impl Server {
             _ => "not-permitted",
         };
         let _ = write(stream, &Reply::error(code, refusal.to_string())).await;
-    }
-}
-
-/// Counts a connection as open until dropped.
-struct Open<'a>(&'a watch::Sender<usize>);
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|open| *open -= 1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What clients and the daemon say to each other: one JSON line each way per request.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,7 @@ use crate::approval::ApprovalView;
 use crate::broker::Selection;
 use crate::config::UpstreamConfig;
 use crate::sandbox::environment::Changes;
+use crate::sandbox::mounts::World;
 use crate::session::{Identity, SessionId};
 
 /// A client's request.
@@ -35,17 +37,64 @@ pub enum Request {
     /// Confine a process. The session ends with `EndSession` or with this connection. Root only; one per
     /// connection.
     StartSession(Box<StartSession>),
+    /// Hang a session that an earlier daemon started on this connection, as `StartSession` would have. For
+    /// its launcher only.
+    ResumeSession {
+        /// The session.
+        session: SessionId,
+    },
     /// End the session of this connection.
     EndSession,
+    /// Confine a tree that runs already, with the hooks alone. Root only. The session lasts until
+    /// `DetachSession`, or until its cgroup is gone.
+    AttachSession(Box<AttachSession>),
+    /// Let the tree of an attached session go, unconfined. Root only.
+    DetachSession {
+        /// The session.
+        session: SessionId,
+    },
 }
 
-/// What a session is made of, as the launcher knows it.
+/// A session of `guard run`.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartSession {
-    /// The process that will become the command: a child of the asking process, in a network namespace
-    /// of its own, waiting.
+    /// The process that will become the command: a child of the asking process, in the network namespace
+    /// of `init`, waiting.
     pub pid: u32,
+    /// The first process of its pid namespace: a child of the asking process, in a network namespace of
+    /// its own, waiting.
+    pub init: u32,
+    /// What the session is made of.
+    pub terms: Terms,
+}
+
+/// A session of `guard attach`.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachSession {
+    /// What is confined.
+    pub target: Target,
+    /// Confine it although it could take the hooks away: it has root's capabilities.
+    pub allow_root: bool,
+    /// What the session is made of.
+    pub terms: Terms,
+}
+
+/// A tree that runs already.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Everything in a cgroup and below it: its directory, or its path as `/proc/<pid>/cgroup` has it.
+    Cgroup(PathBuf),
+    /// A process and its descendants; they are moved to a cgroup of their own.
+    Process(u32),
+}
+
+/// What a session is made of, as who starts it knows it.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
     /// Who runs it, and what.
     pub identity: Identity,
     /// The invoking user's group.
@@ -86,11 +135,29 @@ pub enum Reply {
         session: SessionId,
         /// What to change in the command's environment.
         environment: Changes,
+        /// What the session is to see of the host.
+        world: World,
         /// What the person at the terminal should know, one sentence each.
         warnings: Vec<String>,
     },
     /// To `EndSession`: nothing of the session is left.
     SessionEnded,
+    /// To `ResumeSession`.
+    SessionResumed,
+    /// To `AttachSession`: the tree is confined.
+    SessionAttached {
+        /// The session's name.
+        session: SessionId,
+        /// A file of shell assignments that lets new programs of the tree trust guard's CA and sign with the
+        /// session's credentials.
+        environment: PathBuf,
+        /// What is open, one sentence each.
+        limits: Vec<String>,
+        /// What else the person at the terminal should know, one sentence each.
+        warnings: Vec<String>,
+    },
+    /// To `DetachSession`: the tree is unconfined.
+    SessionDetached,
     /// The request was refused.
     Error {
         /// `not-found`, `not-permitted`, `confined`, `bad-request`, `bad-config`, `failed`.
@@ -122,12 +189,16 @@ pub struct SessionView {
     pub identity: Identity,
     /// The profile's name.
     pub profile: String,
-    /// The process that became the command.
-    pub pid: u32,
+    /// The process that became the command; absent for a session of `guard attach`.
+    pub pid: Option<u32>,
+    /// The cgroup, as `/proc/<pid>/cgroup` shows it.
+    pub cgroup: String,
     /// Seconds since it started.
     pub age_seconds: u64,
-    /// What holds the tree: `network-namespace`, `cgroup-hooks`, `no-new-privileges`, `capabilities`.
+    /// What holds the tree, by name; docs/sandbox.md lists the names.
     pub enforced: Vec<String>,
+    /// What does not hold it, one sentence each.
+    pub limits: Vec<String>,
 }
 
 impl Reply {
@@ -149,9 +220,9 @@ mod tests {
         let text = r#"{"request":"approval_decide","id":"a-1","approve":true,"reason":null}"#;
         let request: Request = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&request).unwrap(), text);
-        let start = r#"{"request":"start_session","pid":7,"identity":{"uid":0,"user":"root",
+        let start = r#"{"request":"start_session","pid":7,"init":6,"terms":{"identity":{"uid":0,"user":"root",
             "loginuid":null,"host":"h","reason":null,"command":["true"]},"gid":0,"profile":"standard",
-            "aws":{},"upstream":{},"environment":{}}"#;
+            "aws":{},"upstream":{},"environment":{}}}"#;
         // Selection's members have no defaults of their own.
         let aws = r#""aws":{"profile":null,"region":null,"home":null,"config_file":null,
             "credentials_file":null,"keys":null}"#;

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use crate::approval::Approvals;
 use crate::config::Config;
 use crate::intercept::authority::Authority;
+use crate::kernel::tracker::Tracker;
 use crate::record::journal::Journal;
 
 pub use body::{BodyError, RequestBody, ResponseBody};
@@ -41,4 +42,6 @@ pub struct Gateway {
     pub approvals: Approvals,
     /// The certificate authority that the confined tree trusts.
     pub authority: Arc<Authority>,
+    /// Knows the sessions' processes; `None` where the kernel cannot be asked.
+    pub tracker: Option<Arc<Tracker>>,
 }

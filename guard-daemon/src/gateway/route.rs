@@ -94,7 +94,7 @@ pub(super) fn not_public(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// The IANA special-purpose registry (RFC 6890), less what only routers care about.
+/// The IANA special-purpose registry (RFC 6890), and what clouds have put among public addresses.
 fn not_public_v4(address: Ipv4Addr) -> Option<&'static str> {
     Some(match address.octets() {
         [0, ..] => "unspecified",
@@ -103,12 +103,17 @@ fn not_public_v4(address: Ipv4Addr) -> Option<&'static str> {
         [169, 254, ..] => "link-local (where the metadata service is)",
         [100, 64..=127, ..] => "shared (carrier-grade NAT)",
         [198, 18..=19, ..] => "synthetic (guard's resolver or a benchmark's)",
+        [168, 63, 129, 16] => "Azure's host agent (a metadata service)",
         [224..=239, ..] => "multicast",
-        [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [240..=255, ..] => "reserved",
+        [192, 0, 0 | 2, _]
+        // AS112 and AMT anycast, and the former 6to4 relays: never an API's host.
+        | [192, 31, 196, _] | [192, 52, 193, _] | [192, 88, 99, _] | [192, 175, 48, _]
+        | [198, 51, 100, _] | [203, 0, 113, _] | [240..=255, ..] => "reserved",
         _ => return None,
     })
 }
 
+/// Global unicast is 2000::/3 (RFC 4291); what is public is that, less the special-purpose registry.
 fn not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
     let embedded = |high: u16, low: u16| {
         let [a, b] = high.to_be_bytes();
@@ -123,14 +128,13 @@ fn not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
             return embedded(high, low);
         }
         [0x2002, high, low, ..] => return embedded(high, low),
-        [0, 0, 0, 0, 0, 0, ..]
-        | [0x64, 0xff9b, 1, ..]
-        | [0x2001, 0 | 0xdb8, ..]
-        | [0x100, 0, 0, 0, ..] => "reserved",
+        // Protocol assignments (Teredo, benchmarks, ORCHID and others) and documentation.
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => "reserved",
+        [0x2000..=0x3fff, ..] => return None,
         [0xfc00..=0xfdff, ..] => "private",
         [0xfe80..=0xfeff, ..] => "link-local",
         [0xff00..=0xffff, ..] => "multicast",
-        _ => return None,
+        _ => "reserved",
     })
 }
 
@@ -212,8 +216,13 @@ mod tests {
             "192.168.1.1",
             "169.254.169.254",
             "169.254.170.2",
+            "169.254.170.23",
             "100.64.0.1",
+            "100.100.100.200",
             "100.127.255.255",
+            "168.63.129.16",
+            "192.88.99.1",
+            "192.175.48.1",
             "192.0.0.192",
             "198.18.0.1",
             "198.19.255.255",
@@ -228,6 +237,24 @@ mod tests {
             "fe80::1",
             "fec0::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "::ffff:0:7f00:1",
+            "::ffff:100.64.0.1",
+            "1::1",
+            "100::1",
+            "1fff::1",
+            "4000::1",
+            "5f00::1",
+            "fe00::1",
+            "2001:2::1",
+            "2001:10::1",
+            "2001:20::1",
+            "2001:1ff::1",
+            "3fff::1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:0:0:1::a00:1",
+            "2002:a00:1::1",
             "fc00::1",
             "ff02::1",
             "64:ff9b::a00:1",
@@ -253,7 +280,13 @@ mod tests {
             "172.32.0.1",
             "198.17.0.1",
             "198.20.0.1",
+            "168.63.129.15",
+            "192.0.1.1",
+            "2001:200::1",
+            "2001:4860:4860::8888",
+            "2002:345e:501::1",
             "2600:1f18::1",
+            "3ffe::1",
             "2a05:d000::1",
             "::ffff:52.94.5.1",
             "64:ff9b::345e:501",

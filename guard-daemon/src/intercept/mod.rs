@@ -3,12 +3,16 @@
 //! `connection` decides on one connection: AWS endpoints have their TLS terminated (`authority`) and go to
 //! `gateway`, allowed hosts are copied both ways (`passthrough`), all else is refused and journalled.
 //! `resolver` gives each allowed name an address of its own (`names`), by which a connection is known.
+//! `local` copies between the session's loopback and the host where the profile says so.
 //! `surroundings` is all that these need from the rest of guard.
 
+mod accept;
 pub mod authority;
 mod client_hello;
 mod connection;
+mod local;
 pub mod names;
+mod owner;
 mod passthrough;
 mod resolver;
 mod surroundings;
@@ -20,15 +24,19 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
+use self::accept::{Door, Serving, accept};
 use self::connection::{Connection, reset};
+use self::local::{IntoSession, ToHost};
+pub use self::owner::Sockets;
 use self::resolver::Pace;
 use self::surroundings::{Live, Surroundings};
 use crate::gateway::Gateway;
+use crate::kernel::tracker::Tracker;
 use crate::kernel::{self, Hooks, Origin};
 use crate::record::entry::{Event, Process};
-use crate::session::Session;
+use crate::sandbox::network::Namespace;
+use crate::session::{Session, SessionId};
 
 /// A session's sockets, opened in its network namespace: 127.0.0.1 and ::1.
 pub struct Wires {
@@ -36,6 +44,38 @@ pub struct Wires {
     pub tcp: Vec<std::net::TcpListener>,
     /// The resolver's sockets (same port on both).
     pub udp: Vec<std::net::UdpSocket>,
+    /// Listeners that lead to the same port of the host's loopback.
+    pub loopback: Vec<std::net::TcpListener>,
+    /// Listeners on the host that lead to the session's loopback.
+    pub published: Vec<Published>,
+    /// The namespace's sockets.
+    pub sockets: Sockets,
+}
+
+/// A port of the session that is open on the host.
+pub struct Published {
+    /// Where it is open.
+    pub listener: std::net::TcpListener,
+    /// That address.
+    pub host: SocketAddr,
+    /// The port on the session's loopback.
+    pub port: u16,
+    /// The session's network namespace.
+    pub namespace: Namespace,
+}
+
+impl Wires {
+    /// The gateway's TCP port; 0 where there is none.
+    pub fn gateway_port(&self) -> u16 {
+        let first = self.tcp.first().and_then(|tcp| tcp.local_addr().ok());
+        first.map_or(0, |address| address.port())
+    }
+
+    /// The resolver's UDP port; 0 where there is none.
+    pub fn resolver_port(&self) -> u16 {
+        let first = self.udp.first().and_then(|udp| udp.local_addr().ok());
+        first.map_or(0, |address| address.port())
+    }
 }
 
 /// Serves a session's connections and questions until dropped; journals what the hooks refuse.
@@ -45,25 +85,46 @@ pub struct Wires {
 pub async fn serve(gateway: Arc<Gateway>, session: Arc<Session>, hooks: Arc<Hooks>, wires: Wires) {
     let id = session.id.clone();
     let allowance = Arc::new(Semaphore::new(gateway.config.limits.connections));
+    let describe = describer(gateway.tracker.clone());
     let around = Arc::new(Live { gateway, session });
     let pace = Arc::new(Pace::default());
     let mut parts = JoinSet::new();
     for listener in wires.tcp {
-        match listener
-            .set_nonblocking(true)
-            .and_then(|()| TcpListener::from_std(listener))
+        if let Some(listener) = ready(&id, listener) {
+            let hooks = hooks.clone();
+            let lobby = Lobby {
+                around: around.clone(),
+                pace: pace.clone(),
+                allowance: allowance.clone(),
+                origins: move |peer| hooks.take_origin(peer),
+                describe: describe.clone(),
+            };
+            parts.spawn(accept(lobby, listener));
+        }
+    }
+    for listener in wires.loopback {
+        if let Some(listener) = ready(&id, listener)
+            && let Ok(address) = listener.local_addr()
         {
-            Ok(listener) => {
-                let lobby = Lobby {
-                    around: around.clone(),
-                    pace: pace.clone(),
-                    allowance: allowance.clone(),
-                };
-                let hooks = hooks.clone();
-                let origins = move |peer| hooks.take_origin(peer);
-                parts.spawn(lobby.accept(listener, origins, kernel::process::of_origin));
-            }
-            Err(error) => tracing::error!(session = %id, %error, "cannot serve a gateway socket"),
+            let door = ToHost {
+                around: around.clone(),
+                allowance: allowance.clone(),
+                sockets: wires.sockets.clone(),
+                port: address.port(),
+            };
+            parts.spawn(accept(door, listener));
+        }
+    }
+    for published in wires.published {
+        if let Some(listener) = ready(&id, published.listener) {
+            let door = IntoSession {
+                around: around.clone(),
+                allowance: allowance.clone(),
+                namespace: published.namespace,
+                host: published.host,
+                port: published.port,
+            };
+            parts.spawn(accept(door, listener));
         }
     }
     for socket in wires.udp {
@@ -84,11 +145,29 @@ pub async fn serve(gateway: Arc<Gateway>, session: Arc<Session>, hooks: Arc<Hook
     }
 }
 
+/// A listener as tokio has it. One that cannot be served is closed, and so is its port.
+fn ready(id: &SessionId, listener: std::net::TcpListener) -> Option<TcpListener> {
+    match listener
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(listener))
+    {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::error!(session = %id, %error, "cannot serve a listener");
+            None
+        }
+    }
+}
+
 /// Journals what the hooks refuse.
 async fn report_refusals(around: Arc<Live>, hooks: Arc<Hooks>) {
     loop {
         let refusal = hooks.next_refusal().await;
-        let process = kernel::process::of_refusal(&refusal);
+        // A report that stands for several has no process.
+        let process = (refusal.pid != 0).then(|| match &around.gateway.tracker {
+            Some(tracker) => tracker.describe(refusal.pid, refusal.uid, &refusal.comm, refusal.at),
+            None => kernel::process::describe(refusal.pid, refusal.uid, &refusal.comm, refusal.at),
+        });
         let event = Event::Refused {
             process,
             destination: refusal.destination,
@@ -103,62 +182,44 @@ async fn report_refusals(around: Arc<Live>, hooks: Arc<Hooks>) {
     }
 }
 
-/// Where connections arrive.
-struct Lobby<S> {
+/// Where redirected connections arrive.
+struct Lobby<S, O> {
     around: Arc<S>,
     pace: Arc<Pace>,
     /// How many connections may be open.
     allowance: Arc<Semaphore>,
+    /// Takes out where a peer wanted to go.
+    origins: O,
+    describe: Describe,
 }
 
-impl<S: Surroundings> Lobby<S> {
-    /// Accepts connections and serves each in a task of its own, until dropped.
-    async fn accept(
-        self,
-        listener: TcpListener,
-        origins: impl Fn(SocketAddr) -> Option<Origin> + Send + 'static,
-        describe: fn(&Origin) -> Process,
-    ) {
-        let mut connections = JoinSet::new();
-        loop {
-            let (stream, peer) = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        // Out of descriptors, most likely; they come back as connections end.
-                        tracing::warn!(%error, "cannot accept a connection");
-                        sleep(AFTER_ERROR).await;
-                        continue;
-                    }
-                },
-                Some(ended) = connections.join_next() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "a connection's task failed");
-                    }
-                    continue;
-                }
-            };
-            // Taken out in any case, so that nothing stale stays behind for a later connection.
-            let Some(origin) = origins(peer) else {
-                let detail = "a connection reached the gateway without being redirected there";
-                self.turn_away(&stream, None, "no-origin", detail).await;
-                continue;
-            };
-            let Ok(permit) = self.allowance.clone().try_acquire_owned() else {
-                let detail =
-                    "the session has as many connections open as [limits] connections allows";
-                self.turn_away(&stream, Some(&origin), "limit", detail)
-                    .await;
-                continue;
-            };
-            let (around, pace) = (self.around.clone(), self.pace.clone());
-            connections.spawn(async move {
-                serve_connection(&*around, &pace, origin, stream, describe).await;
-                drop(permit);
-            });
-        }
+impl<S, O> Door for Lobby<S, O>
+where
+    S: Surroundings,
+    O: Fn(SocketAddr) -> Option<Origin> + Send + Sync,
+{
+    async fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<Serving> {
+        // Taken out in any case, so that nothing stale stays behind for a later connection.
+        let Some(origin) = (self.origins)(peer) else {
+            let detail = "a connection reached the gateway without being redirected there";
+            self.turn_away(&stream, None, "no-origin", detail).await;
+            return None;
+        };
+        let Ok(permit) = self.allowance.clone().try_acquire_owned() else {
+            self.turn_away(&stream, Some(&origin), "limit", TOO_MANY)
+                .await;
+            return None;
+        };
+        let (around, pace) = (self.around.clone(), self.pace.clone());
+        let describe = self.describe.clone();
+        Some(Box::pin(async move {
+            serve_connection(&*around, &pace, origin, stream, describe).await;
+            drop(permit);
+        }))
     }
+}
 
+impl<S: Surroundings, O> Lobby<S, O> {
     async fn turn_away(
         &self,
         stream: &TcpStream,
@@ -184,7 +245,7 @@ async fn serve_connection<S: Surroundings>(
     pace: &Pace,
     origin: Origin,
     stream: TcpStream,
-    describe: fn(&Origin) -> Process,
+    describe: Describe,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot switch Nagle's algorithm off");
@@ -204,9 +265,20 @@ async fn serve_connection<S: Surroundings>(
     .await;
 }
 
+/// Tells who is behind a connection; may block.
+type Describe = Arc<dyn Fn(&Origin) -> Process + Send + Sync>;
+
+/// Asks the tracker, which knows also what has ended, and else `/proc`.
+fn describer(tracker: Option<Arc<Tracker>>) -> Describe {
+    Arc::new(move |origin| match &tracker {
+        Some(tracker) => tracker.describe(origin.pid, origin.uid, &origin.comm, origin.at),
+        None => kernel::process::of_origin(origin),
+    })
+}
+
 /// Looks the process up. The files under /proc can block on the process's own memory, so another thread
 /// reads them, and not for ever.
-async fn described(origin: Origin, describe: fn(&Origin) -> Process) -> Process {
+async fn described(origin: Origin, describe: Describe) -> Process {
     let fallback = seen_by_hooks(&origin);
     let looking = tokio::task::spawn_blocking(move || describe(&origin));
     match tokio::time::timeout(DESCRIBE_TIMEOUT, looking).await {
@@ -230,7 +302,7 @@ const DNS: u16 = 53;
 
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-const AFTER_ERROR: Duration = Duration::from_millis(50);
+const TOO_MANY: &str = "the session has as many connections open as [limits] connections allows";
 
 #[cfg(test)]
 mod tests;

@@ -10,30 +10,42 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// An address is never taken back or given to another name: a client may hold it as long as the session.
 #[derive(Debug, Default)]
 pub struct Names {
+    /// Where the addresses begin, as a distance from `FIRST`.
+    start: u32,
     table: RwLock<Table>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     places: HashMap<Arc<str>, u32>,
-    /// By place: the address's distance from `FIRST`.
+    /// By place, counted from the table's start.
     names: Vec<Arc<str>>,
 }
 
 impl Names {
+    /// The table of a session that an earlier daemon served before, `generation` times. The addresses begin
+    /// elsewhere each time, so that one which a client still holds from before stands for no other name
+    /// but after many times.
+    pub fn of_generation(generation: u32) -> Self {
+        Self {
+            start: generation.wrapping_mul(GENERATION) % ADDRESSES,
+            table: RwLock::default(),
+        }
+    }
+
     /// The address of a name (lower case, no final dot), given out on first use; `None` when the table
     /// is full.
     pub fn address_of(&self, name: &str) -> Option<IpAddr> {
         let known = |table: &Table| table.places.get(name).copied();
         let read = self.table.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = known(&read) {
-            return Some(address(place));
+            return Some(self.address(place));
         }
         drop(read);
 
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = known(&table) {
-            return Some(address(place));
+            return Some(self.address(place));
         }
         let place = u32::try_from(table.names.len())
             .ok()
@@ -41,7 +53,7 @@ impl Names {
         let name: Arc<str> = name.into();
         table.places.insert(name.clone(), place);
         table.names.push(name);
-        Some(address(place))
+        Some(self.address(place))
     }
 
     /// The name an address stands for.
@@ -49,22 +61,30 @@ impl Names {
         let IpAddr::V4(address) = address.to_canonical() else {
             return None;
         };
-        let place = u32::from(address).checked_sub(FIRST)?;
+        let distance = u32::from(address)
+            .checked_sub(FIRST)
+            .filter(|distance| *distance < ADDRESSES)?;
+        let place = (distance + ADDRESSES - self.start) % ADDRESSES;
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table
             .names
             .get(usize::try_from(place).ok()?)
             .map(|name| name.as_ref().to_owned())
     }
-}
 
-fn address(place: u32) -> IpAddr {
-    // `place < MAX_NAMES`, and the range has room for twice as many.
-    IpAddr::V4(Ipv4Addr::from(FIRST + place))
+    fn address(&self, place: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from(FIRST + (self.start + place) % ADDRESSES))
+    }
 }
 
 /// 198.18.0.1: the range's first address but for the network's own.
 const FIRST: u32 = 0xC612_0001;
+
+/// Addresses of 198.18.0.0/15 but for its first and its last.
+const ADDRESSES: u32 = 131_070;
+
+/// How far the addresses of one generation begin behind those of the one before.
+const GENERATION: u32 = 4_099;
 
 /// Names a session can have looked up; an allow list with a wildcard could otherwise be filled for ever.
 const MAX_NAMES: u32 = 65_536;
@@ -83,6 +103,22 @@ mod tests {
         assert_eq!(names.address_of("s3.amazonaws.com"), Some(first));
         assert_eq!(names.name_of(first).as_deref(), Some("s3.amazonaws.com"));
         assert_eq!(names.name_of(second).as_deref(), Some("pypi.org"));
+    }
+
+    #[test]
+    fn a_later_generation_gives_an_earlier_ones_addresses_to_no_name() {
+        let before = Names::default();
+        let held = before.address_of("s3.amazonaws.com").unwrap();
+        for generation in 1..=1_000 {
+            let after = Names::of_generation(generation);
+            let address = after.address_of("pypi.org").unwrap();
+            assert_eq!(after.name_of(address).as_deref(), Some("pypi.org"));
+            assert_eq!(after.name_of(held), None, "{generation}");
+            let IpAddr::V4(address) = address else {
+                panic!("{address}")
+            };
+            assert!(matches!(address.octets(), [198, 18 | 19, ..]), "{address}");
+        }
     }
 
     #[test]

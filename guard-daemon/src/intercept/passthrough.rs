@@ -100,6 +100,9 @@ impl Activity {
     }
 }
 
+/// A connection ends when nothing has moved for so long.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_hours(2);
+
 /// Bytes per `splice`: what a pipe holds by default (pipe(7)).
 const CHUNK: usize = 64 * 1024;
 

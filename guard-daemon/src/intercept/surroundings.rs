@@ -26,6 +26,9 @@ pub(super) trait Surroundings: Send + Sync + 'static {
     /// Whether the profile allows some port of a host that is not AWS.
     fn allows_name(&self, host: &str) -> bool;
 
+    /// Whether the profile opens a port of the host's loopback.
+    fn allows_loopback(&self, port: u16) -> bool;
+
     /// The session's synthetic addresses.
     fn names(&self) -> &Names;
 
@@ -74,6 +77,10 @@ impl Surroundings for Live {
 
     fn allows_name(&self, host: &str) -> bool {
         self.session.profile.allows_name(host)
+    }
+
+    fn allows_loopback(&self, port: u16) -> bool {
+        self.session.profile.reach().loopback.contains(&port)
     }
 
     fn names(&self) -> &Names {

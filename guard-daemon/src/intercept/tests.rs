@@ -21,6 +21,8 @@ pub(super) struct Stage {
     broken: AtomicBool,
     /// Where dialling leads, whatever the name; `None`: nowhere.
     pub(super) upstream: Option<SocketAddr>,
+    /// The port of the host's loopback that is open.
+    pub(super) loopback: Option<u16>,
     pub(super) dialled: Mutex<Vec<(String, u16)>>,
     pub(super) callers: Mutex<Vec<Caller>>,
 }
@@ -35,6 +37,7 @@ impl Stage {
             events: Mutex::default(),
             broken: AtomicBool::new(false),
             upstream: None,
+            loopback: None,
             dialled: Mutex::default(),
             callers: Mutex::default(),
         }
@@ -77,6 +80,10 @@ impl Surroundings for Stage {
 
     fn allows_name(&self, host: &str) -> bool {
         host == "allowed.example"
+    }
+
+    fn allows_loopback(&self, port: u16) -> bool {
+        self.loopback == Some(port)
     }
 
     fn names(&self) -> &Names {
@@ -139,9 +146,10 @@ async fn lobby(stage: &Arc<Stage>, destination: Option<&'static str>, room: usiz
         around: stage.clone(),
         pace: Arc::default(),
         allowance: Arc::new(Semaphore::new(room)),
+        origins: move |_| destination.map(origin),
+        describe: Arc::new(seen_by_hooks),
     };
-    let origins = move |_| destination.map(origin);
-    tokio::spawn(lobby.accept(listener, origins, seen_by_hooks));
+    tokio::spawn(accept(lobby, listener));
     address
 }
 
@@ -212,11 +220,12 @@ async fn dropping_the_service_ends_its_connections() {
         around: stage,
         pace: Arc::default(),
         allowance: Arc::new(Semaphore::new(8)),
+        origins: |_| Some(origin("203.0.113.9:443")),
+        describe: Arc::new(seen_by_hooks),
     };
-    let serving =
-        tokio::spawn(lobby.accept(listener, |_| Some(origin("203.0.113.9:443")), seen_by_hooks));
+    let serving = tokio::spawn(accept(lobby, listener));
     let client = TcpStream::connect(address).await.unwrap();
-    sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     serving.abort();
     let ended = tokio::time::timeout(Duration::from_millis(500), ending(client));
     assert!(ended.await.is_ok(), "the connection outlived its service");

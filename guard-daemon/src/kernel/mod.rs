@@ -15,6 +15,7 @@ mod netns;
 mod origin;
 pub mod process;
 mod refusal;
+pub mod sockets;
 mod syscall;
 pub mod tracker;
 

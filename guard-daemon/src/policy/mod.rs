@@ -7,10 +7,12 @@ mod network;
 mod pattern;
 pub(crate) mod position;
 mod profile;
+mod reach;
 
 pub use network::HostError;
 pub use pattern::PatternError;
 pub use profile::{LARGEST_PROFILE, PolicyError, Problem};
+pub use reach::{Publish, Reach, ReachError, Temporary};
 
 pub(crate) use network::is_host_name;
 pub(crate) use profile::is_name;
@@ -27,6 +29,7 @@ pub struct Profile {
     name: String,
     sha256: String,
     hosts: network::AllowList,
+    reach: Reach,
     masked: Vec<Class>,
     statements: evaluate::Statements,
 }
@@ -85,6 +88,11 @@ impl Profile {
     /// Whether a name may be resolved: some port of it is allowed.
     pub fn allows_name(&self, host: &str) -> bool {
         self.hosts.allows_name(host)
+    }
+
+    /// What of the host itself the session may reach and see.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Whether members of this class are masked.

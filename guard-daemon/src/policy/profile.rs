@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::evaluate::{Patterns, Statement, Statements};
 use super::network::{AllowList, HostError};
 use super::pattern::{ActionPattern, PatternError, ResourcePattern};
+use super::reach::{Publish, Reach, ReachError, Temporary, path};
 use super::{Effect, Profile, position};
 use crate::mask::Class;
 
@@ -97,6 +98,14 @@ pub enum Problem {
         /// What is wrong with it.
         error: PatternError,
     },
+    /// A bad entry among what of the host the session may reach or see.
+    #[error("{text:?}: {error}")]
+    Reach {
+        /// The entry.
+        text: String,
+        /// What is wrong with it.
+        error: ReachError,
+    },
     /// A bad host pattern.
     #[error("{text:?}: {error}")]
     Host {
@@ -116,6 +125,8 @@ struct File {
     #[serde(default)]
     network: Network,
     #[serde(default)]
+    sandbox: Sandbox,
+    #[serde(default)]
     mask: Mask,
     #[serde(default)]
     statement: Vec<Spanned<Rule>>,
@@ -126,6 +137,21 @@ struct File {
 struct Network {
     #[serde(default)]
     allow: Vec<Spanned<String>>,
+    #[serde(default)]
+    allow_loopback: Vec<Spanned<u16>>,
+    #[serde(default)]
+    publish: Vec<Spanned<String>>,
+    #[serde(default)]
+    allow_unix: Vec<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sandbox {
+    #[serde(default)]
+    tmp: Temporary,
+    #[serde(default)]
+    show: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -211,8 +237,36 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Profile, PolicyError> {
         name: own_name.to_owned(),
         sha256: hex::encode(digest),
         hosts,
+        reach: reach(&file).map_err(invalid)?,
         masked: file.mask.classes,
         statements: Statements::new(compile(&file.statement).map_err(invalid)?, file.default),
+    })
+}
+
+/// What of the host the session may reach and see.
+fn reach(file: &File) -> Result<Reach, Misplaced> {
+    fn each<T: fmt::Display, R>(
+        list: &[Spanned<T>],
+        parse: impl Fn(&T) -> Result<R, ReachError>,
+    ) -> Result<Vec<R>, Misplaced> {
+        let one = |entry: &Spanned<T>| {
+            parse(entry.get_ref()).map_err(|error| {
+                let text = entry.get_ref().to_string();
+                Misplaced(entry.span(), Problem::Reach { text, error })
+            })
+        };
+        list.iter().map(one).collect()
+    }
+    let port = |&port: &u16| match port {
+        0 => Err(ReachError::Port),
+        port => Ok(port),
+    };
+    Ok(Reach {
+        loopback: each(&file.network.allow_loopback, port)?,
+        publish: each(&file.network.publish, |text| Publish::parse(text))?,
+        unix: each(&file.network.allow_unix, |text| path(text))?,
+        temporary: file.sandbox.tmp,
+        show: each(&file.sandbox.show, |text| path(text))?,
     })
 }
 
@@ -415,9 +469,29 @@ mod tests {
     }
 
     #[test]
+    fn what_of_the_host_is_open_is_said_key_by_key() {
+        let profile = Profile::parse("p", "").unwrap();
+        assert_eq!(*profile.reach(), Reach::default());
+        let text = "[network]\nallow_loopback = [5432]\npublish = [\"3000\"]\n\
+            allow_unix = [\"/run/x\"]\n[sandbox]\ntmp = \"shared\"\nshow = [\"/tmp/b\"]\n";
+        let expected = Reach {
+            loopback: vec![5432],
+            publish: vec![Publish::parse("3000").unwrap()],
+            unix: vec!["/run/x".into()],
+            temporary: Temporary::Shared,
+            show: vec!["/tmp/b".into()],
+        };
+        assert_eq!(*Profile::parse("p", text).unwrap().reach(), expected);
+    }
+
+    #[test]
     fn each_error_names_its_place() {
         let statement = |rest: &str| format!("[[statement]]\neffect = \"allow\"\n{rest}");
         let pattern = |text: &str, error| Problem::Pattern {
+            text: text.to_owned(),
+            error,
+        };
+        let reach = |text: &str, error| Problem::Reach {
             text: text.to_owned(),
             error,
         };
@@ -466,6 +540,26 @@ mod tests {
                     text: "10.0.0.1".to_owned(),
                     error: HostError::Address,
                 },
+            ),
+            (
+                "[network]\nallow_loopback = [5432, 0]".to_owned(),
+                (2, 25),
+                reach("0", ReachError::Port),
+            ),
+            (
+                "[network]\npublish = [\"80:x\"]".to_owned(),
+                (2, 12),
+                reach("80:x", ReachError::Publish),
+            ),
+            (
+                "[network]\nallow_unix = [\"run/x\"]".to_owned(),
+                (2, 15),
+                reach("run/x", ReachError::Path),
+            ),
+            (
+                "[sandbox]\nshow = [\"/a/../b\"]".to_owned(),
+                (2, 9),
+                reach("/a/../b", ReachError::Path),
             ),
         ] {
             let (line, column, problem) = problem(&text);

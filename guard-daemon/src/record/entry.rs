@@ -29,9 +29,11 @@ pub enum Event {
         /// SHA-256 of the profile's text, hexadecimal.
         profile_sha256: String,
     },
+    /// A daemon picked up a session that an earlier one had started. In between the tree had no network.
+    SessionResumed,
     /// A session ended.
     SessionEnded {
-        /// Why: `exited`, `launcher-gone`, `daemon-stopped`, `recovered`.
+        /// Why: `exited`, `detached`, `launcher-gone`, `daemon-stopped`, `recovered`, `tampered`.
         cause: String,
     },
     /// A decision on an exchange; durable before any byte of the request goes upstream.
@@ -59,13 +61,23 @@ pub enum Event {
         /// How many.
         count: u64,
     },
-    /// A connection to a host that is not AWS, by name, passed through.
+    /// A connection to a host that is not AWS, by name, passed through; `localhost` is the host's own
+    /// loopback.
     ConnectionPassed {
         /// Who made it.
         process: Process,
         /// The allowed name.
         host: String,
         /// The port.
+        port: u16,
+    },
+    /// A connection from outside to a published port of the session.
+    ConnectionPublished {
+        /// Who made it.
+        peer: SocketAddr,
+        /// Where it arrived on the host.
+        host: SocketAddr,
+        /// The session's port.
         port: u16,
     },
     /// A connection, datagram, socket or request that guard refused before it was an exchange.
@@ -98,6 +110,13 @@ pub enum Event {
         bytes: u64,
         /// The file they were set aside in.
         kept_in: String,
+    },
+    /// Something about a session that its reviewers should know, and that nobody refused.
+    Finding {
+        /// A stable code; docs/journal.md lists them.
+        code: String,
+        /// One sentence for people.
+        detail: String,
     },
     /// A call that guard itself makes with the session's real credentials; durable before it leaves.
     OwnCall {

@@ -129,11 +129,23 @@ pub(super) fn all() -> Vec<Entry> {
                 kept_in: text("journal-000001.torn-5120"),
             },
         },
+        of_session(Event::SessionResumed),
+        of_session(Event::Finding {
+            code: text("attached"),
+            detail: text(
+                "process 41310 (agent) holds a packet socket that was made before, which cannot be destroyed",
+            ),
+        }),
         of_session(Event::OwnCall {
             service: text("sts"),
             operation: text("GetCallerIdentity"),
             host: text("sts.eu-west-1.amazonaws.com"),
             signing_key: text("AKIAIOSFODNN7EXAMPLE"),
+        }),
+        of_session(Event::ConnectionPublished {
+            peer: ([127, 0, 0, 1], 53412).into(),
+            host: ([127, 0, 0, 1], 8080).into(),
+            port: 3000,
         }),
         of_session(Event::ProcessExecuted { process: process() }),
         of_session(Event::ProcessesUnrecorded { count: 214 }),

@@ -69,6 +69,11 @@ impl Summary {
                     identity.user, identity.host
                 ));
             }
+            Event::SessionResumed => self.what.push_str("session resumed"),
+            Event::Finding { code, detail } => {
+                self.what = format!("finding {code}");
+                self.reason = detail;
+            }
             Event::SessionEnded { cause } => {
                 self.what.push_str("session ended");
                 self.reason = cause;
@@ -95,6 +100,11 @@ impl Summary {
             } => {
                 self.process = of(&process);
                 self.what = format!("connection {host}:{port}");
+                self.decision = String::from("allow");
+            }
+            Event::ConnectionPublished { peer, host, port } => {
+                self.what =
+                    format!("connection from {peer} by {host} to the session's port {port}");
                 self.decision = String::from("allow");
             }
             Event::Refused {

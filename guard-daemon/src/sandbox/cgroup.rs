@@ -36,6 +36,26 @@ pub enum CgroupError {
         /// What the system said.
         source: io::Error,
     },
+    /// Not a cgroup that could be confined.
+    #[error(
+        "{path} is not a cgroup below {mount}; name one as `systemd-cgls` or /proc/PID/cgroup shows it, not the root"
+    )]
+    NotBelow {
+        /// What was named.
+        path: PathBuf,
+        /// Where the hierarchy is.
+        mount: PathBuf,
+    },
+    /// Processes did not stop.
+    #[error(
+        "the processes in {path} could not be frozen within {seconds} s; is one of them in the kernel for long?"
+    )]
+    NotFrozen {
+        /// The cgroup.
+        path: PathBuf,
+        /// How long guard waited.
+        seconds: u64,
+    },
     /// Processes survived being killed.
     #[error(
         "processes in {path} are still there {seconds} s after they were killed; the next start of \
@@ -99,6 +119,45 @@ impl Hierarchy {
         Ok(sessions)
     }
 
+    /// An existing cgroup by its directory, or by its path below the mount as `/proc/<pid>/cgroup` has it.
+    /// The root of the hierarchy is refused: it holds everything.
+    pub fn existing(&self, path: &Path) -> Result<Cgroup, CgroupError> {
+        let mount = self.mount();
+        let wanted = if path.starts_with(mount) {
+            path.to_owned()
+        } else {
+            mount.join(path.strip_prefix("/").unwrap_or(path))
+        };
+        let directory = fs::canonicalize(&wanted).map_err(failed("there is no cgroup", &wanted))?;
+        if directory.parent() == mount.parent() || !directory.starts_with(mount) {
+            return Err(CgroupError::NotBelow {
+                path: directory,
+                mount: mount.to_owned(),
+            });
+        }
+        // Something that is mounted in the hierarchy, or stands where it should be, is no cgroup.
+        if !directory.join("cgroup.procs").is_file() {
+            return Err(CgroupError::NotBelow {
+                path: directory,
+                mount: mount.to_owned(),
+            });
+        }
+        Ok(Cgroup { path: directory })
+    }
+
+    /// The cgroup that `Cgroup::name` named, whether or not it exists.
+    pub fn named(&self, name: &str) -> Cgroup {
+        Cgroup {
+            path: self.mount().join(name.trim_start_matches('/')),
+        }
+    }
+
+    /// Where cgroup v2 is mounted.
+    pub fn mount(&self) -> &Path {
+        // `find` put two directories behind it.
+        self.root.ancestors().nth(2).unwrap_or(&self.root)
+    }
+
     /// Removes the directories above the sessions if nothing is left in them.
     pub fn remove_if_empty(&self) {
         let parents = self.root.ancestors().take(2);
@@ -133,6 +192,77 @@ impl Cgroup {
         write(&self.path.join("cgroup.procs"), &pid.to_string())
     }
 
+    /// Its path as `/proc/<pid>/cgroup` shows it to the host.
+    pub fn name(&self, hierarchy: &Hierarchy) -> String {
+        let below = self.path.strip_prefix(hierarchy.mount());
+        format!("/{}", below.unwrap_or(&self.path).display())
+    }
+
+    /// The processes in it and below it.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut processes = Vec::new();
+        let mut groups = vec![self.path.clone()];
+        while let Some(group) = groups.pop() {
+            let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            // 0 stands for a process that this pid namespace cannot see.
+            let numbers = members.lines().filter_map(|line| line.parse().ok());
+            processes.extend(numbers.filter(|&pid: &u32| pid != 0));
+            groups.extend(children(&group));
+        }
+        processes
+    }
+
+    /// Whether a process is in it or below it; `false` also where it does not exist.
+    pub fn is_populated(&self) -> bool {
+        let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
+        events.lines().any(|line| line == "populated 1")
+    }
+
+    /// Stops every process in it and below until `thaw`, and waits until they have stopped. Blocks, up to
+    /// ten seconds. A kernel without the freezer (before 5.2) is an error.
+    pub fn freeze(&self) -> Result<(), CgroupError> {
+        write(&self.path.join("cgroup.freeze"), "1")?;
+        let deadline = Instant::now() + EMPTYING;
+        loop {
+            let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
+            if events.lines().any(|line| line == "frozen 1") {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(CgroupError::NotFrozen {
+                    path: self.path.clone(),
+                    seconds: EMPTYING.as_secs(),
+                });
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets its processes go on. One that does not exist is fine.
+    pub fn thaw(&self) -> Result<(), CgroupError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        write(&self.path.join("cgroup.freeze"), "0")
+    }
+
+    /// Kills every process in it and below, waits until they are gone, and leaves the directory. Blocks, up
+    /// to ten seconds. One that does not exist is fine.
+    pub fn kill_and_wait(&self) -> Result<(), CgroupError> {
+        let deadline = Instant::now() + EMPTYING;
+        while self.path.exists() {
+            kill_all(&self.path)?;
+            if !self.is_populated() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(self.not_empty());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// Kills every process in it and below, waits until they are gone, and removes it. Blocks, up to
     /// ten seconds. One that does not exist is fine.
     pub fn destroy(&self) -> Result<(), CgroupError> {
@@ -147,13 +277,17 @@ impl Cgroup {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(CgroupError::NotEmpty {
-                    path: self.path.clone(),
-                    seconds: EMPTYING.as_secs(),
-                });
+                return Err(self.not_empty());
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    fn not_empty(&self) -> CgroupError {
+        CgroupError::NotEmpty {
+            path: self.path.clone(),
+            seconds: EMPTYING.as_secs(),
         }
     }
 }
@@ -199,7 +333,7 @@ fn unified_mount(mounts: &[u8]) -> Option<PathBuf> {
 }
 
 /// Undoes the octal escapes (`\040`) of the mounts file.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {

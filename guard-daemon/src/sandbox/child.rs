@@ -1,123 +1,86 @@
-//! The forked process, from its first instruction to exec: isolates itself, waits for the order, gives
-//! up what it must not keep, becomes the command.
+//! The process that becomes the command, from its first instruction to exec: enters the session's
+//! namespaces, waits for the order, gives up what it must not keep.
 //!
 //! Every step that fails ends the process, with a report; nothing is ever skipped.
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
-use std::fmt;
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::prctl::set_no_new_privs;
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
-use nix::unistd::{execvpe, setgroups, setresgid, setresuid};
+use nix::unistd::{chdir, chroot, execvpe, fchdir};
+use serde::{Deserialize, Serialize};
 
-use super::environment::Changes;
-use super::user::Invoker;
+use super::environment::{self, Changes};
+use super::filter::Programs;
+use super::init::{order, tell};
+use super::mounts::{Host, runtime_directory};
+use super::privileges::{self, checked};
+use super::report::{Report, Stage, at, on};
+use crate::policy::Reach;
 
-/// What the forked process needs to know; made before the fork.
+/// What the forked processes need to know; made before the forks.
 pub(super) struct Plan {
     /// The command and its arguments; at least one.
     pub(super) arguments: Vec<CString>,
-    /// Who it runs as.
-    pub(super) invoker: Invoker,
+    /// What the launcher found on the host.
+    pub(super) host: Host,
+    /// The system call filter.
+    pub(super) filter: Programs,
     /// The signal mask that guard was started with.
     pub(super) mask: SigSet,
+    /// The working directory's device and inode.
+    pub(super) directory: (u64, u64),
 }
 
-/// How far the process is, or what failed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub enum Stage {
-    /// Not a failure: it has its own network namespace and waits.
-    Isolated,
-    /// Making the network namespace.
-    Network,
-    /// Understanding the order.
-    Order,
-    /// Marking descriptors to be closed by exec.
-    Descriptors,
-    /// Dropping capabilities.
-    Capabilities,
-    /// Becoming the user.
-    User,
-    /// Giving up gaining privileges by exec.
-    Privileges,
-    /// Restoring signals.
-    Signals,
-    /// Becoming the command.
-    Exec,
-    /// Not a stage.
-    Unknown,
+/// The session's namespaces, as its first process has made them.
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    /// Network, IPC, mounts.
+    all: [(OwnedFd, CloneFlags); 3],
+    /// The root directory in the mount namespace, which is the launcher's own, also in a chroot.
+    root: OwnedFd,
 }
 
-impl Stage {
-    /// All that are sent.
-    pub(super) const ALL: [Self; 9] = [
-        Self::Isolated,
-        Self::Network,
-        Self::Order,
-        Self::Descriptors,
-        Self::Capabilities,
-        Self::User,
-        Self::Privileges,
-        Self::Signals,
-        Self::Exec,
-    ];
+/// What the command is told when it may go on.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Order {
+    /// To its environment.
+    pub(super) changes: Changes,
+    /// What of the host the session reaches.
+    pub(super) reach: Reach,
 }
 
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Isolated => "waiting for the session",
-            Self::Network => "cannot make a network namespace",
-            Self::Order => "cannot understand the environment",
-            Self::Descriptors => "cannot close inherited descriptors",
-            Self::Capabilities => "cannot drop capabilities",
-            Self::User => "cannot become the invoking user",
-            Self::Privileges => "cannot set no_new_privs",
-            Self::Signals => "cannot restore signals",
-            Self::Exec => "cannot run the command",
-            Self::Unknown => "the forked process sent something unknown",
+impl Namespaces {
+    /// Opens those of a process.
+    pub(super) fn of(process: u32) -> io::Result<Self> {
+        let open = |name| File::open(format!("/proc/{process}/ns/{name}")).map(OwnedFd::from);
+        let flags = nix::fcntl::OFlag::O_PATH
+            | nix::fcntl::OFlag::O_DIRECTORY
+            | nix::fcntl::OFlag::O_CLOEXEC;
+        let root = Path::new("/proc").join(process.to_string()).join("root");
+        Ok(Self {
+            all: [
+                (open("net")?, CloneFlags::CLONE_NEWNET),
+                (open("ipc")?, CloneFlags::CLONE_NEWIPC),
+                (open("mnt")?, CloneFlags::CLONE_NEWNS),
+            ],
+            root: nix::fcntl::open(&root, flags, nix::sys::stat::Mode::empty())?,
         })
     }
 }
 
-/// A message from the forked process.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Report {
-    pub(super) stage: Stage,
-    pub(super) errno: i32,
-}
-
-impl Report {
-    /// Bytes of a message.
-    pub(super) const BYTES: usize = 5;
-
-    pub(super) fn encode(self) -> [u8; Self::BYTES] {
-        let [a, b, c, d] = self.errno.to_le_bytes();
-        [self.stage as u8, a, b, c, d]
-    }
-
-    pub(super) fn decode([stage, a, b, c, d]: [u8; Self::BYTES]) -> Self {
-        let stage = Stage::ALL
-            .into_iter()
-            .find(|&known| known as u8 == stage)
-            .unwrap_or(Stage::Unknown);
-        Self {
-            stage,
-            errno: i32::from_le_bytes([a, b, c, d]),
-        }
-    }
-}
-
 /// Runs in the forked process and never returns.
-pub(super) fn run(plan: &Plan, mut channel: UnixStream) -> ! {
-    let report = match confine(plan, &mut channel) {
+pub(super) fn run(plan: &Plan, namespaces: &Namespaces, mut channel: UnixStream) -> ! {
+    let report = match confine(plan, namespaces, &mut channel) {
         Ok(never) => match never {},
         Err(report) => report,
     };
@@ -126,48 +89,59 @@ pub(super) fn run(plan: &Plan, mut channel: UnixStream) -> ! {
     unsafe { libc::_exit(125) }
 }
 
-fn confine(plan: &Plan, channel: &mut UnixStream) -> Result<std::convert::Infallible, Report> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(at(Stage::Network))?;
-    let isolated = Report {
-        stage: Stage::Isolated,
-        errno: 0,
-    };
-    channel
-        .write_all(&isolated.encode())
-        .map_err(at(Stage::Order))?;
-    let changes = wait_for_order(channel)?;
-    let environment = environment(&changes, &plan.invoker)?;
+fn confine(
+    plan: &Plan,
+    namespaces: &Namespaces,
+    channel: &mut UnixStream,
+) -> Result<std::convert::Infallible, Report> {
+    let [network, ipc, mounts] = &namespaces.all;
+    for (namespace, kind) in [network, ipc] {
+        setns(namespace, *kind).map_err(at(Stage::Join))?;
+    }
+    tell(channel, Stage::Isolated)?;
+    let Order { changes, reach } = order(channel)?;
+
+    let (namespace, kind) = mounts;
+    setns(namespace, *kind)
+        .and_then(|()| fchdir(&namespaces.root))
+        .and_then(|()| chroot("."))
+        .map_err(at(Stage::Join))?;
+    enter_directory(plan)?;
+    // By now this process is in the session's cgroup, which thereby becomes the root that it sees.
+    unshare(CloneFlags::CLONE_NEWCGROUP).map_err(at(Stage::Cgroup))?;
+    let environment = environment(&changes, &reach, &plan.host)?;
 
     close_on_exec().map_err(at(Stage::Descriptors))?;
-    shrink_bounding_set().map_err(at(Stage::Capabilities))?;
-    let Invoker {
-        uid, gid, groups, ..
-    } = &plan.invoker;
-    setgroups(groups)
-        .and_then(|()| setresgid(*gid, *gid, *gid))
-        .and_then(|()| setresuid(*uid, *uid, *uid))
-        .map_err(at(Stage::User))?;
-    drop_held_capabilities().map_err(at(Stage::Capabilities))?;
-    set_no_new_privs().map_err(at(Stage::Privileges))?;
+    privileges::forbid_core_dumps().map_err(at(Stage::Core))?;
+    privileges::drop_all(&plan.host.invoker)?;
+    privileges::leave_keyrings().map_err(at(Stage::Keyring))?;
     restore_signals(&plan.mask).map_err(at(Stage::Signals))?;
+    plan.filter.install().map_err(at(Stage::Filter))?;
     execvpe(&plan.arguments[0], &plan.arguments, &environment).map_err(at(Stage::Exec))
 }
 
-/// Blocks until the launcher closes its side. Without an order, which means that the launcher is gone,
-/// leaves without a word.
-fn wait_for_order(channel: &mut UnixStream) -> Result<Changes, Report> {
-    let mut message = Vec::new();
-    channel
-        .read_to_end(&mut message)
-        .map_err(at(Stage::Order))?;
-    serde_json::from_slice(&message).map_err(|_unreadable| Report {
-        stage: Stage::Order,
-        errno: libc::EBADMSG,
-    })
+/// Enters the working directory by its path: the inherited one stands in the host's mounts, from where
+/// `..` leads around everything that is hidden. What is found must be the same, or a private directory.
+fn enter_directory(plan: &Plan) -> Result<(), Report> {
+    let path = &plan.host.directory;
+    chdir(path).map_err(on(Stage::Directory, path))?;
+    let found = Path::new(".")
+        .metadata()
+        .map_err(on(Stage::Directory, path))?;
+    let private = ["/tmp", "/var/tmp", "/dev/shm"]
+        .iter()
+        .any(|place| path == Path::new(place));
+    if (found.dev(), found.ino()) == plan.directory || private {
+        Ok(())
+    } else {
+        Err(on(Stage::Directory, path)(Errno::ENOENT))
+    }
 }
 
-/// The launcher's environment with the changes, as the user's own where sudo had made it root's.
-fn environment(changes: &Changes, invoker: &Invoker) -> Result<Vec<CString>, Report> {
+/// The launcher's environment with the changes, as the user's own where sudo had made it root's, without
+/// what names hidden things.
+fn environment(changes: &Changes, reach: &Reach, host: &Host) -> Result<Vec<CString>, Report> {
+    let invoker = &host.invoker;
     let mut variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     if invoker.through_sudo {
         variables.remove(&OsString::from("MAIL"));
@@ -181,6 +155,8 @@ fn environment(changes: &Changes, invoker: &Invoker) -> Result<Vec<CString>, Rep
             variables.extend(value.map(|value| (name.into(), value)));
         }
     }
+    environment::forget_hidden(&mut variables, &reach.unix);
+    variables.insert("XDG_RUNTIME_DIR".into(), runtime_directory(invoker).into());
     for name in &changes.unset {
         variables.remove(&OsString::from(name));
     }
@@ -198,6 +174,7 @@ fn environment(changes: &Changes, invoker: &Invoker) -> Result<Vec<CString>, Rep
         .map_err(|_unreadable| Report {
             stage: Stage::Order,
             errno: libc::EINVAL,
+            detail: "a variable holds a NUL byte".to_owned(),
         })
 }
 
@@ -209,102 +186,9 @@ pub fn close_on_exec() -> io::Result<()> {
     checked(libc::c_long::from(result))
 }
 
-/// Capabilities that a confined tree never gets, also not as root; numbers of linux/capability.h.
-/// They reach the network past the hooks, the kernel, devices, or other processes.
-const DROPPED: [u32; 9] = [
-    12, // NET_ADMIN
-    13, // NET_RAW
-    16, // SYS_MODULE
-    17, // SYS_RAWIO
-    19, // SYS_PTRACE
-    21, // SYS_ADMIN
-    27, // MKNOD
-    38, // PERFMON
-    39, // BPF
-];
-
-fn shrink_bounding_set() -> io::Result<()> {
-    for capability in DROPPED {
-        // SAFETY: prctl with integers only.
-        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability)) };
-        match checked(libc::c_long::from(result)) {
-            // A kernel before 5.8 does not know PERFMON and BPF; they are part of SYS_ADMIN there.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && capability >= 38 => {}
-            other => other?,
-        }
-    }
-    Ok(())
-}
-
-/// `struct __user_cap_header_struct`.
-#[repr(C)]
-struct CapabilityHeader {
-    version: u32,
-    pid: i32,
-}
-
-/// `struct __user_cap_data_struct`.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct CapabilityData {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-/// `_LINUX_CAPABILITY_VERSION_3`: 64 capabilities in two halves.
-const CAPABILITY_VERSION: u32 = 0x2008_0522;
-
-fn drop_held_capabilities() -> io::Result<()> {
-    // SAFETY: prctl with integers only.
-    let cleared = unsafe {
-        libc::prctl(
-            libc::PR_CAP_AMBIENT,
-            libc::c_ulong::try_from(libc::PR_CAP_AMBIENT_CLEAR_ALL).unwrap_or_default(),
-            0,
-            0,
-            0,
-        )
-    };
-    checked(libc::c_long::from(cleared))?;
-    let mut header = CapabilityHeader {
-        version: CAPABILITY_VERSION,
-        pid: 0,
-    };
-    let mut halves = [CapabilityData::default(); 2];
-    // SAFETY: header and data have the kernel's layout for this version and outlive the call.
-    checked(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, halves.as_mut_ptr()) })?;
-    for (half, first) in halves.iter_mut().zip([0, 32]) {
-        let dropped = DROPPED
-            .iter()
-            .filter_map(|capability| capability.checked_sub(first))
-            .filter(|&bit| bit < 32)
-            .fold(0, |mask: u32, bit| mask | 1 << bit);
-        half.effective &= !dropped;
-        half.permitted &= !dropped;
-        half.inheritable = 0;
-    }
-    // SAFETY: as above; the kernel only reads.
-    checked(unsafe { libc::syscall(libc::SYS_capset, &raw const header, halves.as_ptr()) })
-}
-
 /// Rust ignores SIGPIPE; everything else is as guard found it, so that `nohup guard run` works.
 fn restore_signals(mask: &SigSet) -> nix::Result<()> {
     // SAFETY: the default disposition runs no code of ours.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None)
-}
-
-fn checked(result: libc::c_long) -> io::Result<()> {
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-fn at<E: Into<io::Error>>(stage: Stage) -> impl Fn(E) -> Report {
-    move |error| Report {
-        stage,
-        errno: error.into().raw_os_error().unwrap_or(Errno::EIO as i32),
-    }
 }

@@ -7,6 +7,7 @@
 //! of them would only make clients fail. The way out through a proxy is the daemon's configuration.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,88 @@ const UNSET: [&str; 30] = [
     "SUDO_HOME",
 ];
 
+/// Variables that name sockets, or what is behind one, of programs outside. Kept where the profile lets
+/// the session use the socket that they name.
+const NAMES_SOCKETS: [&str; 14] = [
+    "CONTAINER_HOST",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DBUS_SYSTEM_BUS_ADDRESS",
+    "DISPLAY",
+    "DOCKER_HOST",
+    "GPG_AGENT_INFO",
+    "NOTIFY_SOCKET",
+    "PIPEWIRE_REMOTE",
+    "PULSE_SERVER",
+    "SSH_AUTH_SOCK",
+    "TMUX",
+    "VSCODE_GIT_IPC_HANDLE",
+    "VSCODE_IPC_HOOK_CLI",
+    "WAYLAND_DISPLAY",
+];
+
+/// Variables that say nothing in a session: descriptors that are closed, units and terminals that are
+/// outside, and the like.
+const MEANINGLESS: [&str; 14] = [
+    "GNOME_KEYRING_CONTROL",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "MANAGERPID",
+    "SESSION_MANAGER",
+    "SSH_AGENT_PID",
+    "STY",
+    "SYSTEMD_EXEC_PID",
+    "TMUX_PANE",
+    "WATCHDOG_PID",
+    "XAUTHORITY",
+];
+
+/// Removes what names things of the host that the session does not see. `unix` are the sockets that it
+/// may use.
+pub(super) fn forget_hidden(variables: &mut BTreeMap<OsString, OsString>, unix: &[PathBuf]) {
+    let runtime = variables.get(OsStr::new("XDG_RUNTIME_DIR")).cloned();
+    let names_allowed = |name: &str, value: &str| {
+        let named = match name {
+            // `:1`, `:1.0`
+            "DISPLAY" => {
+                let number = value.strip_prefix(':').unwrap_or(value);
+                let number = number.split('.').next().unwrap_or_default();
+                PathBuf::from(format!("/tmp/.X11-unix/X{number}"))
+            }
+            "WAYLAND_DISPLAY" | "PIPEWIRE_REMOTE" => {
+                Path::new(runtime.as_deref().unwrap_or_default()).join(value)
+            }
+            _ => {
+                let start = value.find('/').unwrap_or(value.len());
+                let path = &value[start..];
+                let path = path.strip_prefix("//").unwrap_or(path);
+                PathBuf::from(path.split([',', ';', ':']).next().unwrap_or_default())
+            }
+        };
+        // A host by name is the gateway's matter, not that of a socket here.
+        let by_name = ["tcp:", "ssh:", "http:", "https:"];
+        let elsewhere = name.ends_with("_HOST") && by_name.iter().any(|s| value.starts_with(s));
+        elsewhere || unix.contains(&named)
+    };
+    for name in NAMES_SOCKETS {
+        let kept = variables
+            .get(OsStr::new(name))
+            .and_then(|value| value.to_str())
+            .is_some_and(|value| names_allowed(name, value));
+        if !kept {
+            variables.remove(OsStr::new(name));
+        }
+    }
+    let display = variables.contains_key(OsStr::new("DISPLAY"));
+    for name in MEANINGLESS {
+        if !(display && name == "XAUTHORITY") {
+            variables.remove(OsStr::new(name));
+        }
+    }
+}
+
 /// Changes to the environment of the confined command.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +171,18 @@ pub struct Changes {
     pub set: BTreeMap<String, String>,
     /// Variables that are removed.
     pub unset: Vec<String>,
+}
+
+impl Changes {
+    /// The changes as a file that a POSIX shell reads with `.`.
+    pub fn as_shell(&self) -> String {
+        let unset = self.unset.iter().map(|name| format!("unset {name}\n"));
+        let set = self.set.iter().map(|(name, value)| {
+            // In single quotes everything is itself but the quote.
+            format!("export {name}='{}'\n", value.replace('\'', "'\\''"))
+        });
+        unset.chain(set).collect()
+    }
 }
 
 /// The roots that a user's environment names.
@@ -211,6 +306,28 @@ fn java_options(user: Option<&String>, trust_store: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_shell_reads_the_changes_as_they_are() {
+        let value = "a 'quoted' $(value)\n`x` \\ end";
+        let changes = super::Changes {
+            set: [("ODD".to_owned(), value.to_owned())].into(),
+            unset: vec!["GONE".to_owned()],
+        };
+        let script = format!(
+            "{}printf '%s|%s' \"$ODD\" \"${{GONE-none}}\"",
+            changes.as_shell()
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .env("GONE", "there")
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            format!("{value}|none")
+        );
+    }
+
     use super::*;
 
     fn files() -> Files<'static> {
@@ -299,6 +416,50 @@ mod tests {
         assert_eq!(roots.bundles, [PathBuf::from("/a.pem"), "/b.pem".into()]);
         assert_eq!(roots.extras, [PathBuf::from("/n.pem")]);
         assert_eq!(roots.directories, [PathBuf::from("/d"), "/e".into()]);
+    }
+
+    #[test]
+    fn variables_of_hidden_sockets_are_forgotten_unless_allowed() {
+        let left = |unix: &[&str]| {
+            let mut variables: BTreeMap<OsString, OsString> = [
+                ("SSH_AUTH_SOCK", "/tmp/ssh-x/agent.1"),
+                (
+                    "DBUS_SESSION_BUS_ADDRESS",
+                    "unix:path=/run/user/7/bus,guid=1",
+                ),
+                ("DISPLAY", ":1.0"),
+                ("XAUTHORITY", "/home/u/.Xauthority"),
+                ("WAYLAND_DISPLAY", "wayland-0"),
+                ("XDG_RUNTIME_DIR", "/run/user/7"),
+                ("DOCKER_HOST", "unix:///run/docker.sock"),
+                ("CONTAINER_HOST", "ssh://host/run/podman.sock"),
+                ("TMUX", "/tmp/tmux-7/default,1,0"),
+                ("LISTEN_FDS", "3"),
+                ("HOME", "/home/u"),
+            ]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into();
+            let unix: Vec<PathBuf> = unix.iter().map(PathBuf::from).collect();
+            forget_hidden(&mut variables, &unix);
+            let names = variables
+                .into_keys()
+                .map(|name| name.into_string().unwrap());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(left(&[]), "CONTAINER_HOST HOME XDG_RUNTIME_DIR");
+        let all = [
+            "/tmp/ssh-x/agent.1",
+            "/run/user/7/bus",
+            "/tmp/.X11-unix/X1",
+            "/run/user/7/wayland-0",
+            "/run/docker.sock",
+            "/tmp/tmux-7/default",
+        ];
+        assert_eq!(
+            left(&all),
+            "CONTAINER_HOST DBUS_SESSION_BUS_ADDRESS DISPLAY DOCKER_HOST HOME SSH_AUTH_SOCK TMUX \
+             WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Starts the confined command: cgroup, network namespace, user, environment, terminal.
+//! Starts the confined command: cgroup, namespaces, user, environment, terminal.
 //!
-//! Two processes use it. The launcher (`guard run`, one thread) forks the command, waits for it and
-//! passes signals and stops on (`launch`, `child`, `wait`). The daemon makes what confines it
+//! Two processes use it. The launcher (`guard run`, one thread) forks the first process of the session's
+//! namespaces (`init`, `mounts`) and the command (`child`, `privileges`, `filter`), waits for the command
+//! and passes signals and stops on (`launch`, `streams`, `wait`). The daemon makes what confines it
 //! (`cgroup`, `network`) and the files it is handed (`environment`, `trust`).
 //!
 //! One of the two modules that may hold `unsafe`.
@@ -13,13 +14,22 @@
 pub mod cgroup;
 mod child;
 pub mod environment;
+mod filter;
+mod init;
 pub mod launch;
+pub mod mounts;
 pub mod network;
+mod privileges;
+mod report;
+mod streams;
 pub mod trust;
 pub mod user;
 mod wait;
 
 pub use child::close_on_exec;
+
+/// What the launcher adds to the hooks, as `guard status` tells it.
+pub const ENFORCED: [&str; 3] = ["network-namespace", "no-new-privileges", "capabilities"];
 
 /// A descriptor that stands for a process, and is readable once it has ended (pidfd, Linux 5.3).
 pub fn process_handle(pid: u32) -> std::io::Result<std::os::fd::OwnedFd> {

@@ -7,13 +7,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, raise, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 /// How the command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,6 +23,21 @@ pub enum End {
     Exited(u8),
     /// Of this signal.
     Signalled(i32),
+}
+
+/// How long between two tries to reach a daemon again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// What the session hangs on: the connection to the daemon, which can be lost and found again.
+pub trait Tether {
+    /// The connection, where there is one.
+    fn connection(&self) -> Option<BorrowedFd<'_>>;
+
+    /// It was lost.
+    fn lost(&mut self);
+
+    /// Tries to find it again, shortly; `false` where that makes no sense any more.
+    fn retry(&mut self) -> bool;
 }
 
 /// The signals that the launcher receives instead of being interrupted by them: all but those that its
@@ -48,32 +64,44 @@ pub(super) fn reap_children() -> nix::Result<()> {
 }
 
 /// Waits for the end of `child`. The signals in `received` are blocked.
-pub(super) fn supervise(
-    child: Pid,
-    control: BorrowedFd<'_>,
-    mut gone: impl FnMut(),
-) -> io::Result<End> {
+pub(super) fn supervise(child: Pid, tether: &mut impl Tether) -> io::Result<End> {
     let signals =
         SignalFd::with_flags(&received(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut connected = true;
+    let mut searching = false;
     loop {
         // The command may have ended before the descriptor existed.
         if let Some(end) = changes(child)? {
             return Ok(end);
         }
-        let mut sources = [
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(control, PollFlags::POLLIN),
-        ];
-        let watched = if connected { 2 } else { 1 };
-        match poll(&mut sources[..watched], PollTimeout::NONE) {
-            Err(Errno::EINTR) => continue,
-            other => other?,
-        };
         // The daemon says nothing unasked, so anything readable is the end of the connection.
-        if connected && sources[1].any() == Some(true) {
-            connected = false;
-            gone();
+        let gone = {
+            let mut sources = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            sources.extend(
+                tether
+                    .connection()
+                    .map(|connection| PollFd::new(connection, PollFlags::POLLIN)),
+            );
+            let patience = if searching {
+                PollTimeout::try_from(RETRY).unwrap_or(PollTimeout::MAX)
+            } else {
+                PollTimeout::NONE
+            };
+            match poll(&mut sources, patience) {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            sources
+                .get(1)
+                .is_some_and(|source| source.any() == Some(true))
+        };
+        if gone {
+            tether.lost();
+            searching = true;
+        }
+        if searching && tether.connection().is_none() {
+            searching = tether.retry();
+        } else {
+            searching = false;
         }
         while let Some(received) = signals.read_signal()? {
             forward(child, &received);
@@ -128,6 +156,30 @@ fn stop_too(child: Pid) -> io::Result<()> {
         // It was killed while stopped; waiting for it tells how.
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The terminal that the launcher had in the foreground when it started, if any.
+#[derive(Debug)]
+pub(super) struct Terminal(Option<std::fs::File>);
+
+impl Terminal {
+    /// Looks for it.
+    pub(super) fn find() -> Self {
+        let own = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/tty")
+            .ok();
+        Self(own.filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp())))
+    }
+
+    /// Gives it to the launcher's process group again. A shell in the session took it and could not give
+    /// it back: the group has no number in its pid namespace. SIGTTOU is blocked.
+    pub(super) fn take_back(&self) {
+        if let Some(terminal) = &self.0 {
+            let _ = tcsetpgrp(terminal, getpgrp());
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod recovery;
 pub mod sessions;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::control::server::{self, Server};
 use crate::gateway::Gateway;
 use crate::intercept::authority::{Authority, AuthorityError};
+use crate::kernel::tracker::Tracker;
 use crate::kernel::{self, KernelError};
 use crate::record::journal::{Journal, JournalError};
 use crate::sandbox::cgroup::{CgroupError, Hierarchy};
@@ -72,8 +73,8 @@ pub enum ServiceError {
     },
 }
 
-/// Runs a daemon until SIGTERM or SIGINT or, where it is embedded, until it is idle. Sessions are ended
-/// before it returns.
+/// Runs a daemon until SIGTERM or SIGINT or, where it is embedded, until it is idle. SIGTERM leaves the
+/// sessions of a daemon that is not embedded to the next one; otherwise they are ended before it returns.
 pub fn run(config: Config, embedded: bool) -> Result<(), ServiceError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(ServiceError::NotRoot);
@@ -102,21 +103,33 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
     kernel::mount_private_bpffs(&pins)?;
     let hierarchy = Hierarchy::find(&config.runtime_dir)?;
     let journal = Journal::open(&config.state_dir.join("journal"))?;
-    recovery::recover(&config.runtime_dir, &hierarchy, &journal).await;
+    let tracker = start_tracker(&pins).await;
     let gateway = Arc::new(Gateway {
         authority: Arc::new(Authority::load_or_create(&config.state_dir.join("ca"))?),
         approvals: Approvals::new(journal.clone()),
-        journal,
+        journal: journal.clone(),
         config: Arc::clone(&config),
+        tracker: tracker.clone(),
     });
 
-    let sessions = Arc::new(Sessions::new(Arc::clone(&gateway), hierarchy.clone()));
-    let (connections, open) = watch::channel(0);
+    let (occupied, occupancy) = watch::channel(0);
+    let sessions = Arc::new(Sessions::new(
+        Arc::clone(&gateway),
+        hierarchy.clone(),
+        occupied,
+    ));
+    recovery::recover(&config.runtime_dir, &hierarchy, &sessions).await;
+    if let Some(tracker) = tracker {
+        tokio::spawn(sessions::check_tracker(
+            Arc::downgrade(&sessions),
+            Arc::clone(&tracker),
+        ));
+        tokio::spawn(async move { tracker.record(&journal).await });
+    }
     let server = Arc::new(Server {
         gateway,
         sessions: Arc::clone(&sessions),
         embedded,
-        connections,
     });
     let socket = crate::control::socket_path(&config.runtime_dir);
     let listener = server::bind(&config.runtime_dir).map_err(|source| ServiceError::Socket {
@@ -131,19 +144,58 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
         socket.display()
     );
 
-    tokio::select! {
-        name = stop.requested() => tracing::info!("{name}: ending all sessions"),
-        () = idle(open), if embedded => tracing::info!("idle: the embedded daemon ends"),
-    }
+    let stopped = tokio::select! {
+        signal = stop.requested() => Some(signal),
+        () = idle(occupancy), if embedded => None,
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Removed first, so that nobody connects to a daemon that is about to end.
     let _ = std::fs::remove_file(&socket);
     serving.abort();
-    sessions.end_all("daemon-stopped").await;
+    match stopped {
+        // A restart, or an upgrade: the next daemon picks them up.
+        Some(Signal::Terminate) if !embedded => {
+            tracing::info!("SIGTERM: leaving the sessions to the next daemon, closed until then");
+            sessions.leave_all().await;
+        }
+        Some(signal) => {
+            tracing::info!("{signal:?}: ending all sessions");
+            sessions.end_all("daemon-stopped").await;
+        }
+        None => tracing::info!("idle: the embedded daemon ends"),
+    }
     crate::gateway::settle(Duration::from_secs(5)).await;
     hierarchy.remove_if_empty();
+    if sessions::saved_sessions(&config.runtime_dir).is_empty()
+        && let Err(error) = Tracker::remove(&pins.join(TRACKER))
+    {
+        tracing::warn!("{error}");
+    }
     directories::unmount(&pins);
     Ok(())
+}
+
+/// The tracker's directory of pins.
+const TRACKER: &str = "host";
+
+/// Starts to track processes. A kernel that cannot is told of, here and in each session's limits.
+async fn start_tracker(pins: &Path) -> Option<Arc<Tracker>> {
+    let pins = pins.join(TRACKER);
+    let started = tokio::task::spawn_blocking(move || Tracker::start(&pins)).await;
+    match started.map_err(io::Error::from) {
+        Ok(Ok(tracker)) => Some(Arc::new(tracker)),
+        Ok(Err(error)) => {
+            tracing::error!(
+                "processes are not tracked: {}",
+                crate::control::text_of(&error)
+            );
+            None
+        }
+        Err(error) => {
+            tracing::error!("processes are not tracked: {error}");
+            None
+        }
+    }
 }
 
 /// Tells whoever started the daemon that it serves.
@@ -192,12 +244,19 @@ impl Stop {
         })
     }
 
-    async fn requested(mut self) -> &'static str {
+    async fn requested(mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
         }
     }
+}
+
+/// What stopped the daemon.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Signal {
+    Terminate,
+    Interrupt,
 }
 
 fn system<E: Into<io::Error>>(step: &'static str) -> impl Fn(E) -> ServiceError {

@@ -1,47 +1,42 @@
-//! After a crash: sessions of which something is left are ended, before new ones begin.
+//! After a crash, a restart or an upgrade: sessions that an earlier daemon left are picked up, before new ones
+//! begin. What cannot be picked up is ended.
 //!
-//! Until then they are closed, not open: their network namespaces hold nothing but loopback, and the
-//! sockets in them died with the daemon.
+//! Until then they are closed, not open: the hooks stay attached, and the sockets that they redirect to died
+//! with the daemon.
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::sessions::{self, Remains};
-use crate::record::entry::{Entry, Event};
-use crate::record::journal::Journal;
+use super::sessions::{self, Resumption, Sessions};
 use crate::sandbox::cgroup::Hierarchy;
 use crate::session::SessionId;
 
-/// Ends every left session of this runtime directory. What cannot be taken away is logged, and tried
-/// again at the next start.
-pub(super) async fn recover(runtime_dir: &Path, hierarchy: &Hierarchy, journal: &Journal) {
+/// Picks up every left session of this runtime directory, or ends it. What cannot be taken away is logged, and
+/// tried again at the next start.
+pub(super) async fn recover(runtime_dir: &Path, hierarchy: &Hierarchy, sessions: &Arc<Sessions>) {
     for session in left(runtime_dir, hierarchy) {
-        tracing::warn!("session {session} was left by a daemon that died; ending it");
-        Remains::of(&session, runtime_dir, hierarchy).clear().await;
-        let entry = Entry {
-            session: Some(session),
-            event: Event::SessionEnded {
-                cause: "recovered".to_owned(),
-            },
-        };
-        if let Err(error) = journal.append(entry).await {
-            tracing::error!("the end of a session is not in the journal: {error}");
+        tracing::warn!("session {session} was left by an earlier daemon");
+        if sessions.resume(&session).await == Resumption::Ended {
+            tracing::warn!("session {session} is ended");
         }
     }
 }
 
-/// The sessions of which a cgroup, pins or files exist.
+/// The sessions of which a cgroup, pins, files or a saved state exist.
 fn left(runtime_dir: &Path, hierarchy: &Hierarchy) -> BTreeSet<SessionId> {
     let mut found = BTreeSet::new();
     match hierarchy.sessions() {
         Ok(sessions) => found.extend(sessions),
         Err(error) => tracing::error!("{error}"),
     }
-    for directory in [sessions::files(runtime_dir), sessions::pins(runtime_dir)] {
-        let entries = std::fs::read_dir(directory).into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        found.extend(names.filter_map(|name| SessionId::parse(&name)));
-    }
+    found.extend(sessions::saved_sessions(runtime_dir));
+    let entries = |directory| std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let files = entries(sessions::files(runtime_dir));
+    let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+    found.extend(names.filter_map(|name| SessionId::parse(&name)));
+    let pins = entries(sessions::pins(runtime_dir));
+    found.extend(pins.filter_map(|entry| sessions::session_of_pins(&entry.path())));
     found
 }
 
@@ -61,7 +56,7 @@ mod tests {
         let files = sessions::files(runtime.path());
         std::fs::create_dir_all(files.join(one.as_str())).unwrap();
         std::fs::create_dir_all(files.join("not-a-session")).unwrap();
-        std::fs::create_dir_all(sessions::pins(runtime.path()).join(two.as_str())).unwrap();
+        std::fs::create_dir_all(sessions::pins(runtime.path()).join(format!("{two}-0"))).unwrap();
         assert_eq!(left(runtime.path(), &hierarchy), BTreeSet::from([one, two]));
     }
 }

@@ -10,6 +10,8 @@
 mod datagram;
 mod device;
 mod lifetime;
+mod open_sockets;
+mod replaced;
 mod session;
 mod shared;
 mod sockets;

@@ -64,6 +64,16 @@ impl Drop for Places {
     }
 }
 
+/// Hooks, and the gateway and the resolver that they send to.
+pub(crate) struct Gate {
+    pub(crate) gateway: TcpListener,
+    gateway6: TcpListener,
+    resolver: UdpSocket,
+    resolver6: UdpSocket,
+    settings: HookSettings,
+    pub(crate) hooks: Hooks,
+}
+
 /// A session's gateway and resolver, with its hooks attached.
 pub(crate) struct Session {
     pub(crate) gateway: TcpListener,
@@ -121,6 +131,31 @@ pub(crate) fn neighbour() -> Confined {
 impl Places {
     /// A session here.
     pub(crate) fn session(self, network: Network) -> Session {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let gate = self.attach(&runtime, &self.pins(), network, None);
+        Session {
+            gateway: gate.gateway,
+            gateway6: gate.gateway6,
+            resolver: gate.resolver,
+            resolver6: gate.resolver6,
+            settings: gate.settings,
+            hooks: Some(gate.hooks),
+            runtime,
+            places: self,
+        }
+    }
+
+    /// Attaches hooks, with a gateway and a resolver of their own.
+    pub(crate) fn attach(
+        &self,
+        runtime: &Runtime,
+        pins: &Path,
+        network: Network,
+        predecessor: Option<PathBuf>,
+    ) -> Gate {
         let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
         let resolver = UdpSocket::bind("127.0.0.1:0").unwrap();
         let gateway_port = gateway.local_addr().unwrap().port();
@@ -135,17 +170,12 @@ impl Places {
             resolver_port,
             network,
             netns_cookie: netns_cookie(gateway.as_fd()).unwrap(),
-            predecessor: None,
+            predecessor,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         let hooks = {
             let _inside = runtime.enter();
             let cgroup = File::open(&self.cgroup).unwrap();
-            Hooks::attach(cgroup.as_fd(), &self.pins(), &settings)
-                .unwrap_or_else(|e| panic!("{e:#?}"))
+            Hooks::attach(cgroup.as_fd(), pins, &settings).unwrap_or_else(|e| panic!("{e:#?}"))
         };
         let sockets = [
             gateway.as_fd(),
@@ -156,15 +186,13 @@ impl Places {
         for socket in sockets {
             hooks.recognise(socket).unwrap();
         }
-        Session {
+        Gate {
             gateway,
             gateway6,
             resolver,
             resolver6,
             settings,
-            hooks: Some(hooks),
-            runtime,
-            places: self,
+            hooks,
         }
     }
 
@@ -267,6 +295,15 @@ impl Confined {
     /// Lets a script that waits for its standard input go on.
     pub(crate) fn go_on(&mut self) {
         drop(self.0.as_mut().unwrap().stdin.take());
+    }
+
+    /// Its output, doing something until it ends.
+    pub(crate) fn output_with(mut self, mut meanwhile: impl FnMut()) -> String {
+        while self.0.as_mut().unwrap().try_wait().unwrap().is_none() {
+            meanwhile();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.output()
     }
 
     pub(crate) fn output(mut self) -> String {

@@ -3,7 +3,7 @@
 
 mod refusal;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +16,8 @@ use self::refusal::{
     ACCESS_DENIED, Refusal, explain_handshake, forbidden, looks_like_http, plain_to_aws,
 };
 use super::client_hello::{self, Hello, Opening, OpeningError};
-use super::passthrough;
+use super::local;
+use super::passthrough::{self, IDLE_TIMEOUT};
 use super::surroundings::{Surroundings, Unrecorded};
 use crate::gateway::exchange::Caller;
 use crate::record::entry::{Event, Process};
@@ -46,6 +47,10 @@ impl<S: Surroundings> Connection<'_, S> {
         let port = self.destination.port();
         let name = self.around.names().name_of(self.destination.ip());
 
+        // The hooks send loopback here only where the session shares the host's network: `guard attach`.
+        if is_host_loopback(self.destination.ip()) {
+            return self.loopback(port).await;
+        }
         // Elsewhere than on 443 the server may speak first (SSH, SMTP, databases): nothing to wait for.
         if let Some(host) = &name
             && port != HTTPS
@@ -59,6 +64,22 @@ impl<S: Surroundings> Connection<'_, S> {
             Ok(Opening::Closed) => self.closed(name).await,
             Err(error) => self.unreadable(name, error).await,
         }
+    }
+
+    /// A connection to the host's own loopback: passed where the profile lists the port.
+    async fn loopback(self, port: u16) {
+        if self.around.allows_loopback(port) {
+            return local::to_host(self.around, self.process, port, self.stream).await;
+        }
+        let refusal = Refusal {
+            code: "host-not-allowed",
+            host: Some("localhost".to_owned()),
+            detail: format!(
+                "port {port} of the host's loopback is not open to the session; if it is needed, add it \
+                 to the profile: [network] allow_loopback = [{port}]"
+            ),
+        };
+        self.refuse(refusal, &[]).await;
     }
 
     async fn tls(self, name: Option<String>, hello: Hello, deadline: Instant) {
@@ -305,14 +326,17 @@ impl<S: Surroundings> Connection<'_, S> {
     }
 }
 
+/// Whether an address is where `allow_loopback` leads. Others of 127.0.0.0/8 are services of their own.
+fn is_host_loopback(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST
+}
+
 /// The only port where AWS endpoints are served.
 const HTTPS: u16 = 443;
 
 /// For connecting to an upstream that is passed through.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A connection that is passed through ends when nothing has moved for so long.
-const IDLE_TIMEOUT: Duration = Duration::from_hours(2);
 
 /// For getting a refusal out.
 const FAREWELL: Duration = Duration::from_secs(2);

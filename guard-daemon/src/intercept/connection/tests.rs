@@ -401,3 +401,35 @@ async fn closing_without_a_word_is_recorded_only_where_speaking_was_not_allowed(
         assert_eq!(stage.refusals(), codes, "{destination}");
     }
 }
+
+#[tokio::test]
+async fn the_hosts_loopback_is_reached_at_listed_ports_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut stage = Stage::new();
+    stage.loopback = Some(port);
+    let stage = Arc::new(stage);
+    for host in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+        let (client, serving) = connect(&stage, &format!("{host}:{port}")).await;
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.write_all(b"served").await.unwrap();
+        drop(server);
+        assert_eq!(say(client, b"").await.unwrap(), b"served", "{host}");
+        serving.await.unwrap();
+    }
+    let passed =
+        |e: &Event| matches!(e, Event::ConnectionPassed { host, .. } if host == "localhost");
+    assert!(stage.events().iter().all(passed), "{:?}", stage.events());
+
+    let other = format!("127.0.0.1:{}", port - 1);
+    let (client, serving) = connect(&stage, &other).await;
+    assert!(say(client, b"").await.is_err());
+    serving.await.unwrap();
+    assert_eq!(stage.refusals(), ["host-not-allowed"]);
+    for elsewhere in ["127.0.0.2", "0.0.0.0"] {
+        let (client, serving) = connect(&stage, &format!("{elsewhere}:{port}")).await;
+        let reply = say(client, b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(reply.starts_with(b"HTTP/1.1 403"));
+        serving.await.unwrap();
+    }
+}

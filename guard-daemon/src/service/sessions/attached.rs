@@ -1,0 +1,165 @@
+//! A session of `guard attach`: a tree that runs already, confined by the hooks alone.
+//!
+//! The tree is frozen while it is confined, so that nothing of it runs between the hooks and the end of the
+//! connections that it had made before.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::raise::raise;
+use super::resumed::Frozen;
+use super::saved::Place;
+use super::target::Tree;
+use super::{Remains, SessionError, Sessions};
+use crate::control::wire::AttachSession;
+use crate::kernel::sockets;
+use crate::record::entry::Event;
+use crate::sandbox::cgroup::Cgroup;
+use crate::sandbox::environment::Changes;
+use crate::sandbox::network::Namespace;
+use crate::session::SessionId;
+
+/// A tree that was confined.
+pub struct Attached {
+    /// The session's name.
+    pub session: SessionId,
+    /// A file of shell assignments for new programs of the tree.
+    pub environment: PathBuf,
+    /// What is open, one sentence each.
+    pub limits: Vec<String>,
+    /// What else the person at the terminal should know.
+    pub warnings: Vec<String>,
+}
+
+impl Sessions {
+    /// Confines a tree that runs, and serves its traffic until it is let go or its cgroup is gone.
+    pub async fn attach(
+        self: &Arc<Self>,
+        request: AttachSession,
+    ) -> Result<Attached, SessionError> {
+        let open = self.open.read().await;
+        if !*open {
+            return Err(SessionError::Stopping);
+        }
+        let id = SessionId::random();
+        let (target, hierarchy, name) =
+            (request.target.clone(), self.hierarchy.clone(), id.clone());
+        let tree =
+            tokio::task::spawn_blocking(move || Tree::find(&target, &name, &hierarchy)).await??;
+        self.refuse_overlap(&tree.cgroup)?;
+        let remains = self.remains(&id, &tree.place);
+        let place = tree.place.clone();
+        let attached = self.surround(id.clone(), request, tree, &remains).await;
+        if attached.is_err() {
+            // The tree was not confined, and is not to be harmed.
+            self.release(&id, &remains, &place).await;
+            remains.forget().await;
+        }
+        attached
+    }
+
+    /// Lets a tree go that `attach` confined.
+    pub async fn detach(&self, id: &SessionId) -> Result<(), SessionError> {
+        let launched = {
+            let running = self.running();
+            let session = running
+                .get(id)
+                .ok_or_else(|| SessionError::Unknown(id.clone()))?;
+            matches!(session.saved.place, Place::Launched { .. })
+        };
+        if launched {
+            return Err(SessionError::Target(format!(
+                "session {id} was started by guard run, and ends with its command"
+            )));
+        }
+        self.conclude(id, "detached", super::Tree::Released).await;
+        Ok(())
+    }
+
+    /// Every step in order; the caller clears up after one that fails.
+    async fn surround(
+        self: &Arc<Self>,
+        id: SessionId,
+        request: AttachSession,
+        tree: Tree,
+        remains: &Remains,
+    ) -> Result<Attached, SessionError> {
+        if !request.allow_root
+            && let Some((pid, comm)) = tree.privileged()
+        {
+            return Err(SessionError::Root { pid, comm });
+        }
+        let saved = self
+            .saved(id.clone(), tree.place.clone(), request.terms)
+            .await?;
+        let session = self.session(&saved).await?;
+        let (changes, mut warnings) = self.hand_out(&session, &saved, remains).await?;
+        let environment = write_environment(remains, &changes).map_err(SessionError::Save)?;
+
+        if tree.moving.is_some() {
+            self.hierarchy.create(&id)?;
+        }
+        let frozen = Frozen::new(tree.cgroup.clone()).await?;
+        let (cgroup, pins) = (tree.cgroup.clone(), remains.pins(0));
+        let reach = session.profile.reach().clone();
+        let (raised, namespace, destroyed) = tokio::task::spawn_blocking(move || {
+            tree.gather()?;
+            let namespace = Namespace::of_attached(tree.network()?)?;
+            let raised = raise(&namespace, &cgroup, &pins, &reach, None)?;
+            let destroyed = sockets::destroy(&cgroup.processes());
+            Ok::<_, SessionError>((raised, namespace, destroyed))
+        })
+        .await??;
+        warnings.extend(destroyed.findings());
+        self.track(&session, remains.cgroup(), true).await?;
+        self.save(&saved)?;
+        self.record_start(&session).await?;
+        tracing::info!("session {id} of {} attached", session.identity.user);
+        let identity = (!namespace.is_own()).then(|| namespace.identity());
+        self.serve(saved, session, remains, identity, raised);
+        drop(frozen);
+        let limits = self
+            .running()
+            .get(&id)
+            .map(|running| running.limits.clone())
+            .unwrap_or_default();
+        for finding in &warnings {
+            self.record(
+                &id,
+                Event::Finding {
+                    code: "attached".to_owned(),
+                    detail: finding.clone(),
+                },
+            )
+            .await;
+        }
+        Ok(Attached {
+            session: id,
+            environment,
+            limits,
+            warnings,
+        })
+    }
+
+    /// A tree in a tree would have two gateways.
+    fn refuse_overlap(&self, cgroup: &Cgroup) -> Result<(), SessionError> {
+        let running = self.running();
+        let overlaps = |other: &Cgroup| {
+            cgroup.path().starts_with(other.path()) || other.path().starts_with(cgroup.path())
+        };
+        match running.iter().find(|(_, other)| overlaps(&other.cgroup)) {
+            Some((session, _)) => Err(SessionError::Target(format!(
+                "guard session {session} confines it, or a part of it, already"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes what `guard run` would have changed in the environment, for a shell to read.
+fn write_environment(remains: &Remains, changes: &Changes) -> io::Result<PathBuf> {
+    let path = remains.files().join("environment");
+    std::fs::write(&path, changes.as_shell())?;
+    Ok(path)
+}

@@ -1,0 +1,477 @@
+//! The sessions of a daemon: how one starts, is picked up from an earlier daemon, and goes away again.
+//!
+//! `guard run` starts one (`launched`), `guard attach` another (`attached`, `target`); `resumed` picks up what
+//! an earlier daemon left, from what that one `saved`. `supervise` watches each while it runs, `remains` takes
+//! everything of it away.
+
+mod attached;
+mod error;
+mod launched;
+mod raise;
+mod remains;
+mod resumed;
+mod saved;
+mod supervise;
+mod target;
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{OnceCell, RwLock, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::timeout;
+
+use crate::broker::{DummyCredentials, Owner, Source};
+use crate::control::wire::{SessionView, Terms};
+use crate::gateway::Gateway;
+use crate::gateway::upstream::Upstream;
+use crate::intercept::names::Names;
+use crate::policy::Profile;
+use crate::record::entry::{Entry, Event};
+use crate::sandbox::cgroup::{Cgroup, Hierarchy};
+use crate::sandbox::environment::{self, Changes};
+use crate::sandbox::network;
+use crate::sandbox::trust;
+use crate::session::{Session, SessionId};
+
+pub use attached::Attached;
+pub use error::SessionError;
+pub use launched::Started;
+use raise::Raised;
+pub(super) use remains::{Remains, files, pins, session_of_pins};
+pub(super) use resumed::Resumption;
+pub(super) use saved::sessions as saved_sessions;
+use saved::{Place, ProfileText, Saved};
+pub(super) use supervise::check_tracker;
+
+/// How long a stopping daemon waits for sessions that are just starting.
+const STARTING: Duration = Duration::from_secs(20);
+
+/// The sessions of a daemon.
+pub struct Sessions {
+    gateway: Arc<Gateway>,
+    hierarchy: Hierarchy,
+    running: Mutex<BTreeMap<SessionId, Running>>,
+    /// `true` while sessions may start; starting ones hold it for reading.
+    open: RwLock<bool>,
+    /// What keeps an embedded daemon alive: connections and sessions.
+    occupied: watch::Sender<usize>,
+}
+
+/// A running session.
+struct Running {
+    session: Arc<Session>,
+    saved: Saved,
+    cgroup: Cgroup,
+    namespace: Option<network::Identity>,
+    enforced: Vec<String>,
+    limits: Vec<String>,
+    serving: JoinHandle<()>,
+    supervising: AbortHandle,
+    /// A launcher's connection holds it.
+    claimed: Arc<AtomicBool>,
+    /// Set once everything of it is gone.
+    ended: Arc<OnceCell<()>>,
+    _occupied: Occupied,
+}
+
+/// What becomes of the tree when its session ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tree {
+    /// It is killed.
+    Killed,
+    /// It goes on, unconfined.
+    Released,
+}
+
+impl Sessions {
+    /// No sessions yet. `occupied` counts what an embedded daemon stays for.
+    pub fn new(
+        gateway: Arc<Gateway>,
+        hierarchy: Hierarchy,
+        occupied: watch::Sender<usize>,
+    ) -> Self {
+        Self {
+            gateway,
+            hierarchy,
+            running: Mutex::default(),
+            open: RwLock::new(true),
+            occupied,
+        }
+    }
+
+    /// Counts a connection as something to stay for, until dropped.
+    pub(crate) fn occupy(&self) -> Occupied {
+        self.occupied.send_modify(|count| *count += 1);
+        Occupied(self.occupied.clone())
+    }
+
+    /// Ends a session, kills its tree and takes everything of it away; one that has ended is fine. Of several
+    /// callers at once the first gives the cause, and all wait until it is done.
+    pub async fn end(&self, id: &SessionId, cause: &str) {
+        self.conclude(id, cause, Tree::Killed).await;
+    }
+
+    /// Ends all sessions and lets none start any more.
+    pub async fn end_all(&self, cause: &str) {
+        self.close().await;
+        let all: Vec<SessionId> = self.running().keys().cloned().collect();
+        for id in all {
+            self.end(&id, cause).await;
+        }
+    }
+
+    /// Leaves all sessions to the next daemon, closed until then, and lets none start any more.
+    pub async fn leave_all(&self) {
+        self.close().await;
+        let all = std::mem::take(&mut *self.running());
+        for (id, running) in all {
+            running.supervising.abort();
+            running.serving.abort();
+            // Its answer would reach nobody: the connection that waits ends with this daemon.
+            self.gateway.approvals.close_session(&id).await;
+        }
+    }
+
+    /// Hangs a session on its launcher's connection.
+    pub fn claim(&self, id: &SessionId, launcher: u32) -> Result<(), SessionError> {
+        let unknown = || SessionError::Unknown(id.clone());
+        let (pid, claimed) = {
+            let running = self.running();
+            let session = running.get(id).ok_or_else(unknown)?;
+            match session.saved.place {
+                Place::Launched { pid } => (pid, Arc::clone(&session.claimed)),
+                Place::Attached { .. } | Place::Moved { .. } => return Err(unknown()),
+            }
+        };
+        launched::check_child(pid, launcher)?;
+        if claimed.swap(true, Ordering::AcqRel) {
+            return Err(SessionError::Claimed(id.clone()));
+        }
+        Ok(())
+    }
+
+    /// The sessions as people see them, oldest first.
+    pub fn views(&self) -> Vec<SessionView> {
+        let running = self.running();
+        let mut oldest_first: Vec<&Running> = running.values().collect();
+        oldest_first.sort_by_key(|session| session.saved.since);
+        oldest_first
+            .into_iter()
+            .map(|running| SessionView {
+                id: running.session.id.clone(),
+                identity: running.session.identity.clone(),
+                profile: running.session.profile.name().to_owned(),
+                pid: match running.saved.place {
+                    Place::Launched { pid } => Some(pid),
+                    Place::Attached { .. } | Place::Moved { .. } => None,
+                },
+                cgroup: running.cgroup.name(&self.hierarchy),
+                age_seconds: now().saturating_sub(running.saved.since),
+                enforced: running.enforced.clone(),
+                limits: running.limits.clone(),
+            })
+            .collect()
+    }
+
+    /// The session that a process belongs to, by its cgroup and its network namespace.
+    pub fn confines(&self, group: &str, namespace: network::Identity) -> Option<SessionId> {
+        let running = self.running();
+        let within = |session: &Running| {
+            let own = session.cgroup.name(&self.hierarchy);
+            let below = group.strip_prefix(own.as_str());
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                || session.namespace == Some(namespace)
+        };
+        let found = running.iter().find(|(_, session)| within(session));
+        found.map(|(id, _)| id.clone())
+    }
+
+    /// What a new session is saved as.
+    async fn saved(
+        &self,
+        id: SessionId,
+        place: Place,
+        mut terms: Terms,
+    ) -> Result<Saved, SessionError> {
+        let (name, text) = self.gateway.config.profile_text(terms.profile.as_deref())?;
+        terms.profile = None;
+        let files = terms.aws.files();
+        // On a file system that hangs, this one session does.
+        let files = tokio::task::spawn_blocking(move || saved::digests(files)).await?;
+        Ok(Saved {
+            id,
+            place,
+            generation: 0,
+            since: now(),
+            terms,
+            profile: ProfileText { name, text },
+            dummy: DummyCredentials::random(),
+            files,
+        })
+    }
+
+    /// A session as exchanges see it.
+    async fn session(&self, saved: &Saved) -> Result<Arc<Session>, SessionError> {
+        let ProfileText { name, text } = &saved.profile;
+        let profile =
+            Arc::new(Profile::parse(name, text).map_err(crate::config::ConfigError::from)?);
+        let terms = &saved.terms;
+        let owner = Owner {
+            uid: terms.identity.uid,
+            gid: terms.gid,
+        };
+        let credentials = Source::new(&terms.aws, owner).await?;
+        let flags: Vec<(String, String)> = terms.upstream.connect.clone().into_iter().collect();
+        let upstream = self
+            .gateway
+            .config
+            .upstream
+            .merge(&flags, &terms.upstream.roots)?;
+        let upstream = Upstream::new(&upstream)?;
+        Ok(Arc::new(Session {
+            id: saved.id.clone(),
+            identity: terms.identity.clone(),
+            profile,
+            dummy: saved.dummy.clone(),
+            credentials,
+            upstream: Arc::new(upstream),
+            names: Names::of_generation(saved.generation),
+        }))
+    }
+
+    /// Writes the files that the session is handed; gives its environment and what to warn of.
+    async fn hand_out(
+        &self,
+        session: &Session,
+        saved: &Saved,
+        remains: &Remains,
+    ) -> Result<(Changes, Vec<String>), SessionError> {
+        let authority = Arc::clone(&self.gateway.authority);
+        let directory = remains.files();
+        let roots = environment::roots(&saved.terms.environment);
+        let (files, warnings) = tokio::task::spawn_blocking(move || {
+            trust::write(&directory, authority.certificate_pem(), &roots)
+        })
+        .await??;
+        let region = session.credentials.region();
+        let changes = environment::changes(
+            &session.id,
+            &session.dummy,
+            region,
+            files.names(),
+            &saved.terms.environment,
+        );
+        Ok((changes, warnings))
+    }
+
+    /// Writes down what the next daemon needs.
+    fn save(&self, saved: &Saved) -> Result<(), SessionError> {
+        saved
+            .write(&self.gateway.config.runtime_dir)
+            .map_err(SessionError::Save)
+    }
+
+    /// Serves and supervises a session whose hooks are in place.
+    fn serve(
+        self: &Arc<Self>,
+        saved: Saved,
+        session: Arc<Session>,
+        remains: &Remains,
+        namespace: Option<network::Identity>,
+        raised: Raised,
+    ) {
+        let Raised { wires, hooks } = raised;
+        let hooks = Arc::new(hooks);
+        let serving = tokio::spawn(crate::intercept::serve(
+            Arc::clone(&self.gateway),
+            Arc::clone(&session),
+            Arc::clone(&hooks),
+            wires,
+        ));
+        let claimed = Arc::new(AtomicBool::new(false));
+        let tracker = self.gateway.tracker.as_deref();
+        let (enforced, limits) = supervise::standing(&saved.place, &hooks, tracker);
+        let supervised = supervise::Supervised {
+            id: saved.id.clone(),
+            hooks,
+            cgroup: remains.cgroup().clone(),
+            launched: matches!(saved.place, Place::Launched { .. }),
+            claimed: Arc::clone(&claimed),
+        };
+        let supervising = tokio::spawn(supervise::watch(Arc::downgrade(self), supervised));
+        let id = saved.id.clone();
+        let running = Running {
+            session,
+            cgroup: remains.cgroup().clone(),
+            saved,
+            namespace,
+            enforced,
+            limits,
+            serving,
+            supervising: supervising.abort_handle(),
+            claimed,
+            ended: Arc::default(),
+            _occupied: self.occupy(),
+        };
+        self.running().insert(id, running);
+    }
+
+    /// Ends a session. The tree first: what still runs must not see its gateway go away.
+    async fn conclude(&self, id: &SessionId, cause: &str, tree: Tree) {
+        let (serving, supervising, ended, remains, place) = {
+            let running = self.running();
+            let Some(session) = running.get(id) else {
+                return;
+            };
+            let place = session.saved.place.clone();
+            (
+                session.serving.abort_handle(),
+                session.supervising.clone(),
+                Arc::clone(&session.ended),
+                self.remains(id, &place),
+                place,
+            )
+        };
+        ended
+            .get_or_init(|| async {
+                supervising.abort();
+                let gone = match tree {
+                    Tree::Killed => remains.kill().await,
+                    Tree::Released => self.release(id, &remains, &place).await,
+                };
+                self.untrack(id).await;
+                serving.abort();
+                self.gateway.approvals.close_session(id).await;
+                // What survives stays confined; the next daemon tries again.
+                if gone {
+                    remains.forget().await;
+                }
+                self.record(
+                    id,
+                    Event::SessionEnded {
+                        cause: cause.to_owned(),
+                    },
+                )
+                .await;
+                // Until now its processes were to be known as confined.
+                self.running().remove(id);
+                tracing::info!("session {id} ended: {cause}");
+            })
+            .await;
+    }
+
+    async fn release(&self, id: &SessionId, remains: &Remains, place: &Place) -> bool {
+        // Or it would be killed for leaving.
+        self.untrack(id).await;
+        let Place::Moved { from } = place else {
+            return true;
+        };
+        let (remains, to) = (remains.clone(), self.hierarchy.named(from));
+        match tokio::task::spawn_blocking(move || remains.send_back(&to)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::error!("the tree stays in its cgroup, unconfined: {error}");
+                true
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                false
+            }
+        }
+    }
+
+    /// Makes the processes of a cgroup the session's for as long as they live, wherever they go.
+    async fn track(
+        &self,
+        session: &Session,
+        cgroup: &Cgroup,
+        existing: bool,
+    ) -> Result<(), SessionError> {
+        let Some(tracker) = self.gateway.tracker.clone() else {
+            return Ok(());
+        };
+        let (id, cgroup) = (session.id.clone(), cgroup.clone());
+        let unix = session.profile.reach().unix.clone();
+        tokio::task::spawn_blocking(move || {
+            let directory = cgroup.open()?;
+            tracker.confine(&id, directory.as_fd(), existing)?;
+            if !unix.is_empty() {
+                tracker.allow_unix(&id, &unix)?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    async fn untrack(&self, id: &SessionId) {
+        if let Some(tracker) = self.gateway.tracker.clone() {
+            let id = id.clone();
+            let released = tokio::task::spawn_blocking(move || tracker.release(&id)).await;
+            if let Err(error) = released {
+                tracing::error!("{error}");
+            }
+        }
+    }
+
+    fn remains(&self, id: &SessionId, place: &Place) -> Remains {
+        Remains::at(place, id, &self.gateway.config.runtime_dir, &self.hierarchy)
+    }
+
+    async fn close(&self) {
+        if let Ok(mut open) = timeout(STARTING, self.open.write()).await {
+            *open = false;
+        }
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<SessionId, Running>> {
+        // A map that a panicking task held is whole: no operation on it can fail halfway.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Journals something that has happened and cannot be taken back.
+    async fn record(&self, id: &SessionId, event: Event) {
+        let entry = Entry {
+            session: Some(id.clone()),
+            event,
+        };
+        if let Err(error) = self.gateway.journal.append(entry).await {
+            tracing::error!("an event of session {id} is not in the journal: {error}");
+        }
+    }
+
+    /// Journals a session's beginning, which does not happen otherwise.
+    async fn record_start(&self, session: &Session) -> Result<(), SessionError> {
+        let event = Event::SessionStarted {
+            identity: session.identity.clone(),
+            profile: session.profile.name().to_owned(),
+            profile_sha256: session.profile.sha256().to_owned(),
+        };
+        let entry = Entry {
+            session: Some(session.id.clone()),
+            event,
+        };
+        self.gateway.journal.append(entry).await?;
+        Ok(())
+    }
+}
+
+/// Something that an embedded daemon stays for, until dropped.
+#[derive(Debug)]
+pub(crate) struct Occupied(watch::Sender<usize>);
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Seconds since the epoch.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,68 @@
+//! Puts up what holds a session's tree: the sockets that serve it and the hooks that lead it there.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::SessionError;
+use crate::intercept::Wires;
+use crate::kernel::{HookSettings, Hooks, Network, netns_cookie};
+use crate::policy::Reach;
+use crate::sandbox::cgroup::Cgroup;
+use crate::sandbox::network::{Namespace, Ports};
+
+/// What of a session is up before its tree runs.
+pub(super) struct Raised {
+    pub(super) wires: Wires,
+    pub(super) hooks: Hooks,
+}
+
+/// Opens the session's sockets in its network namespace and attaches its hooks, in the place of those of an
+/// earlier daemon, if there are any. Blocks, some 100 ms.
+pub(super) fn raise(
+    namespace: &Namespace,
+    cgroup: &Cgroup,
+    pins: &Path,
+    reach: &Reach,
+    predecessor: Option<PathBuf>,
+) -> Result<Raised, SessionError> {
+    let launched = namespace.is_launched();
+    let ports = if launched {
+        Ports::LAUNCHED
+    } else {
+        Ports::Free
+    };
+    let wires = namespace.open_wires(ports, reach)?;
+    let settings = HookSettings {
+        gateway_port: wires.gateway_port(),
+        resolver_port: wires.resolver_port(),
+        network: if launched {
+            Network::Own
+        } else {
+            Network::Shared {
+                loopback_ports: reach.loopback.clone(),
+            }
+        },
+        netns_cookie: cookie(&wires)?,
+        predecessor,
+    };
+    let directory = cgroup.open()?;
+    let hooks = Hooks::attach(directory.as_fd(), pins, &settings)?;
+    for socket in &wires.tcp {
+        hooks.recognise(socket.as_fd())?;
+    }
+    for socket in &wires.udp {
+        hooks.recognise(socket.as_fd())?;
+    }
+    Ok(Raised { wires, hooks })
+}
+
+/// The cookie of the namespace that the wires were opened in.
+fn cookie(wires: &Wires) -> Result<u64, SessionError> {
+    let listener = wires
+        .tcp
+        .first()
+        .ok_or_else(|| std::io::Error::other("no listener was opened"));
+    listener
+        .and_then(|listener| netns_cookie(listener.as_fd()))
+        .map_err(SessionError::Cookie)
+}

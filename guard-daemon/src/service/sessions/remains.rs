@@ -1,0 +1,187 @@
+//! Everything a session leaves on the host, and how it goes away.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::saved::{Place, Saved};
+use crate::kernel::Hooks;
+use crate::sandbox::cgroup::{Cgroup, CgroupError, Hierarchy};
+use crate::service::persist;
+use crate::session::SessionId;
+
+/// Everything that a session leaves on the host.
+#[derive(Clone, Debug)]
+pub(in crate::service) struct Remains {
+    id: SessionId,
+    cgroup: Cgroup,
+    /// The cgroup was there before the session, and stays.
+    borrowed: bool,
+    runtime_dir: PathBuf,
+}
+
+impl Remains {
+    /// What a session that `guard run` started has, as far as it exists.
+    pub(in crate::service) fn of(
+        id: &SessionId,
+        runtime_dir: &Path,
+        hierarchy: &Hierarchy,
+    ) -> Self {
+        Self {
+            id: id.clone(),
+            cgroup: hierarchy.of(id),
+            borrowed: false,
+            runtime_dir: runtime_dir.to_owned(),
+        }
+    }
+
+    /// What a session has that stands at `place`.
+    pub(super) fn at(
+        place: &Place,
+        id: &SessionId,
+        runtime_dir: &Path,
+        hierarchy: &Hierarchy,
+    ) -> Self {
+        match place {
+            Place::Launched { .. } | Place::Moved { .. } => Self::of(id, runtime_dir, hierarchy),
+            Place::Attached { cgroup } => Self {
+                cgroup: hierarchy.named(cgroup),
+                borrowed: true,
+                ..Self::of(id, runtime_dir, hierarchy)
+            },
+        }
+    }
+
+    /// The tree's cgroup.
+    pub(super) fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// The directory of the files that the session is handed.
+    pub(super) fn files(&self) -> PathBuf {
+        files(&self.runtime_dir).join(self.id.as_str())
+    }
+
+    /// The directory of the pins that a daemon puts up. A bpffs takes no dot in a name.
+    pub(super) fn pins(&self, generation: u32) -> PathBuf {
+        pins(&self.runtime_dir).join(format!("{}-{generation}", self.id))
+    }
+
+    /// The directories of pins that exist.
+    pub(super) fn pinned(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(pins(&self.runtime_dir))
+            .into_iter()
+            .flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        paths
+            .filter(|path| session_of_pins(path).as_ref() == Some(&self.id))
+            .collect()
+    }
+
+    /// Kills the tree and waits until it is gone; removes the cgroup unless it is borrowed. Tells whether
+    /// nothing of it is left.
+    pub(super) async fn kill(&self) -> bool {
+        let (cgroup, borrowed) = (self.cgroup.clone(), self.borrowed);
+        let killed = tokio::task::spawn_blocking(move || {
+            if borrowed {
+                cgroup.kill_and_wait()
+            } else {
+                cgroup.destroy()
+            }
+        })
+        .await;
+        match killed {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => self.complain(&error),
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    /// Sends the processes back to the cgroup that they came from, and removes the session's own.
+    pub(super) fn send_back(&self, to: &Cgroup) -> Result<(), CgroupError> {
+        // A process may fork meanwhile; its child is here until nothing is.
+        for _ in 0..1_000 {
+            let processes = self.cgroup.processes();
+            if processes.is_empty() {
+                break;
+            }
+            for pid in processes {
+                match to.admit(pid) {
+                    Err(error) if Path::new(&format!("/proc/{pid}")).exists() => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        self.cgroup.destroy()
+    }
+
+    /// Takes everything away after killing the tree. Where something survives, its hooks do, too; the next
+    /// daemon tries again.
+    pub(in crate::service) async fn clear(&self) {
+        if self.kill().await {
+            self.forget().await;
+        }
+    }
+
+    /// Takes away all but the tree: hooks, files, what is saved.
+    pub(super) async fn forget(&self) {
+        let id = &self.id;
+        for pins in self.pinned() {
+            persist(&format!("session {id}: its pins stay"), || {
+                Hooks::remove(&pins)
+            })
+            .await;
+        }
+        let files = self.files();
+        persist(
+            &format!("session {id}: its files stay"),
+            || match std::fs::remove_dir_all(&files) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        )
+        .await;
+        persist(&format!("session {id}: it stays saved"), || {
+            Saved::remove(&self.runtime_dir, id)
+        })
+        .await;
+    }
+
+    fn complain(&self, error: &dyn std::fmt::Display) -> bool {
+        tracing::error!("session {}: {error}", self.id);
+        false
+    }
+}
+
+/// The bpffs of a runtime directory; a directory per session and generation in it.
+pub(in crate::service) fn pins(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("bpf")
+}
+
+/// The directory of the files that sessions are handed; a directory per session in it.
+pub(in crate::service) fn files(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("sessions")
+}
+
+/// The session that a directory of pins belongs to.
+pub(in crate::service) fn session_of_pins(path: &Path) -> Option<SessionId> {
+    let name = path.file_name()?.to_str()?;
+    let (id, generation) = name.split_once('-')?;
+    generation.parse::<u32>().ok()?;
+    SessionId::parse(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_are_known_by_session_and_generation() {
+        let id = SessionId::random();
+        let of = |name: &str| session_of_pins(Path::new(name));
+        assert_eq!(of(&format!("/run/guard/bpf/{id}-0")), Some(id.clone()));
+        assert_eq!(of(&format!("{id}-17")), Some(id.clone()));
+        for name in [id.as_str(), "host-0", &format!("{id}-x"), &format!("{id}-")] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Picks a session up that an earlier daemon left behind.
+//!
+//! Meanwhile the tree had no network: the gateway's sockets died with that daemon, and the hooks stayed.
+//! Fresh hooks are attached while the tree is frozen, then the old ones go, so that it makes no difference
+//! what version or state those were in.
+
+use std::sync::Arc;
+
+use super::raise::raise;
+use super::saved::{Place, Saved};
+use super::{Remains, SessionError, Sessions};
+use crate::kernel::Hooks;
+use crate::record::entry::{Entry, Event};
+use crate::sandbox::network::Namespace;
+use crate::session::SessionId;
+
+/// What became of a session that was left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::service) enum Resumption {
+    /// It goes on.
+    Resumed,
+    /// Its tree had ended or could not be served; nothing of it is left.
+    Ended,
+}
+
+impl Sessions {
+    /// Picks a session up, or ends it where that cannot be; both are on record.
+    pub(in crate::service) async fn resume(self: &Arc<Self>, id: &SessionId) -> Resumption {
+        let runtime = &self.gateway.config.runtime_dir;
+        let saved = match Saved::read(runtime, id) {
+            Ok(Some(saved)) => saved,
+            Ok(None) => {
+                let remains = Remains::of(id, runtime, &self.hierarchy);
+                return self.give_up(id, &remains, None).await;
+            }
+            Err(error) => {
+                let remains = Remains::of(id, runtime, &self.hierarchy);
+                let why = format!("what is saved of it cannot be read: {error}");
+                return self.give_up(id, &remains, Some(why)).await;
+            }
+        };
+        let remains = self.remains(id, &saved.place);
+        if !remains.cgroup().is_populated() {
+            return self.give_up(id, &remains, None).await;
+        }
+        match self.pick_up(saved, &remains).await {
+            Ok(()) => {
+                tracing::info!("session {id} goes on");
+                Resumption::Resumed
+            }
+            Err(error) => {
+                let why = crate::control::text_of(&error);
+                self.give_up(id, &remains, Some(why)).await
+            }
+        }
+    }
+
+    async fn pick_up(
+        self: &Arc<Self>,
+        mut saved: Saved,
+        remains: &Remains,
+    ) -> Result<(), SessionError> {
+        let old = remains.pinned();
+        if old.is_empty() {
+            // Whoever took the pins away let the tree out, for as long as no daemon held the links.
+            let why = "its hooks were gone, so its tree was not confined any more";
+            return Err(SessionError::Resume(why.to_owned()));
+        }
+        if let Some(file) = saved.changed_files().first() {
+            let file = file.display();
+            let why = format!("{file} was changed while it ran, and chooses the credentials");
+            return Err(SessionError::Resume(why));
+        }
+        saved.generation += 1;
+        let session = self.session(&saved).await?;
+        let cgroup = remains.cgroup().clone();
+        let pid = match saved.place {
+            Place::Launched { pid } => Some(pid),
+            Place::Attached { .. } | Place::Moved { .. } => None,
+        };
+        let (inner, freezing) = (cgroup.clone(), cgroup.clone());
+        let member = move || pid.or_else(|| inner.processes().first().copied());
+        let namespace = tokio::task::spawn_blocking(move || {
+            let member = member()
+                .ok_or_else(|| SessionError::Resume("no process of it is left".to_owned()))?;
+            Ok::<_, SessionError>(match pid {
+                Some(_) => Namespace::of_process(member)?,
+                None => Namespace::of_attached(member)?,
+            })
+        })
+        .await??;
+        let frozen = Frozen::new(freezing).await?;
+        let pins = remains.pins(saved.generation);
+        let (inner, before) = (namespace.clone(), old.last().cloned());
+        let reach = session.profile.reach().clone();
+        let raised =
+            tokio::task::spawn_blocking(move || raise(&inner, &cgroup, &pins, &reach, before))
+                .await??;
+        self.track(&session, remains.cgroup(), true).await?;
+        for pins in old {
+            Hooks::remove(&pins)?;
+        }
+        self.save(&saved)?;
+        let entry = Entry {
+            session: Some(saved.id.clone()),
+            event: Event::SessionResumed,
+        };
+        self.gateway.journal.append(entry).await?;
+        let own = (!namespace.is_own()).then(|| namespace.identity());
+        self.serve(saved, session, remains, own, raised);
+        drop(frozen);
+        Ok(())
+    }
+
+    async fn give_up(&self, id: &SessionId, remains: &Remains, why: Option<String>) -> Resumption {
+        if let Some(detail) = why {
+            tracing::warn!("session {id} cannot go on: {detail}; ending it");
+            let event = Event::Refused {
+                process: None,
+                destination: None,
+                host: None,
+                code: "not-resumed".to_owned(),
+                detail: format!("the session could not be picked up and is ended: {detail}"),
+            };
+            self.record(id, event).await;
+        }
+        remains.clear().await;
+        self.untrack(id).await;
+        let cause = "recovered".to_owned();
+        self.record(id, Event::SessionEnded { cause }).await;
+        Resumption::Ended
+    }
+}
+
+/// A tree that is frozen until this is dropped.
+pub(super) struct Frozen(crate::sandbox::cgroup::Cgroup);
+
+impl Frozen {
+    pub(super) async fn new(cgroup: crate::sandbox::cgroup::Cgroup) -> Result<Self, SessionError> {
+        let frozen = Self(cgroup.clone());
+        tokio::task::spawn_blocking(move || cgroup.freeze()).await??;
+        Ok(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.thaw() {
+            tracing::error!("{error}");
+        }
+    }
+}

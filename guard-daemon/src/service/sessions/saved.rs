@@ -1,0 +1,260 @@
+//! What the next daemon needs to pick a session up: one file per session, root's alone, in the runtime
+//! directory, which the host empties at boot.
+//!
+//! It holds the credentials that the launcher handed over in its environment, since nobody could hand them
+//! over again.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::DummyCredentials;
+use crate::control::wire::Terms;
+use crate::session::SessionId;
+
+/// Bytes of a file that is read: a request's terms and a profile's text are bounded by one MiB each.
+const LARGEST: u64 = 8 * 1024 * 1024;
+
+/// Everything that a session cannot be served without.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::service) struct Saved {
+    pub(super) id: SessionId,
+    pub(super) place: Place,
+    /// How many daemons served it before this one.
+    pub(super) generation: u32,
+    /// Seconds since the epoch when it started.
+    pub(super) since: u64,
+    pub(super) terms: Terms,
+    /// The profile in force: the file may say something else by now.
+    pub(super) profile: ProfileText,
+    pub(super) dummy: DummyCredentials,
+    /// The AWS configuration files at the start, by digest: a confined tree that rewrote them must not
+    /// choose what the next daemon runs (`credential_process`) or signs with.
+    pub(super) files: BTreeMap<PathBuf, Option<String>>,
+}
+
+/// A profile as `Profile::parse` takes it.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProfileText {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// Where a session's tree is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub(in crate::service) enum Place {
+    /// In the session's own cgroup, started by `guard run`.
+    Launched {
+        /// The process that became the command.
+        pid: u32,
+    },
+    /// In a cgroup that was there before, as `/proc/<pid>/cgroup` names it.
+    Attached {
+        /// Its path below the hierarchy's mount.
+        cgroup: String,
+    },
+    /// In the session's own cgroup, moved there by `guard attach --pid`.
+    Moved {
+        /// Where it came from, and goes back to.
+        from: String,
+    },
+}
+
+impl Saved {
+    /// Writes the file, over the one of an earlier generation.
+    pub(super) fn write(&self, runtime_dir: &Path) -> io::Result<()> {
+        let directory = directory(runtime_dir);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)?;
+        let (path, new) = (
+            file(runtime_dir, &self.id),
+            directory.join(format!("{}.new", self.id)),
+        );
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(new, path)
+    }
+
+    /// Reads the file of a session; `None` where there is none.
+    pub(super) fn read(runtime_dir: &Path, id: &SessionId) -> io::Result<Option<Self>> {
+        use std::io::Read;
+
+        let mut bytes = Vec::new();
+        match fs::File::open(file(runtime_dir, id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?.take(LARGEST).read_to_end(&mut bytes)?,
+        };
+        let saved: Self = serde_json::from_slice(&bytes)?;
+        if saved.id != *id {
+            return Err(io::Error::other("the file is another session's"));
+        }
+        Ok(Some(saved))
+    }
+
+    /// Removes the file of a session; none is fine.
+    pub(super) fn remove(runtime_dir: &Path, id: &SessionId) -> io::Result<()> {
+        match fs::remove_file(file(runtime_dir, id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The configuration files that are not as they were at the start.
+    pub(super) fn changed_files(&self) -> Vec<&Path> {
+        let changed = |(path, digest): &(&PathBuf, &Option<String>)| digest_of(path) != **digest;
+        let files = self.files.iter().filter(changed);
+        files.map(|(path, _)| path.as_path()).collect()
+    }
+}
+
+/// The sessions that are saved.
+pub(in crate::service) fn sessions(runtime_dir: &Path) -> Vec<SessionId> {
+    let entries = fs::read_dir(directory(runtime_dir)).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter_map(|name| SessionId::parse(name.strip_suffix(".json")?))
+        .collect()
+}
+
+/// The digests of files, as they are now; `None` for one that cannot be read.
+pub(super) fn digests(files: Vec<PathBuf>) -> BTreeMap<PathBuf, Option<String>> {
+    let digest = |path: PathBuf| (path.clone(), digest_of(&path));
+    files.into_iter().map(digest).collect()
+}
+
+fn digest_of(path: &Path) -> Option<String> {
+    use std::io::Read;
+
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).ok()?;
+    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+    Some(hex::encode(digest))
+}
+
+fn directory(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("saved")
+}
+
+fn file(runtime_dir: &Path, id: &SessionId) -> PathBuf {
+    directory(runtime_dir).join(format!("{id}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::broker::Selection;
+    use crate::session::Identity;
+
+    fn saved(config: &Path) -> Saved {
+        Saved {
+            id: SessionId::random(),
+            place: Place::Launched { pid: 7 },
+            generation: 0,
+            since: 1,
+            terms: Terms {
+                identity: Identity {
+                    uid: 0,
+                    user: "root".to_owned(),
+                    loginuid: None,
+                    host: "h".to_owned(),
+                    reason: None,
+                    command: vec!["true".to_owned()],
+                },
+                gid: 0,
+                profile: None,
+                aws: Selection::default(),
+                upstream: crate::config::UpstreamConfig::default(),
+                environment: BTreeMap::new(),
+            },
+            profile: ProfileText {
+                name: "p".to_owned(),
+                text: "default = \"deny\"\n".to_owned(),
+            },
+            dummy: DummyCredentials::random(),
+            files: digests(vec![config.to_owned()]),
+        }
+    }
+
+    #[test]
+    fn a_session_is_read_back_by_root_alone_and_forgotten() {
+        let runtime = tempfile::tempdir().unwrap();
+        let mut session = saved(Path::new("/nonexistent"));
+        session.write(runtime.path()).unwrap();
+        session.generation = 3;
+        session.write(runtime.path()).unwrap();
+        let path = file(runtime.path(), &session.id);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(
+            directory(runtime.path()).metadata().unwrap().mode() & 0o777,
+            0o700
+        );
+        assert_eq!(sessions(runtime.path()), [session.id.clone()]);
+        let read = Saved::read(runtime.path(), &session.id).unwrap().unwrap();
+        assert_eq!(read.generation, 3);
+        assert_eq!(
+            read.dummy.secret_access_key,
+            session.dummy.secret_access_key
+        );
+        Saved::remove(runtime.path(), &session.id).unwrap();
+        Saved::remove(runtime.path(), &session.id).unwrap();
+        assert!(Saved::read(runtime.path(), &session.id).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_not_a_session() {
+        let runtime = tempfile::tempdir().unwrap();
+        let session = saved(Path::new("/nonexistent"));
+        session.write(runtime.path()).unwrap();
+        let path = file(runtime.path(), &session.id);
+        let text = fs::read_to_string(&path).unwrap();
+        for damaged in [
+            "",
+            "{}",
+            &text[..text.len() / 2],
+            &text.replace("\"generation\"", "\"x\""),
+        ] {
+            fs::write(&path, damaged).unwrap();
+            assert!(
+                Saved::read(runtime.path(), &session.id).is_err(),
+                "{damaged}"
+            );
+        }
+        let other = SessionId::random();
+        fs::write(file(runtime.path(), &other), text).unwrap();
+        assert!(Saved::read(runtime.path(), &other).is_err());
+    }
+
+    #[test]
+    fn a_rewritten_configuration_is_noticed() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config");
+        let session = saved(&config);
+        assert!(session.changed_files().is_empty());
+        fs::write(&config, "[default]\ncredential_process = evil\n").unwrap();
+        assert_eq!(session.changed_files(), [config.as_path()]);
+        let session = saved(&config);
+        assert!(session.changed_files().is_empty());
+        fs::remove_file(&config).unwrap();
+        assert_eq!(session.changed_files(), [config.as_path()]);
+    }
+}

@@ -1,0 +1,201 @@
+//! Watches a running session: its hooks are in place, its cgroup exists, its launcher holds it.
+//!
+//! Hooks that are gone mean a tree without walls, so the tree is killed at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::Sessions;
+use super::saved::Place;
+use crate::kernel::Hooks;
+use crate::kernel::tracker::Tracker;
+use crate::record::entry::Event;
+use crate::sandbox::cgroup::Cgroup;
+use crate::session::SessionId;
+
+/// How often it looks.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a session that was picked up waits for its launcher.
+const UNCLAIMED: Duration = Duration::from_secs(30);
+
+/// What is watched.
+pub(super) struct Supervised {
+    pub(super) id: SessionId,
+    pub(super) hooks: Arc<Hooks>,
+    pub(super) cgroup: Cgroup,
+    pub(super) launched: bool,
+    pub(super) claimed: Arc<AtomicBool>,
+}
+
+/// Why a session ends.
+struct Finding {
+    cause: &'static str,
+    /// For the journal, where it is more than the end itself.
+    tampered: Option<String>,
+}
+
+/// Watches until the session must end, and ends it.
+pub(super) async fn watch(sessions: Weak<Sessions>, supervised: Supervised) {
+    let since = Instant::now();
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let finding = loop {
+        ticks.tick().await;
+        if let Some(finding) = supervised.look(since) {
+            break finding;
+        }
+    };
+    let id = supervised.id;
+    // In a task of its own: ending the session ends this one.
+    tokio::spawn(async move {
+        let Some(sessions) = sessions.upgrade() else {
+            return;
+        };
+        match finding.tampered {
+            Some(detail) => sessions.kill_tampered(&id, &detail).await,
+            None => sessions.end(&id, finding.cause).await,
+        }
+    });
+}
+
+impl Sessions {
+    /// Kills a tree that is not held any more; says so in the record.
+    async fn kill_tampered(&self, id: &SessionId, detail: &str) {
+        if !self.running().contains_key(id) {
+            return;
+        }
+        tracing::error!("session {id}: {detail}");
+        let event = Event::Refused {
+            process: None,
+            destination: None,
+            host: None,
+            code: TAMPERED.to_owned(),
+            detail: format!("{detail}; its tree is killed"),
+        };
+        self.record(id, event).await;
+        self.end(id, TAMPERED).await;
+    }
+}
+
+/// Why a session ends whose hooks are gone.
+const TAMPERED: &str = "tampered";
+
+impl Supervised {
+    fn look(&self, since: Instant) -> Option<Finding> {
+        let plain = |cause| {
+            Some(Finding {
+                cause,
+                tampered: None,
+            })
+        };
+        if !self.cgroup.path().exists() {
+            return plain("exited");
+        }
+        if let Err(error) = self.hooks.check() {
+            return Some(Finding {
+                cause: TAMPERED,
+                tampered: Some(error.to_string()),
+            });
+        }
+        if !self.launched || self.claimed.load(Ordering::Acquire) {
+            return None;
+        }
+        if !self.cgroup.is_populated() {
+            return plain("exited");
+        }
+        if since.elapsed() >= UNCLAIMED {
+            return plain("launcher-gone");
+        }
+        None
+    }
+}
+
+/// Asks the tracker each second whether all is as it was put, and ends the sessions that are not held any more.
+pub(in crate::service) async fn check_tracker(sessions: Weak<Sessions>, tracker: Arc<Tracker>) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let asked = Arc::clone(&tracker);
+        let Ok(faults) = tokio::task::spawn_blocking(move || asked.check()).await else {
+            continue;
+        };
+        let Some(sessions) = sessions.upgrade() else {
+            return;
+        };
+        for fault in faults {
+            tracing::error!("{}", fault.detail);
+            let concerned: Vec<SessionId> = match fault.session {
+                Some(id) => vec![id],
+                None => sessions.running().keys().cloned().collect(),
+            };
+            for id in concerned {
+                sessions.kill_tampered(&id, &fault.detail).await;
+            }
+        }
+    }
+}
+
+/// What holds a session's tree and what does not, for people.
+pub(super) fn standing(
+    place: &Place,
+    hooks: &Hooks,
+    tracker: Option<&Tracker>,
+) -> (Vec<String>, Vec<String>) {
+    let mut enforced: Vec<String> = hooks.enforced().into_iter().map(str::to_owned).collect();
+    let mut limits: Vec<String> = hooks
+        .limits()
+        .iter()
+        .map(|limit| limit.detail.clone())
+        .collect();
+    match tracker {
+        Some(tracker) => {
+            enforced.extend(tracker.enforced());
+            limits.extend(tracker.limits());
+        }
+        None => limits.push(
+            "processes are not tracked: one that leaves the cgroup leaves the session; see the daemon's log"
+                .to_owned(),
+        ),
+    }
+    let guarded = enforced.iter().any(|name| name == SECURITY_HOOKS);
+    match place {
+        Place::Launched { .. } => {
+            enforced.extend(crate::sandbox::ENFORCED.map(str::to_owned));
+            if !guarded {
+                limits.push(OPEN_WHERE_LAUNCHED.to_owned());
+            }
+        }
+        Place::Attached { .. } | Place::Moved { .. } => {
+            if !guarded {
+                limits.extend(OPEN_WITHOUT_SECURITY_HOOKS.map(str::to_owned));
+            }
+            limits.extend(OPEN_WHERE_ATTACHED.map(str::to_owned));
+        }
+    }
+    (enforced, limits)
+}
+
+/// What the tracker says where all of the kernel's security hooks (BPF LSM) run guard's programs.
+const SECURITY_HOOKS: &str = "security-hooks";
+
+/// What the launcher cannot close without the security hooks.
+const OPEN_WHERE_LAUNCHED: &str = "a unix socket that a program outside makes after the start, in a directory that the session \
+     sees, can be reached";
+
+/// What the hooks of cgroups cannot close by themselves.
+const OPEN_WITHOUT_SECURITY_HOOKS: [&str; 2] = [
+    "other socket families: AF_VSOCK, and for root AF_PACKET and AF_XDP, pass the hooks by",
+    "processes of the same user outside the tree are within its reach (ptrace, pidfd_getfd)",
+];
+
+/// What hooks alone cannot close.
+const OPEN_WHERE_ATTACHED: [&str; 3] = [
+    "setuid programs still give the tree root's powers: no_new_privs can only be set at a program's start",
+    "files of the tree's user that programs outside act on are within its reach",
+    "the environment of programs that run already cannot be changed: they trust guard's CA only once they are told",
+];
