@@ -281,19 +281,16 @@ fn signals_sent_to_guard_reach_the_command() {
 #[test]
 fn what_the_command_leaves_running_ends_with_it() {
     let stand = stand();
-    let mark = stand.home().join("pid");
-    let script = format!(
-        "setsid sleep 300 >/dev/null 2>&1 & echo $! > {}",
-        mark.display()
-    );
-    let output = stand.shell(&script).unwrap();
+    // Found by its argument: its number outside is not known inside.
+    let mark = format!("30{}", std::process::id());
+    let output = stand
+        .shell(&format!("setsid sleep {mark} >/dev/null 2>&1 &"))
+        .unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let left: i32 = fs::read_to_string(mark).unwrap().trim().parse().unwrap();
-    let state = fs::read_to_string(format!("/proc/{left}/stat")).unwrap_or_default();
-    assert!(
-        state.is_empty() || state.contains(") Z "),
-        "still there: {state}"
-    );
+    let left = fs::read_dir("/proc").unwrap().flatten().find(|process| {
+        fs::read_to_string(process.path().join("cmdline")).is_ok_and(|line| line.contains(&mark))
+    });
+    assert!(left.is_none(), "still there: {left:?}");
     assert!(stand.left().is_empty(), "{:?}", stand.left());
 }
 
@@ -363,28 +360,38 @@ fn two_launchers_at_once_share_a_daemon() {
 #[test]
 fn the_confined_tree_cannot_use_the_control_socket() {
     let stand = stand();
-    let inside = |arguments: &[&str]| {
-        let runtime = stand.runtime();
-        let state = stand.home().join("state");
-        let mut command = stand.guard();
-        command.args(["run", "--"]).arg(binary());
+    let guard = |arguments: &[&str]| {
+        let mut command = vec![binary().into_os_string()];
+        command.extend(["--state-dir".into(), stand.home().join("state").into()]);
+        command.extend(["--runtime-dir".into(), stand.runtime().into()]);
+        command.extend(arguments.iter().map(Into::into));
         command
-            .arg("--state-dir")
-            .arg(state)
-            .arg("--runtime-dir")
-            .arg(runtime);
-        command.args(arguments).output().unwrap()
     };
-    let status = inside(&["status"]);
-    assert!(!status.status.success());
-    assert!(text(&status).contains("confined"), "{}", text(&status));
-    let nested = inside(&["run", "--", "true"]);
+    // From within, the socket is not there.
+    let status = stand.run(guard(&["status"])).output().unwrap();
+    assert!(!status.status.success(), "{}", text(&status));
+    assert!(!text(&status).contains("session "), "{}", text(&status));
+    let nested = stand.run(guard(&["run", "--", "true"])).output().unwrap();
     assert_eq!(nested.status.code(), Some(125));
     assert!(
         text(&nested).contains("already inside"),
         "{}",
         text(&nested)
     );
+    // A process of the session that sees the host's files is refused.
+    let mut session = stand.shell_started("echo up; exec sleep 300").unwrap();
+    let group = stand.cgroups().remove(0).join("cgroup.procs");
+    let output = Command::new("sh")
+        .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
+        .arg(group)
+        .args(guard(&["status"]))
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("confined"), "{}", text(&output));
+    session.kill().unwrap();
+    session.wait().unwrap();
+    stand.wait_until_clean().unwrap();
     assert!(stand.journal().unwrap().contains("control-socket"));
 }
 

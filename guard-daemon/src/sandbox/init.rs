@@ -3,7 +3,7 @@
 //! its pid namespace.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
@@ -17,7 +17,7 @@ use nix::unistd::{chdir, setsid};
 
 use super::child::Plan;
 use super::mounts::{self, World};
-use super::privileges;
+use super::privileges::{self, checked};
 use super::report::{Report, Stage, at};
 
 /// Runs in the forked process and never returns.
@@ -38,6 +38,7 @@ pub(super) fn run(plan: &Plan, mut channel: UnixStream) -> ! {
 
 fn prepare(plan: &Plan, channel: &mut UnixStream) -> Result<(), Report> {
     end_with_the_launcher().map_err(at(Stage::Privileges))?;
+    keep_only(channel).map_err(at(Stage::Descriptors))?;
     // Not in the job: the terminal's signals, and stops, are the command's.
     setsid().map_err(at(Stage::Signals))?;
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC)
@@ -60,6 +61,20 @@ fn prepare(plan: &Plan, channel: &mut UnixStream) -> Result<(), Report> {
 fn end_with_the_launcher() -> nix::Result<()> {
     set_dumpable(false)?;
     set_pdeathsig(Signal::SIGKILL)
+}
+
+/// Closes what the launcher had open, its connection to the daemon among it, but for the channel and the
+/// standard streams, which name the terminals that the session is given.
+fn keep_only(channel: &UnixStream) -> io::Result<()> {
+    let kept = channel.as_raw_fd().unsigned_abs();
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, libc::c_uint::MAX)] {
+        if first <= last {
+            // SAFETY: this copy of the process drops nothing of what the launcher owned: it ends by _exit.
+            let result = unsafe { libc::close_range(first, last, 0) };
+            checked(libc::c_long::from(result))?;
+        }
+    }
+    Ok(())
 }
 
 /// Keeps no standard stream of the launcher's open: their other ends wait for the command alone.

@@ -6,7 +6,6 @@
 //! wait for is a message on a socket pair, and they take the end of the stream for an order to leave; the
 //! first process also dies of its parent's death, and with it everything in its pid namespace.
 
-use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::fs;
 use std::io::{self, Write};
@@ -115,8 +114,9 @@ pub enum LaunchError {
 /// the command.
 #[derive(Debug)]
 pub struct Isolated {
-    init: Forked,
+    // In this order: the first process cannot end while the command is not reaped.
     command: Forked,
+    init: Forked,
     name: String,
     terminal: Terminal,
 }
@@ -303,14 +303,14 @@ struct Forked {
 
 impl Forked {
     /// Forks a process that only runs `work`. This process has one thread, so the copy may do anything.
-    fn fork(work: impl FnOnce(UnixStream) -> Infallible) -> Result<Self, LaunchError> {
+    fn fork(work: impl FnOnce(UnixStream)) -> Result<Self, LaunchError> {
         let (ours, theirs) = UnixStream::pair().map_err(system("cannot make a socket pair"))?;
         // SAFETY: `Isolated::fork` has seen that there is one thread.
         match unsafe { fork() }.map_err(system("cannot fork"))? {
             ForkResult::Child => {
                 drop(ours);
                 work(theirs);
-                // SAFETY: not reached, as nothing is of the type that `work` returns.
+                // SAFETY: as at the end of `init::run`; both kinds of work end the process themselves.
                 unsafe { libc::_exit(125) }
             }
             ForkResult::Parent { child } => Ok(Self {
@@ -375,7 +375,7 @@ fn ended() -> LaunchError {
 /// The running session.
 #[derive(Debug)]
 pub struct Running {
-    // In this order: the first process cannot end while the command is not reaped.
+    // In this order, as in `Isolated`.
     command: Forked,
     init: Forked,
     terminal: Terminal,

@@ -49,7 +49,7 @@ fn replace(mut session: Session) {
     let pins = session.places.bpffs.join("session-2");
     let gate = session
         .places
-        .attach(&session.runtime, &pins, network, Some(old.clone()));
+        .attach(&session.runtime, &pins, network, None, Some(old.clone()));
     gate.hooks.check().unwrap();
     // Both sets: nothing gets out, and the new gateway does not take what the old hooks turned.
     let confined = session.spawn(CONNECT);
