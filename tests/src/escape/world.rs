@@ -109,11 +109,18 @@ impl World {
     pub const LISTENER_PORT: u16 = 19_999;
     /// Where the version 2 hierarchy of cgroups is mounted.
     pub fn hierarchy(&self) -> PathBuf {
-        self.outer_cgroup.parent().map(PathBuf::from).unwrap_or_default()
+        self.outer_cgroup
+            .parent()
+            .map(PathBuf::from)
+            .unwrap_or_default()
     }
     /// The path of a service's socket, which may have the user's number in it.
     pub fn service(&self, path: &str) -> PathBuf {
-        let user = if self.user == User::Root { "0" } else { "65534" };
+        let user = if self.user == User::Root {
+            "0"
+        } else {
+            "65534"
+        };
         path.replace("65534", user).into()
     }
     /// The System V message queue of the process outside.

@@ -17,7 +17,6 @@ struct Known {
 
 const ALL: &[User] = &[User::Ordinary, User::Userns, User::Root];
 const OWN_USER: &[User] = &[User::Ordinary, User::Root];
-const ORDINARY: &[User] = &[User::Ordinary];
 const ROOT: &[User] = &[User::Root];
 
 const KNOWN: &[Known] = &[
@@ -45,17 +44,17 @@ const KNOWN: &[Known] = &[
     },
     Known {
         place: Place::Attach,
-        users: ALL,
-        without_lsm: true,
-        reason: "no cgroup hook sees a socket that was made outside the cgroup",
-        techniques: &["inherited-udp", "inherited-tcp", "inherited-unconnected", "inherited-hidden"],
-    },
-    Known {
-        place: Place::Attach,
         users: OWN_USER,
         without_lsm: true,
         reason: "the tree shares its user's processes; only LSM asks who takes or traces",
-        techniques: &["taken", "opened", "traced", "written", "memory-file", "keyring-user"],
+        techniques: &[
+            "taken",
+            "opened",
+            "traced",
+            "written",
+            "memory-file",
+            "keyring-user",
+        ],
     },
     Known {
         place: Place::Attach,
@@ -69,11 +68,12 @@ const KNOWN: &[Known] = &[
             "posix-queue",
             "netlink-message",
             "terminal-input",
+            "terminal-other",
         ],
     },
     Known {
         place: Place::Attach,
-        users: ORDINARY,
+        users: OWN_USER,
         without_lsm: true,
         reason: "a program of root's gains CAP_NET_RAW: no_new_privs cannot be set from outside",
         techniques: &["setuid-packet", "file-capability"],
@@ -93,6 +93,7 @@ const KNOWN: &[Known] = &[
             "xdp",
             "uring-packet",
             "i386-packet",
+            "inherited-packet",
             "mount-sysfs",
             "mount-bpffs",
             "mount-tracefs",

@@ -40,8 +40,13 @@ pub(crate) struct Pass {
 
 /// Where nothing is confined. A session of guard's is there to be attacked.
 pub(crate) fn outside(stage: &Stage) -> Result<Pass> {
-    let mut prey = guarded(stage).args(["sleep", "600"]).stdin(Stdio::null()).spawn()?;
-    eventually("a session is there to be attacked", || !sessions(stage).is_empty())?;
+    let mut prey = guarded(stage)
+        .args(["sleep", "600"])
+        .stdin(Stdio::null())
+        .spawn()?;
+    eventually("a session is there to be attacked", || {
+        !sessions(stage).is_empty()
+    })?;
     let session = session(stage)?;
     let world = stage.world(Place::Outside);
     let once = |world: World| {
@@ -55,13 +60,18 @@ pub(crate) fn outside(stage: &Stage) -> Result<Pass> {
         if only.is_empty() {
             break;
         }
-        let mut again = once(World { only, ..world.clone() })?;
+        let mut again = once(World {
+            only,
+            ..world.clone()
+        })?;
         pass.said.append(&mut again.said);
         pass.frames.append(&mut again.frames);
     }
     let _ = prey.kill();
     prey.wait()?;
-    eventually("nothing of the session is left", || sessions(stage).is_empty())?;
+    eventually("nothing of the session is left", || {
+        sessions(stage).is_empty()
+    })?;
     Ok(pass)
 }
 
@@ -74,7 +84,11 @@ pub(crate) fn run(stage: &Stage) -> Result<Option<Pass>> {
         command
             .arg(inner.get_program())
             .args(inner.get_args())
-            .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .envs(
+                inner
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
             .current_dir(&stage.home)
             .stdout(Stdio::piped());
         play(stage, neighbour, world, command, |_| session(stage))
@@ -117,7 +131,13 @@ fn attached(stage: &Stage) -> Result<String> {
     let output = stage
         .guard
         .guard()
-        .args(["attach", "--allow-root", "--reason", "escape suite", "--cgroup"])
+        .args([
+            "attach",
+            "--allow-root",
+            "--reason",
+            "escape suite",
+            "--cgroup",
+        ])
         .arg(&stage.tree)
         .args(settings(stage))
         .output()?;
@@ -128,7 +148,10 @@ fn attached(stage: &Stage) -> Result<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     let id = text.lines().find_map(|line| line.strip_prefix("session "));
-    Ok(id.context("guard attach names no session")?.trim().to_owned())
+    Ok(id
+        .context("guard attach names no session")?
+        .trim()
+        .to_owned())
 }
 
 /// Plays in one session what does not end it, and each of the rest in one of its own.
@@ -156,7 +179,10 @@ fn in_sessions(
         frames: Vec::new(),
     };
     for only in groups.into_iter().filter(|only| !only.is_empty()) {
-        let world = World { only, ..world.clone() };
+        let world = World {
+            only,
+            ..world.clone()
+        };
         let (neighbour, world) = Neighbour::start(stage, world)?;
         let mut pass = play(neighbour, world)?;
         whole.said.append(&mut pass.said);
@@ -168,7 +194,11 @@ fn in_sessions(
 /// `guard run --`, as the invoking user.
 fn guarded(stage: &Stage) -> Command {
     let mut command = stage.guard.guard();
-    command.arg("run").args(settings(stage)).arg("--").env_clear();
+    command
+        .arg("run")
+        .args(settings(stage))
+        .arg("--")
+        .env_clear();
     command
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", &stage.home)
@@ -177,7 +207,10 @@ fn guarded(stage: &Stage) -> Command {
         .env("AWS_REGION", "us-east-1");
     if stage.uid() != 0 {
         let uid = stage.uid().to_string();
-        command.env("SUDO_UID", &uid).env("SUDO_GID", &uid).env("SUDO_USER", "nobody");
+        command
+            .env("SUDO_UID", &uid)
+            .env("SUDO_GID", &uid)
+            .env("SUDO_USER", "nobody");
     }
     command
 }
@@ -189,7 +222,10 @@ fn settings(stage: &Stage) -> Vec<String> {
         "--profile".to_owned(),
         profile.display().to_string(),
         "--upstream-connect".to_owned(),
-        format!("allowed.example={}:443", guard_tests::escape::allowed_address()),
+        format!(
+            "allowed.example={}:443",
+            guard_tests::escape::allowed_address()
+        ),
         "--upstream-connect".to_owned(),
         format!("*.amazonaws.com={ROUTER4}:8443"),
     ]
@@ -206,15 +242,25 @@ fn play(
     stage.internet.take();
     let terminal = openpty(None, None)?;
     let mut modes = nix::sys::termios::tcgetattr(&terminal.slave)?;
-    modes.local_flags.remove(nix::sys::termios::LocalFlags::ECHO);
+    modes
+        .local_flags
+        .remove(nix::sys::termios::LocalFlags::ECHO);
     nix::sys::termios::tcsetattr(&terminal.slave, nix::sys::termios::SetArg::TCSANOW, &modes)?;
     let inherited = inherited(stage)?;
     inherit(&mut command, &inherited);
     command.stdin(terminal.slave);
     let mut child = command.spawn().context("the program did not start")?;
     drop(inherited);
-    let said = listen(&mut child, File::from(terminal.master), &mut neighbour, world.only.len() == 1, ready);
-    let ended = eventually("the program ends", || child.try_wait().is_ok_and(|status| status.is_some()));
+    let said = listen(
+        &mut child,
+        File::from(terminal.master),
+        &mut neighbour,
+        world.only.len() == 1,
+        ready,
+    );
+    let ended = eventually("the program ends", || {
+        child.try_wait().is_ok_and(|status| status.is_some())
+    });
     if ended.is_err() {
         let _ = kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGKILL);
         let _ = child.wait();
@@ -254,7 +300,10 @@ fn listen(
     for line in &mut lines {
         let line = line?;
         if line == "ready" {
-            let started = ready.take().context("ready twice").and_then(|ready| ready(child.id()));
+            let started = ready
+                .take()
+                .context("ready twice")
+                .and_then(|ready| ready(child.id()));
             let go = started.and_then(|session| {
                 terminal.write_all(format!("{}\n", serde_json::to_string(&session)?).as_bytes())?;
                 std::thread::sleep(Duration::from_millis(50));
@@ -292,9 +341,18 @@ fn inherited(stage: &Stage) -> Result<Vec<(OwnedFd, RawFd)>> {
     udp.connect((ROUTER4, 9))?;
     let mut sockets = vec![
         (udp.into(), World::INHERITED_UDP),
-        (TcpStream::connect((ROUTER4, 80))?.into(), World::INHERITED_TCP),
-        (UdpSocket::bind("0.0.0.0:0")?.into(), World::INHERITED_UNCONNECTED),
-        (TcpListener::bind(("0.0.0.0", World::LISTENER_PORT))?.into(), World::INHERITED_LISTENER),
+        (
+            TcpStream::connect((ROUTER4, 80))?.into(),
+            World::INHERITED_TCP,
+        ),
+        (
+            UdpSocket::bind("0.0.0.0:0")?.into(),
+            World::INHERITED_UNCONNECTED,
+        ),
+        (
+            TcpListener::bind(("0.0.0.0", World::LISTENER_PORT))?.into(),
+            World::INHERITED_LISTENER,
+        ),
     ];
     if stage.user == User::Root {
         sockets.push((wiretap(World::DEVICE)?, World::INHERITED_PACKET));
@@ -303,9 +361,15 @@ fn inherited(stage: &Stage) -> Result<Vec<(OwnedFd, RawFd)>> {
 }
 
 /// Makes the terminal the program's own, and leaves it the sockets.
-#[allow(unsafe_code, reason = "descriptors with fixed numbers, and a terminal, are given between fork and exec")]
+#[allow(
+    unsafe_code,
+    reason = "descriptors with fixed numbers, and a terminal, are given between fork and exec"
+)]
 fn inherit(command: &mut Command, sockets: &[(OwnedFd, RawFd)]) {
-    let numbers: Vec<_> = sockets.iter().map(|(from, to)| (from.as_raw_fd(), *to)).collect();
+    let numbers: Vec<_> = sockets
+        .iter()
+        .map(|(from, to)| (from.as_raw_fd(), *to))
+        .collect();
     // SAFETY: only system calls, no memory is allocated.
     unsafe {
         command.pre_exec(move || {
@@ -329,9 +393,12 @@ fn sessions(stage: &Stage) -> Vec<PathBuf> {
 /// Where a session's links and maps are pinned: its name, and how often they were made anew.
 fn pins(stage: &Stage, session: &str) -> Result<PathBuf> {
     let directory = stage.guard.runtime().join("bpf");
-    let mut entries = fs::read_dir(&directory)?.flatten().map(|entry| entry.path());
+    let mut entries = fs::read_dir(&directory)?
+        .flatten()
+        .map(|entry| entry.path());
     let own = entries.find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(session))
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(session))
     });
     own.with_context(|| format!("no pins of {session} are in {}", directory.display()))
 }
@@ -340,7 +407,10 @@ fn pins(stage: &Stage, session: &str) -> Result<PathBuf> {
 fn session(stage: &Stage) -> Result<Session> {
     let cgroups = sessions(stage);
     let cgroup = cgroups.first().context("no session is there")?;
-    let name = cgroup.file_name().and_then(|name| name.to_str()).context("a name")?;
+    let name = cgroup
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("a name")?;
     Ok(Session {
         cgroup: fs::metadata(cgroup)?.ino(),
         pins: pins(stage, name)?,

@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use guard_tests::escape::outside::forget;
-use guard_tests::escape::{port, techniques};
 use guard_tests::escape::world::{Outside, Place, User, VARIABLE, World};
+use guard_tests::escape::{port, techniques};
 use guard_tests::guard::USER;
 use guard_tests::installation::{Installation, eventually, hierarchy};
 use guard_tests::internet::{Internet, ROUTER4};
@@ -48,12 +48,30 @@ impl Stage {
             ("/dev/shm", "mode=1777"),
             ("/home", "mode=755"),
         ] {
-            mount(Some("escape"), place, Some("tmpfs"), MsFlags::empty(), Some(mode))
-                .with_context(|| format!("cannot mount {place}"))?;
+            mount(
+                Some("escape"),
+                place,
+                Some("tmpfs"),
+                MsFlags::empty(),
+                Some(mode),
+            )
+            .with_context(|| format!("cannot mount {place}"))?;
         }
-        fs::write("/run/resolv.conf", format!("nameserver {ROUTER4}\noptions attempts:1 timeout:1\n"))?;
-        let _ = fs::OpenOptions::new().create(true).append(true).open("/etc/resolv.conf");
-        mount(Some("/run/resolv.conf"), "/etc/resolv.conf", none, MsFlags::MS_BIND, none)?;
+        fs::write(
+            "/run/resolv.conf",
+            format!("nameserver {ROUTER4}\noptions attempts:1 timeout:1\n"),
+        )?;
+        let _ = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open("/etc/resolv.conf");
+        mount(
+            Some("/run/resolv.conf"),
+            "/etc/resolv.conf",
+            none,
+            MsFlags::MS_BIND,
+            none,
+        )?;
         let internet = Internet::connect()?;
         set("net/ipv4/tcp_fastopen", "3");
         // As distributions with systemd set it.
@@ -78,7 +96,9 @@ impl Stage {
         let ports = techniques()
             .filter(|(_, _, technique)| listens(technique.id))
             .map(|(number, _, _)| port(number));
-        stage.internet.knock(ports.chain([World::LISTENER_PORT]).collect());
+        stage
+            .internet
+            .knock(ports.chain([World::LISTENER_PORT]).collect());
         Ok(stage)
     }
 
@@ -89,12 +109,31 @@ impl Stage {
         chown(&self.home, Some(self.uid()), Some(self.uid()))?;
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777))?;
         let built = env!("CARGO_BIN_EXE_escape");
-        for (name, mode) in [("escape", 0o755), ("escape-setuid", 0o4755), ("escape-capable", 0o755)] {
+        for (name, mode) in [
+            ("escape", 0o755),
+            ("escape-setuid", 0o4755),
+            ("escape-capable", 0o755),
+        ] {
             let copy = self.home.join(name);
             fs::copy(built, &copy)?;
             fs::set_permissions(&copy, fs::Permissions::from_mode(mode))?;
         }
         capable(&self.home.join("escape-capable"))
+    }
+
+    /// How the sessions ended, by the journal and the daemon's log.
+    pub(crate) fn account(&self) -> String {
+        let log = self.guard.home().join("state/daemon.log");
+        let mut account = fs::read_to_string(log).unwrap_or_default();
+        let journal = self.guard.journal().unwrap_or_default();
+        for line in journal
+            .lines()
+            .filter(|line| line.contains("session_end") || line.contains("session-end"))
+        {
+            account.push_str(line);
+            account.push('\n');
+        }
+        account
     }
 
     pub(crate) fn uid(&self) -> u32 {
@@ -154,12 +193,19 @@ pub(crate) struct Neighbour {
 impl Neighbour {
     /// Starts it; its world then names it.
     pub(crate) fn start(stage: &Stage, mut world: World) -> Result<(Self, World)> {
-        let mut child = stage.program(&world, "outside").stdin(Stdio::piped()).spawn()?;
+        let mut child = stage
+            .program(&world, "outside")
+            .stdin(Stdio::piped())
+            .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
-        let outside: Outside = serde_json::from_str(&line).context("the process outside did not start")?;
+        let outside: Outside =
+            serde_json::from_str(&line).context("the process outside did not start")?;
         world.outside = Some(outside);
-        let neighbour = Self { child, world: world.clone() };
+        let neighbour = Self {
+            child,
+            world: world.clone(),
+        };
         Ok((neighbour, world))
     }
 
@@ -188,8 +234,15 @@ fn sweep(directory: &Path) {
     use std::os::unix::fs::FileTypeExt;
 
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
-        if kind.is_dir() && !entry.file_name().to_string_lossy().starts_with("guard-test-") {
+        let (path, Ok(kind)) = (entry.path(), entry.file_type()) else {
+            continue;
+        };
+        if kind.is_dir()
+            && !entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("guard-test-")
+        {
             sweep(&path);
         } else if kind.is_socket() || kind.is_symlink() {
             let _ = fs::remove_file(&path);
@@ -218,7 +271,13 @@ fn capable(program: &Path) -> Result<()> {
     #[allow(unsafe_code, reason = "no library sets a file's capabilities")]
     // SAFETY: both strings end with a zero byte, and the value is as long as is said.
     let done = unsafe {
-        libc::setxattr(path.as_ptr(), c"security.capability".as_ptr(), value.as_ptr().cast(), value.len(), 0)
+        libc::setxattr(
+            path.as_ptr(),
+            c"security.capability".as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            0,
+        )
     };
     ensure!(done == 0, "setxattr: {}", std::io::Error::last_os_error());
     Ok(())
