@@ -147,8 +147,10 @@ fn int80(_: u32, _: [u32; 6]) -> Result<u32> {
 }
 
 fn x32(number: i64, arguments: [impl Into<u64>; 6]) -> Result<u32> {
-    let [a, b, c, d, e, f] = arguments.map(Into::into);
-    let returned = unsafe { libc::syscall(number | 0x4000_0000, a, b, c, d, e, f) };
+    let with: [u64; 6] = arguments.map(Into::into);
+    let number = number | 0x4000_0000;
+    let returned =
+        unsafe { libc::syscall(number, with[0], with[1], with[2], with[3], with[4], with[5]) };
     let returned = if returned == -1 {
         -i64::from(Errno::last_raw())
     } else {

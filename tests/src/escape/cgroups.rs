@@ -196,18 +196,15 @@ pub(super) const TABLE: &[Technique] = &[
     .or(OR),
     technique("vfork-clone", "clone(CLONE_VFORK|CLONE_PARENT)", |a| {
         let flags = libc::CLONE_PARENT as libc::c_long | libc::SIGCHLD as libc::c_long;
-        match call("clone", unsafe {
+        let child = call("clone", unsafe {
             libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0)
-        })? {
-            0 => {
-                let _ = escaped(a);
-                unsafe { libc::_exit(0) }
-            }
-            _ => {
-                pause(50);
-                sent()
-            }
+        })?;
+        if child == 0 {
+            let _ = escaped(a);
+            unsafe { libc::_exit(0) }
         }
+        pause(50);
+        sent()
     })
     .closed("sendmsg4/6", "sendmsg4/6")
     .or(OR),

@@ -92,9 +92,17 @@ pub(super) const TABLE: &[Technique] = &[
         |a| {
             let cgroup = a.session()?.cgroup;
             let mut detached = 0;
-            for number in 1..LARGEST_NUMBER {
+            let mut number = 0_u32;
+            loop {
+                let mut next = [number, 0, 0, 0];
+                match bpf(31, &mut next) {
+                    Ok(_) => number = next[1],
+                    Err(Stop::Refused(_, Errno::ENOENT)) => break,
+                    Err(stop) => return Err(stop),
+                }
                 let link = match bpf(30, &mut [number, 0, 0, 0]) {
                     Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd as _) },
+                    // Gone meanwhile.
                     Err(Stop::Refused(_, Errno::ENOENT)) => continue,
                     Err(stop) => return Err(stop),
                 };
@@ -103,7 +111,7 @@ pub(super) const TABLE: &[Technique] = &[
                 let mut get = Info {
                     fd: link.as_raw_fd() as _,
                     size: size_of_val(&info) as _,
-                    info: info.as_mut_ptr() as _,
+                    address: info.as_mut_ptr() as _,
                 };
                 bpf(15, &mut get)?;
                 if info[2] == cgroup {
@@ -247,15 +255,12 @@ pub(super) const TABLE: &[Technique] = &[
     .closed(CAPABILITIES, ""),
 ];
 
-/// Links are numbered from 1; more have never been made on the machines that run this.
-const LARGEST_NUMBER: u32 = 200_000;
-
 /// `struct bpf_attr` for BPF_OBJ_GET_INFO_BY_FD.
 #[repr(C)]
 struct Info {
     fd: u32,
     size: u32,
-    info: u64,
+    address: u64,
 }
 
 /// The same for BPF_OBJ_GET.

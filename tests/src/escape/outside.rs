@@ -321,9 +321,8 @@ fn shared(world: &Arc<World>) {
         libc::pipe(ends.as_mut_ptr());
         libc::dup2(ends[0], PIPE);
         // Taken by pidfd_getfd; and never at its end.
-        let taken = UdpSocket::bind("0.0.0.0:0").map(|socket| {
+        let taken = UdpSocket::bind("0.0.0.0:0").inspect(|socket| {
             let _ = socket.connect((target4(NOBODY), 9));
-            socket
         });
         if let Ok(taken) = taken {
             libc::dup2(taken.as_raw_fd(), World::INHERITED_UDP);

@@ -18,7 +18,7 @@ const EXPERIMENT: u16 = 0x88b5;
 const OR: &[(&str, &str)] = &[NO_CAPABILITY, ("if_nametoindex", "network namespace")];
 
 pub(super) const TABLE: &[Technique] = &[
-    technique("packet-raw", "a whole frame", |a| sent_by_packet(a))
+    technique("packet-raw", "a whole frame", sent_by_packet)
         .root()
         .closed("seccomp: socket", "")
         .or(OR),

@@ -41,7 +41,7 @@ pub(super) const TABLE: &[Technique] = &[
     })
     .root()
     .closed(CREATE, CREATE),
-    technique("raw-icmp", "a raw ICMP echo", |a| echoed(a))
+    technique("raw-icmp", "a raw ICMP echo", echoed)
         .root()
         .closed(CREATE, CREATE),
     technique(

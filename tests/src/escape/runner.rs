@@ -51,7 +51,7 @@ pub fn run(world: &World) {
             }
             match start(world, session.as_ref(), number, technique) {
                 Ok(one) => running.push(one),
-                Err(stop) => tell(technique.id, Err(stop), now()),
+                Err(stop) => tell(technique.id, &Err(stop), now()),
             }
         }
         while !running.is_empty() {
@@ -146,14 +146,14 @@ fn reap(running: &mut Vec<Running>) {
             Ok(said) => print(&said),
             Err(_) if !ended => tell(
                 one.id,
-                Err(Stop::Nothing("time limit".to_owned())),
+                &Err(Stop::Nothing("time limit".to_owned())),
                 one.from,
             ),
             Err(_) => {
                 let signal = libc::WTERMSIG(status);
                 tell(
                     one.id,
-                    Err(Stop::Nothing(format!("killed by signal {signal}"))),
+                    &Err(Stop::Nothing(format!("killed by signal {signal}"))),
                     one.from,
                 );
             }
@@ -162,8 +162,8 @@ fn reap(running: &mut Vec<Running>) {
     std::thread::sleep(Duration::from_millis(2));
 }
 
-fn tell(id: &str, outcome: Outcome, from: u64) {
-    print(&line(id, &outcome, from));
+fn tell(id: &str, outcome: &Outcome, from: u64) {
+    print(&line(id, outcome, from));
 }
 
 fn line(id: &str, outcome: &Outcome, from: u64) -> Said {

@@ -394,6 +394,35 @@ pub(super) const TABLE: &[Technique] = &[
         },
     )
     .closed("network namespace", "setsockopt"),
+    technique(
+        "igmp-join-source",
+        "IP_ADD_SOURCE_MEMBERSHIP: the same",
+        |a| {
+            let fd = socket(AF_INET, SOCK_DGRAM, 0)?;
+            // The group, the interface, the source.
+            let addresses = [
+                a.group4().octets(),
+                World::HOST4,
+                crate::internet::ROUTER4.octets(),
+            ];
+            option(&fd, IPPROTO_IP, libc::IP_ADD_SOURCE_MEMBERSHIP, &addresses)?;
+            pause(200);
+            sent()
+        },
+    )
+    .closed("network namespace", "setsockopt"),
+    technique("igmp-join-group", "MCAST_JOIN_GROUP: the same", |a| {
+        let fd = socket(AF_INET, SOCK_DGRAM, 0)?;
+        // The interface's number, four bytes of nothing, an address of any family.
+        let mut request = [0_u8; 136];
+        request[..4].copy_from_slice(&device()?.to_ne_bytes());
+        request[8..10].copy_from_slice(&(AF_INET as u16).to_ne_bytes());
+        request[12..16].copy_from_slice(&a.group4().octets());
+        option(&fd, IPPROTO_IP, 42, &request)?;
+        pause(200);
+        sent()
+    })
+    .closed("network namespace", "setsockopt"),
     technique("mld-join", "IPV6_ADD_MEMBERSHIP: the same, IPv6", |a| {
         let fd = socket(AF_INET6, SOCK_DGRAM, 0)?;
         option(

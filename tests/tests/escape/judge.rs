@@ -107,18 +107,18 @@ pub(crate) fn judge(
             (false, false) => Outcome::NoWay,
         };
         let said = said(inside, technique);
-        let known = known::reason(technique.id, place, stage.user);
+        let known = known::known(technique.id, place, stage.user);
         let control = match (outcome, known) {
             (Outcome::Closed, _) => technique.control(place, &said).to_owned(),
-            (Outcome::Open, reason) => reason.unwrap_or("?").to_owned(),
+            (Outcome::Open, known) => known.map_or("?", |known| known.reason).to_owned(),
             (Outcome::NotTestable, _) => self::said(outside, technique),
             (Outcome::NoWay, _) => String::new(),
         };
         match (outcome, known) {
             (Outcome::Open, None) => {
-                wrong.push(format!("{}: open in {place:?}: {said}", technique.id))
+                wrong.push(format!("{}: open in {place:?}: {said}", technique.id));
             }
-            (Outcome::Closed, Some(_)) => {
+            (Outcome::Closed, Some(known)) if known.always => {
                 wrong.push(format!(
                     "{}: said to be open in {place:?}, and is closed: {said}",
                     technique.id
@@ -240,7 +240,7 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
         return pass
             .said
             .values()
-            .filter(alone)
+            .filter(|said| alone(said))
             .find(at_time)
             .and_then(|said| number(&said.id));
     }
@@ -251,7 +251,7 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
     .then_some(NOBODY)
 }
 
-fn alone(said: &&Said) -> bool {
+fn alone(said: &Said) -> bool {
     techniques()
         .any(|(_, _, technique)| technique.company != Company::Any && technique.id == said.id)
 }

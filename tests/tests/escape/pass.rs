@@ -24,7 +24,7 @@ use crate::judge;
 use crate::stage::{Neighbour, Stage};
 
 /// How long a pass may take: slow machines run this, too.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(8);
 /// How long what was sent may take to arrive.
 const STRAGGLERS: Duration = Duration::from_millis(300);
 
