@@ -74,16 +74,30 @@ fn bind(context: *mut bpf_sock_addr, address: Endpoint) -> i32 {
 const SOL_SOCKET: i32 = 1;
 const SO_ATTACH_REUSEPORT_CBPF: i32 = 51;
 const SO_ATTACH_REUSEPORT_EBPF: i32 = 52;
+/// linux/in.h and linux/in6.h; the `MCAST_` options are the same at both levels.
+const SOL_IP: i32 = 0;
+const IP_ADD_MEMBERSHIP: i32 = 35;
+const IP_ADD_SOURCE_MEMBERSHIP: i32 = 39;
+const SOL_IPV6: i32 = 41;
+const IPV6_JOIN_GROUP: i32 = 20;
+const IPV6_JOIN_ANYCAST: i32 = 27;
+const MCAST_JOIN_GROUP: i32 = 42;
+const MCAST_JOIN_SOURCE_GROUP: i32 = 46;
 
-/// Attached in a shared network namespace only, where `marks` must find the socket that the kernel will deliver
-/// to: a program of the session's own that chooses among the sockets of a port is refused.
+/// Attached in a shared network namespace only. There `marks` must find the socket that the kernel will deliver
+/// to, so a program of the session's own that chooses among the sockets of a port is refused. And the kernel
+/// itself announces on the host's devices which groups a socket has joined, addresses of the session's choice,
+/// past every hook on packets; so joining is refused.
 #[cgroup_sockopt(setsockopt)]
 pub(crate) fn setsockopt(context: SockoptContext) -> i32 {
     let option = read!(context.sockopt, optname);
-    if settings().is_none()
-        || read!(context.sockopt, level) == SOL_SOCKET
-            && (option == SO_ATTACH_REUSEPORT_CBPF || option == SO_ATTACH_REUSEPORT_EBPF)
-    {
+    let refused = match read!(context.sockopt, level) {
+        SOL_SOCKET => option == SO_ATTACH_REUSEPORT_CBPF || option == SO_ATTACH_REUSEPORT_EBPF,
+        SOL_IP => option == IP_ADD_MEMBERSHIP || option == IP_ADD_SOURCE_MEMBERSHIP || joins(option),
+        SOL_IPV6 => option == IPV6_JOIN_GROUP || option == IPV6_JOIN_ANYCAST || joins(option),
+        _ => false,
+    };
+    if settings().is_none() || refused {
         return REFUSE;
     }
     if read!(context.sockopt, optlen) > PAGE {
@@ -91,6 +105,11 @@ pub(crate) fn setsockopt(context: SockoptContext) -> i32 {
         write!(context.sockopt, 0, optlen);
     }
     ALLOW
+}
+
+#[inline(always)]
+fn joins(option: i32) -> bool {
+    option == MCAST_JOIN_GROUP || option == MCAST_JOIN_SOURCE_GROUP
 }
 
 /// The smallest page that Linux has.

@@ -59,17 +59,17 @@ impl Internet {
         let (tell, told) = mpsc::channel();
         let (go, gone) = mpsc::channel();
         let thread = {
-            let (frames, ports, over) = (
-                Arc::clone(&frames),
-                Arc::clone(&ports),
-                Arc::clone(&over),
-            );
+            let (frames, ports, over) =
+                (Arc::clone(&frames), Arc::clone(&ports), Arc::clone(&over));
             thread::spawn(move || {
                 let made = unshare(CloneFlags::CLONE_NEWNET)
                     .map(|()| nix::unistd::gettid())
                     .context("a network namespace could not be made");
                 let _ = tell.send(made);
-                let ready = gone.recv().context("the wire was not made").and_then(|()| prepare());
+                let ready = gone
+                    .recv()
+                    .context("the wire was not made")
+                    .and_then(|()| prepare());
                 let sniffer = ready.and_then(|()| wiretap("wire0").context("no packet socket"));
                 match sniffer {
                     Ok(sniffer) => {
@@ -90,7 +90,9 @@ impl Internet {
         };
         let tid = told.recv()??;
         ip("link set lo up")?;
-        ip(&format!("link add eth0 type veth peer name wire0 netns {tid}"))?;
+        ip(&format!(
+            "link add eth0 type veth peer name wire0 netns {tid}"
+        ))?;
         ip(&format!("addr add {HOST4}/24 brd + dev eth0"))?;
         ip(&format!("addr add {HOST6}/64 dev eth0 nodad"))?;
         ip("link set eth0 up")?;
@@ -104,7 +106,10 @@ impl Internet {
     /// Everything that arrived since the last call, but what a host says without being asked.
     pub fn take(&self) -> Vec<Frame> {
         let frames = std::mem::take(&mut *self.frames.lock().expect("frames"));
-        frames.into_iter().filter(|frame| !is_noise(&frame.bytes)).collect()
+        frames
+            .into_iter()
+            .filter(|frame| !is_noise(&frame.bytes))
+            .collect()
     }
 
     /// Knocks at these ports of the host from now on, by TCP and UDP.
@@ -205,7 +210,10 @@ fn resolve(resolver: &UdpSocket, over: &AtomicBool) {
         if size < 17 {
             continue;
         }
-        let name_end = question[12..size].iter().position(|&byte| byte == 0).map_or(size, |end| 12 + end + 5);
+        let name_end = question[12..size]
+            .iter()
+            .position(|&byte| byte == 0)
+            .map_or(size, |end| 12 + end + 5);
         let mut answer = question[..name_end.min(size)].to_vec();
         let is_a = answer[answer.len() - 4..] == [0, 1, 0, 1];
         answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
@@ -224,7 +232,9 @@ fn knock(ports: &Mutex<Vec<u16>>, over: &AtomicBool) {
             let addresses: [SocketAddr; 2] = [(HOST4, port).into(), (HOST6, port).into()];
             for address in addresses {
                 thread::spawn(move || {
-                    if let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+                    if let Ok(mut stream) =
+                        TcpStream::connect_timeout(&address, Duration::from_millis(300))
+                    {
                         let _ = stream.set_read_timeout(Some(Duration::from_millis(300)));
                         let _ = stream.read(&mut [0; 64]);
                     }
@@ -261,7 +271,10 @@ fn is_noise(frame: &[u8]) -> bool {
         IPV6 => {
             let (next, rest) = match packet[6] {
                 // Hop-by-hop options, as reports of groups have.
-                0 => (packet.get(40).copied().unwrap_or_default(), packet.get(48..)),
+                0 => (
+                    packet.get(40).copied().unwrap_or_default(),
+                    packet.get(48..),
+                ),
                 next => (next, packet.get(40..)),
             };
             match (next, rest) {
@@ -277,5 +290,7 @@ fn is_noise(frame: &[u8]) -> bool {
 
 /// Whether a report of groups names one of a technique's, `ff15::e5c:N`.
 fn reports_ours(report: &[u8]) -> bool {
-    report.windows(15).any(|part| part[..2] == [0xff, 0x15] && part[12..14] == [0x0e, 0x5c])
+    report
+        .windows(15)
+        .any(|part| part[..2] == [0xff, 0x15] && part[12..14] == [0x0e, 0x5c])
 }

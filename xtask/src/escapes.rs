@@ -69,7 +69,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if arguments.check {
         if text != committed {
-            bail!("docs/escapes.md does not say what the escape suite found; run: cargo xtask escapes");
+            bail!(
+                "docs/escapes.md does not say what the escape suite found; run: cargo xtask escapes"
+            );
         }
         return Ok(());
     }
@@ -82,10 +84,17 @@ fn files() -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
     let mut kernels = BTreeMap::new();
     for entry in std::fs::read_dir(&directory).into_iter().flatten() {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "jsonl") {
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "jsonl")
+        {
             continue;
         }
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let name = match name.strip_suffix("-no-bpf") {
             Some(release) => format!("{release}, without BPF LSM"),
             None => format!("{}, with BPF LSM", name.trim_end_matches("-bpf")),
@@ -121,7 +130,10 @@ fn section(rows: &[Value]) -> String {
             order.push(technique.clone());
         }
         let user = row["user"].as_str().unwrap_or_default();
-        techniques.entry((technique, field(row, "place"))).or_default().insert(user, row);
+        techniques
+            .entry((technique, field(row, "place")))
+            .or_default()
+            .insert(user, row);
     }
     let mut family = String::new();
     for technique in order {
@@ -129,15 +141,25 @@ fn section(rows: &[Value]) -> String {
             let Some(users) = techniques.get(&(technique.clone(), place.to_owned())) else {
                 continue;
             };
-            let Some(first) = users.values().next() else { continue };
+            let Some(first) = users.values().next() else {
+                continue;
+            };
             let own = field(first, "family");
             if own != family {
-                let _ = write!(text, "\n### {own}\n\n| technique | mode | user | outcome | control or reason |\n|---|---|---|---|---|\n");
+                let _ = write!(
+                    text,
+                    "\n### {own}\n\n| technique | mode | user | outcome | control or reason |\n|---|---|---|---|---|\n"
+                );
                 family = own;
             }
             for (users, outcome, control) in groups(users) {
                 let title = format!("`{technique}`: {}", field(first, "title"));
-                let _ = writeln!(text, "| {} | {place} | {users} | {outcome} | {} |", cell(&title), cell(&control));
+                let _ = writeln!(
+                    text,
+                    "| {} | {place} | {users} | {outcome} | {} |",
+                    cell(&title),
+                    cell(&control)
+                );
             }
         }
     }
@@ -156,7 +178,10 @@ fn groups(users: &Outcomes<'_>) -> Vec<(String, &'static str, String)> {
             _ => "not testable",
         };
         let control = row["control"].as_str().unwrap_or_default();
-        match groups.iter_mut().find(|(_, other, by)| *other == outcome && by == control) {
+        match groups
+            .iter_mut()
+            .find(|(_, other, by)| *other == outcome && by == control)
+        {
             Some((names, ..)) => {
                 names.push_str(", ");
                 names.push_str(name);
@@ -191,7 +216,13 @@ mod tests {
         ]);
         assert!(text.contains("3 rows: 2 closed, 1 open"), "{text}");
         assert!(text.contains("### UDP"), "{text}");
-        assert!(text.contains("| `udp`: a\\|b | run | user, userns | closed | sendmsg4/6 |"), "{text}");
-        assert!(text.contains("| `udp`: a\\|b | run | root | **open** | why |"), "{text}");
+        assert!(
+            text.contains("| `udp`: a\\|b | run | user, userns | closed | sendmsg4/6 |"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| `udp`: a\\|b | run | root | **open** | why |"),
+            "{text}"
+        );
     }
 }

@@ -126,7 +126,13 @@ pub(super) fn remove(pins: &Path) -> Result<(), KernelError> {
         entries => entries.map_err(failed)?,
     };
     for entry in entries {
-        fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
+        let path = entry.map_err(failed)?.path();
+        // The kernel detaches some time after the last pin is gone, and not while somebody holds the link. What
+        // is pinned here may also be a map, or a link whose cgroup is gone.
+        if let Ok(link) = syscall::open_pin(&path) {
+            let _ = syscall::detach(link.as_fd());
+        }
+        fs::remove_file(path).map_err(failed)?;
     }
     fs::remove_dir(pins).map_err(failed)
 }

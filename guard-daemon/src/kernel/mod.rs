@@ -214,8 +214,7 @@ impl Hooks {
         self.refusals.next().await
     }
 
-    /// Unpins everything under `pins` and removes it; nothing there is success. The programs detach with
-    /// the last handle: where `Hooks` of the session are still held, when those are dropped.
+    /// Detaches and unpins everything under `pins` and removes it; nothing there is success.
     pub fn remove(pins: &Path) -> Result<(), KernelError> {
         attach::remove(pins)
     }

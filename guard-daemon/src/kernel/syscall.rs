@@ -14,6 +14,7 @@ const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_MAP_FREEZE: libc::c_int = 22;
 const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// What the kernel says about a link to a cgroup.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,6 +81,16 @@ pub(super) fn link(
         flags: 0,
     };
     descriptor(bpf(BPF_LINK_CREATE, &mut attributes)?)
+}
+
+/// Detaches a link's program at once, whoever holds the link.
+pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        link: u32,
+    }
+    let mut attributes = Attributes { link: number(link) };
+    bpf(BPF_LINK_DETACH, &mut attributes).map(|_| ())
 }
 
 /// What `BPF_OBJ_PIN` and `BPF_OBJ_GET` read.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use guard_tests::escape::world::{Place, Said, User};
-use guard_tests::escape::{ALLOWED, Company, Evidence, NOBODY, Needs, Technique, marked, techniques};
+use guard_tests::escape::{
+    ALLOWED, Company, Evidence, NOBODY, Needs, Technique, marked, techniques,
+};
 use guard_tests::internet::{Frame, ROUTER4};
 use serde::{Deserialize, Serialize};
 
@@ -44,12 +46,20 @@ pub(crate) enum Outcome {
 }
 
 /// Compares a pass inside with the one outside. What must not be goes to `wrong`.
-pub(crate) fn judge(stage: &Stage, outside: &Pass, inside: &Pass, wrong: &mut Vec<String>) -> Vec<Row> {
+pub(crate) fn judge(
+    stage: &Stage,
+    outside: &Pass,
+    inside: &Pass,
+    wrong: &mut Vec<String>,
+) -> Vec<Row> {
     let (free, _) = leaks(outside);
     let (leaked, unexpected) = leaks(inside);
     let place = inside.world.place;
     for frame in unexpected {
-        wrong.push(format!("{place:?}: a packet of nobody's: {}", hex(&frame.bytes)));
+        wrong.push(format!(
+            "{place:?}: a packet of nobody's: {}",
+            hex(&frame.bytes)
+        ));
     }
     let mut rows = Vec::new();
     for (number, family, technique) in techniques() {
@@ -59,7 +69,8 @@ pub(crate) fn judge(stage: &Stage, outside: &Pass, inside: &Pass, wrong: &mut Ve
         let got_out = |pass: &Pass, seen: &BTreeMap<u16, usize>| match technique.evidence {
             Evidence::Packet => seen.contains_key(&number),
             Evidence::Possession => {
-                seen.contains_key(&number) || pass.said.get(technique.id).is_some_and(|said| said.worked)
+                seen.contains_key(&number)
+                    || pass.said.get(technique.id).is_some_and(|said| said.worked)
             }
         };
         let (was_out, is_out) = (got_out(outside, &free), got_out(inside, &leaked));
@@ -67,7 +78,11 @@ pub(crate) fn judge(stage: &Stage, outside: &Pass, inside: &Pass, wrong: &mut Ve
             for (pass, out) in [(outside, was_out), (inside, is_out)] {
                 // Where there is no user namespace, nothing ran.
                 if !out && !said(pass, technique).starts_with("unshare(CLONE_NEWUSER)") {
-                    wrong.push(format!("{:?}: what policy allows does not work: {}", pass.world.place, said(pass, technique)));
+                    wrong.push(format!(
+                        "{:?}: what policy allows does not work: {}",
+                        pass.world.place,
+                        said(pass, technique)
+                    ));
                 }
             }
             continue;
@@ -76,8 +91,16 @@ pub(crate) fn judge(stage: &Stage, outside: &Pass, inside: &Pass, wrong: &mut Ve
             (_, true) => Outcome::Open,
             (true, false) => Outcome::Closed,
             (false, false) if expected(technique, stage.user) => {
-                if !outside.said.get(technique.id).is_some_and(|said| said.unavailable) {
-                    wrong.push(format!("{}: does not get out outside: {}", technique.id, said(outside, technique)));
+                if !outside
+                    .said
+                    .get(technique.id)
+                    .is_some_and(|said| said.unavailable)
+                {
+                    wrong.push(format!(
+                        "{}: does not get out outside: {}",
+                        technique.id,
+                        said(outside, technique)
+                    ));
                 }
                 Outcome::NotTestable
             }
@@ -92,9 +115,14 @@ pub(crate) fn judge(stage: &Stage, outside: &Pass, inside: &Pass, wrong: &mut Ve
             (Outcome::NoWay, _) => String::new(),
         };
         match (outcome, known) {
-            (Outcome::Open, None) => wrong.push(format!("{}: open in {place:?}: {said}", technique.id)),
+            (Outcome::Open, None) => {
+                wrong.push(format!("{}: open in {place:?}: {said}", technique.id))
+            }
             (Outcome::Closed, Some(_)) => {
-                wrong.push(format!("{}: said to be open in {place:?}, and is closed: {said}", technique.id));
+                wrong.push(format!(
+                    "{}: said to be open in {place:?}, and is closed: {said}",
+                    technique.id
+                ));
             }
             _ => {}
         }
@@ -116,7 +144,9 @@ pub(crate) fn judge(stage: &Stage, outside: &Pass, inside: &Pass, wrong: &mut Ve
 fn expected(technique: &Technique, user: User) -> bool {
     matches!(
         (technique.needs, user),
-        (Needs::Nothing, User::Ordinary | User::Root) | (Needs::Root, User::Root) | (Needs::Ordinary, User::Ordinary)
+        (Needs::Nothing, User::Ordinary | User::Root)
+            | (Needs::Root, User::Root)
+            | (Needs::Ordinary, User::Ordinary)
     )
 }
 
@@ -146,7 +176,9 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
         return Some(number);
     }
     let after = |pattern: &[u8]| {
-        let at = bytes.windows(pattern.len()).position(|window| window == pattern)?;
+        let at = bytes
+            .windows(pattern.len())
+            .position(|window| window == pattern)?;
         bytes.get(at + pattern.len()..)
     };
     let one = |pattern: &[u8], base: u16| after(pattern)?.first().map(|&low| base + u16::from(low));
@@ -170,7 +202,8 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
     }
     let number = |id: &str| {
         let mut all = techniques();
-        all.find(|(_, _, technique)| technique.id == id).map(|(number, _, _)| number)
+        all.find(|(_, _, technique)| technique.id == id)
+            .map(|(number, _, _)| number)
     };
     if after(&[169, 254, 169, 254]).is_some() {
         return number("tcp-metadata");
@@ -187,15 +220,23 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
     }
     let at_time = |said: &&Said| (said.from..said.until + LATE).contains(&frame.at);
     if after(&ROUTER4.octets()).is_some() && bytes.get(22..24) == Some(&8443_u16.to_be_bytes()) {
-        return pass.said.values().filter(alone).find(at_time).and_then(|said| number(&said.id));
+        return pass
+            .said
+            .values()
+            .filter(alone)
+            .find(at_time)
+            .and_then(|said| number(&said.id));
     }
     // What the suite's own inherited connection says at its beginning and at its end.
-    (bytes[0] >> 4 == 4 && bytes.get(16..20) == Some(&ROUTER4.octets()) && bytes.get(22..24) == Some(&[0, 80]))
-        .then_some(NOBODY)
+    (bytes[0] >> 4 == 4
+        && bytes.get(16..20) == Some(&ROUTER4.octets())
+        && bytes.get(22..24) == Some(&[0, 80]))
+    .then_some(NOBODY)
 }
 
 fn alone(said: &&Said) -> bool {
-    techniques().any(|(_, _, technique)| technique.company != Company::Any && technique.id == said.id)
+    techniques()
+        .any(|(_, _, technique)| technique.company != Company::Any && technique.id == said.id)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -48,14 +48,26 @@ const KNOWN: &[Known] = &[
         users: ALL,
         without_lsm: true,
         reason: "no cgroup hook sees a socket that was made outside the cgroup",
-        techniques: &["inherited-udp", "inherited-tcp", "inherited-unconnected", "inherited-hidden"],
+        techniques: &[
+            "inherited-udp",
+            "inherited-tcp",
+            "inherited-unconnected",
+            "inherited-hidden",
+        ],
     },
     Known {
         place: Place::Attach,
         users: OWN_USER,
         without_lsm: true,
         reason: "the tree shares its user's processes; only LSM asks who takes or traces",
-        techniques: &["taken", "opened", "traced", "written", "memory-file", "keyring-user"],
+        techniques: &[
+            "taken",
+            "opened",
+            "traced",
+            "written",
+            "memory-file",
+            "keyring-user",
+        ],
     },
     Known {
         place: Place::Attach,

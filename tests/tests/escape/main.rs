@@ -16,8 +16,8 @@ mod pass;
 mod report;
 mod stage;
 
-use guard_tests::escape::{NOBODY, techniques};
 use guard_tests::escape::world::{Place, User};
+use guard_tests::escape::{NOBODY, techniques};
 
 #[test]
 fn the_ordinary_user_stays_inside() {
@@ -38,7 +38,10 @@ fn root_stays_inside() {
 fn every_technique_has_a_name_and_an_address_of_its_own() {
     let mut names: Vec<_> = techniques().map(|(_, _, technique)| technique.id).collect();
     let count = names.len();
-    assert!(count < usize::from(NOBODY), "{count} techniques have no addresses");
+    assert!(
+        count < usize::from(NOBODY),
+        "{count} techniques have no addresses"
+    );
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), count);
@@ -49,7 +52,11 @@ fn escapes(test: &str, user: User) {
         return;
     }
     let only = std::env::var("GUARD_ESCAPE_ONLY").unwrap_or_default();
-    let only = only.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+    let only = only
+        .split(',')
+        .filter(|id| !id.is_empty())
+        .map(str::to_owned)
+        .collect();
     let stage = stage::Stage::new(user, only).unwrap();
     let outside = pass::outside(&stage).unwrap();
     let mut rows = Vec::new();
@@ -67,5 +74,11 @@ fn escapes(test: &str, user: User) {
     report::keep(user, &rows);
     report::print(&rows);
     drop(stage);
-    assert!(wrong.is_empty(), "{} of {} rows are wrong:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} rows are wrong:\n{}",
+        wrong.len(),
+        rows.len(),
+        wrong.join("\n")
+    );
 }

@@ -36,15 +36,22 @@ pub(crate) struct Pass {
 
 /// Where nothing is confined. A session of guard's is there to be attacked.
 pub(crate) fn outside(stage: &Stage) -> Result<Pass> {
-    let mut prey = guarded(stage).args(["sleep", "600"]).stdin(Stdio::null()).spawn()?;
-    eventually("a session is there to be attacked", || !sessions(stage).is_empty())?;
+    let mut prey = guarded(stage)
+        .args(["sleep", "600"])
+        .stdin(Stdio::null())
+        .spawn()?;
+    eventually("a session is there to be attacked", || {
+        !sessions(stage).is_empty()
+    })?;
     let session = session(stage)?;
     let (neighbour, world) = Neighbour::start(stage, stage.world(Place::Outside))?;
     let command = stage.program(&world, "run");
     let pass = play(stage, neighbour, world, command, |_| Ok(session));
     let _ = prey.kill();
     prey.wait()?;
-    eventually("nothing of the session is left", || sessions(stage).is_empty())?;
+    eventually("nothing of the session is left", || {
+        sessions(stage).is_empty()
+    })?;
     pass
 }
 
@@ -57,7 +64,11 @@ pub(crate) fn run(stage: &Stage) -> Result<Option<Pass>> {
         command
             .arg(inner.get_program())
             .args(inner.get_args())
-            .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .envs(
+                inner
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
             .current_dir(&stage.home)
             .stdout(Stdio::piped());
         play(stage, neighbour, world, command, |_| session(stage))
@@ -100,7 +111,13 @@ fn attached(stage: &Stage) -> Result<String> {
     let output = stage
         .guard
         .guard()
-        .args(["attach", "--allow-root", "--reason", "escape suite", "--cgroup"])
+        .args([
+            "attach",
+            "--allow-root",
+            "--reason",
+            "escape suite",
+            "--cgroup",
+        ])
         .arg(&stage.tree)
         .args(settings(stage))
         .output()?;
@@ -111,7 +128,10 @@ fn attached(stage: &Stage) -> Result<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     let id = text.lines().find_map(|line| line.strip_prefix("session "));
-    Ok(id.context("guard attach names no session")?.trim().to_owned())
+    Ok(id
+        .context("guard attach names no session")?
+        .trim()
+        .to_owned())
 }
 
 /// Plays in one session what does not end it, and each of the rest in one of its own.
@@ -139,7 +159,10 @@ fn in_sessions(
         frames: Vec::new(),
     };
     for only in groups.into_iter().filter(|only| !only.is_empty()) {
-        let world = World { only, ..world.clone() };
+        let world = World {
+            only,
+            ..world.clone()
+        };
         let (neighbour, world) = Neighbour::start(stage, world)?;
         let mut pass = play(neighbour, world)?;
         whole.said.append(&mut pass.said);
@@ -151,7 +174,11 @@ fn in_sessions(
 /// `guard run --`, as the invoking user.
 fn guarded(stage: &Stage) -> Command {
     let mut command = stage.guard.guard();
-    command.arg("run").args(settings(stage)).arg("--").env_clear();
+    command
+        .arg("run")
+        .args(settings(stage))
+        .arg("--")
+        .env_clear();
     command
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", &stage.home)
@@ -160,7 +187,10 @@ fn guarded(stage: &Stage) -> Command {
         .env("AWS_REGION", "us-east-1");
     if stage.uid() != 0 {
         let uid = stage.uid().to_string();
-        command.env("SUDO_UID", &uid).env("SUDO_GID", &uid).env("SUDO_USER", "nobody");
+        command
+            .env("SUDO_UID", &uid)
+            .env("SUDO_GID", &uid)
+            .env("SUDO_USER", "nobody");
     }
     command
 }
@@ -172,7 +202,10 @@ fn settings(stage: &Stage) -> Vec<String> {
         "--profile".to_owned(),
         profile.display().to_string(),
         "--upstream-connect".to_owned(),
-        format!("allowed.example={}:443", guard_tests::escape::allowed_address()),
+        format!(
+            "allowed.example={}:443",
+            guard_tests::escape::allowed_address()
+        ),
         "--upstream-connect".to_owned(),
         format!("*.amazonaws.com={ROUTER4}:8443"),
     ]
@@ -189,15 +222,25 @@ fn play(
     stage.internet.take();
     let terminal = openpty(None, None)?;
     let mut modes = nix::sys::termios::tcgetattr(&terminal.slave)?;
-    modes.local_flags.remove(nix::sys::termios::LocalFlags::ECHO);
+    modes
+        .local_flags
+        .remove(nix::sys::termios::LocalFlags::ECHO);
     nix::sys::termios::tcsetattr(&terminal.slave, nix::sys::termios::SetArg::TCSANOW, &modes)?;
     let inherited = inherited()?;
     inherit(&mut command, &inherited);
     command.stdin(terminal.slave);
     let mut child = command.spawn().context("the program did not start")?;
     drop(inherited);
-    let said = listen(&mut child, File::from(terminal.master), &mut neighbour, world.only.len() == 1, ready);
-    let ended = eventually("the program ends", || child.try_wait().is_ok_and(|status| status.is_some()));
+    let said = listen(
+        &mut child,
+        File::from(terminal.master),
+        &mut neighbour,
+        world.only.len() == 1,
+        ready,
+    );
+    let ended = eventually("the program ends", || {
+        child.try_wait().is_ok_and(|status| status.is_some())
+    });
     if ended.is_err() {
         let _ = kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGKILL);
         let _ = child.wait();
@@ -237,7 +280,10 @@ fn listen(
     for line in &mut lines {
         let line = line?;
         if line == "ready" {
-            let started = ready.take().context("ready twice").and_then(|ready| ready(child.id()));
+            let started = ready
+                .take()
+                .context("ready twice")
+                .and_then(|ready| ready(child.id()));
             let go = started.and_then(|session| {
                 terminal.write_all(format!("{}\n", serde_json::to_string(&session)?).as_bytes())?;
                 std::thread::sleep(Duration::from_millis(50));
@@ -279,7 +325,10 @@ fn inherited() -> Result<[OwnedFd; 3]> {
 }
 
 /// Makes the terminal the program's own, and leaves it the sockets.
-#[allow(unsafe_code, reason = "descriptors with fixed numbers, and a terminal, are given between fork and exec")]
+#[allow(
+    unsafe_code,
+    reason = "descriptors with fixed numbers, and a terminal, are given between fork and exec"
+)]
 fn inherit(command: &mut Command, sockets: &[OwnedFd; 3]) {
     let numbers: [(RawFd, RawFd); 3] = [
         (sockets[0].as_raw_fd(), World::INHERITED_UDP),
@@ -309,9 +358,12 @@ fn sessions(stage: &Stage) -> Vec<PathBuf> {
 /// Where a session's links and maps are pinned: its name, and how often they were made anew.
 fn pins(stage: &Stage, session: &str) -> Result<PathBuf> {
     let directory = stage.guard.runtime().join("bpf");
-    let mut entries = fs::read_dir(&directory)?.flatten().map(|entry| entry.path());
+    let mut entries = fs::read_dir(&directory)?
+        .flatten()
+        .map(|entry| entry.path());
     let own = entries.find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(session))
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(session))
     });
     own.with_context(|| format!("no pins of {session} are in {}", directory.display()))
 }
@@ -320,7 +372,10 @@ fn pins(stage: &Stage, session: &str) -> Result<PathBuf> {
 fn session(stage: &Stage) -> Result<Session> {
     let cgroups = sessions(stage);
     let cgroup = cgroups.first().context("no session is there")?;
-    let name = cgroup.file_name().and_then(|name| name.to_str()).context("a name")?;
+    let name = cgroup
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("a name")?;
     Ok(Session {
         cgroup: fs::metadata(cgroup)?.ino(),
         pins: pins(stage, name)?,

@@ -30,10 +30,16 @@ pub(crate) fn keep(user: User, rows: &[Row]) {
 /// `target/escapes/RELEASE-LSM.jsonl`.
 fn default_file() -> PathBuf {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let bpf = if crate::known::has_lsm() { "bpf" } else { "no-bpf" };
+    let bpf = if crate::known::has_lsm() {
+        "bpf"
+    } else {
+        "no-bpf"
+    };
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| guard_tests::workspace().join("target"));
-    target.join("escapes").join(format!("{}-{bpf}.jsonl", release.trim()))
+    target
+        .join("escapes")
+        .join(format!("{}-{bpf}.jsonl", release.trim()))
 }
 
 /// The table, and what it adds up to.

@@ -48,12 +48,30 @@ impl Stage {
             ("/dev/shm", "mode=1777"),
             ("/home", "mode=755"),
         ] {
-            mount(Some("escape"), place, Some("tmpfs"), MsFlags::empty(), Some(mode))
-                .with_context(|| format!("cannot mount {place}"))?;
+            mount(
+                Some("escape"),
+                place,
+                Some("tmpfs"),
+                MsFlags::empty(),
+                Some(mode),
+            )
+            .with_context(|| format!("cannot mount {place}"))?;
         }
-        fs::write("/run/resolv.conf", format!("nameserver {ROUTER4}\noptions attempts:1 timeout:1\n"))?;
-        let _ = fs::OpenOptions::new().create(true).append(true).open("/etc/resolv.conf");
-        mount(Some("/run/resolv.conf"), "/etc/resolv.conf", none, MsFlags::MS_BIND, none)?;
+        fs::write(
+            "/run/resolv.conf",
+            format!("nameserver {ROUTER4}\noptions attempts:1 timeout:1\n"),
+        )?;
+        let _ = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open("/etc/resolv.conf");
+        mount(
+            Some("/run/resolv.conf"),
+            "/etc/resolv.conf",
+            none,
+            MsFlags::MS_BIND,
+            none,
+        )?;
         let internet = Internet::connect()?;
         set("net/ipv4/tcp_fastopen", "3");
         // As distributions with systemd set it.
@@ -90,7 +108,11 @@ impl Stage {
         chown(&self.home, Some(self.uid()), Some(self.uid()))?;
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777))?;
         let built = env!("CARGO_BIN_EXE_escape");
-        for (name, mode) in [("escape", 0o755), ("escape-setuid", 0o4755), ("escape-capable", 0o755)] {
+        for (name, mode) in [
+            ("escape", 0o755),
+            ("escape-setuid", 0o4755),
+            ("escape-capable", 0o755),
+        ] {
             let copy = self.home.join(name);
             fs::copy(built, &copy)?;
             fs::set_permissions(&copy, fs::Permissions::from_mode(mode))?;
@@ -155,12 +177,19 @@ pub(crate) struct Neighbour {
 impl Neighbour {
     /// Starts it; its world then names it.
     pub(crate) fn start(stage: &Stage, mut world: World) -> Result<(Self, World)> {
-        let mut child = stage.program(&world, "outside").stdin(Stdio::piped()).spawn()?;
+        let mut child = stage
+            .program(&world, "outside")
+            .stdin(Stdio::piped())
+            .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
-        let outside: Outside = serde_json::from_str(&line).context("the process outside did not start")?;
+        let outside: Outside =
+            serde_json::from_str(&line).context("the process outside did not start")?;
         world.outside = Some(outside);
-        let neighbour = Self { child, world: world.clone() };
+        let neighbour = Self {
+            child,
+            world: world.clone(),
+        };
         Ok((neighbour, world))
     }
 
@@ -189,8 +218,15 @@ fn sweep(directory: &Path) {
     use std::os::unix::fs::FileTypeExt;
 
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
-        if kind.is_dir() && !entry.file_name().to_string_lossy().starts_with("guard-test-") {
+        let (path, Ok(kind)) = (entry.path(), entry.file_type()) else {
+            continue;
+        };
+        if kind.is_dir()
+            && !entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("guard-test-")
+        {
             sweep(&path);
         } else if kind.is_socket() || kind.is_symlink() {
             let _ = fs::remove_file(&path);
@@ -219,7 +255,13 @@ fn capable(program: &Path) -> Result<()> {
     #[allow(unsafe_code, reason = "no library sets a file's capabilities")]
     // SAFETY: both strings end with a zero byte, and the value is as long as is said.
     let done = unsafe {
-        libc::setxattr(path.as_ptr(), c"security.capability".as_ptr(), value.as_ptr().cast(), value.len(), 0)
+        libc::setxattr(
+            path.as_ptr(),
+            c"security.capability".as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            0,
+        )
     };
     ensure!(done == 0, "setxattr: {}", std::io::Error::last_os_error());
     Ok(())

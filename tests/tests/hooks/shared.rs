@@ -354,3 +354,25 @@ fn ports_are_not_shared_with_the_hosts_services() {
     service.go_on();
     assert_eq!(service.output(), "nothing");
 }
+
+/// The kernel announces a membership by packets of its own, which no hook on packets sees.
+#[test]
+fn no_group_is_joined_on_the_hosts_devices() {
+    let Some(places) = host("shared-groups") else {
+        return;
+    };
+    let session = shared(places, vec![]);
+    let script = "import struct\n\
+         s, t = socket(AF_INET, SOCK_DGRAM), socket(AF_INET6, SOCK_DGRAM)\n\
+         group4 = inet_aton('239.1.2.3') + inet_aton('0.0.0.0'); group6 = inet_pton(AF_INET6, 'ff02::77') + bytes(4)\n\
+         storage = bytes(8) + struct.pack('HH', AF_INET, 0) + group4[:4] + bytes(264)\n\
+         for socket_, level, option, value in [(s, 0, 35, group4), (s, 0, 39, group4 + bytes(4)), (s, 0, 42, storage),\n    \
+             (s, 0, 46, storage * 2), (t, 41, 20, group6), (t, 41, 27, group6), (t, 41, 42, storage), (s, 0, 32, bytes(4))]:\n \
+           try: socket_.setsockopt(level, option, value); print('done')\n \
+           except OSError as e: print(errno.errorcode[e.errno])\n";
+    let confined = session.run(script);
+    assert_eq!(
+        confined,
+        "EPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\ndone"
+    );
+}
