@@ -93,7 +93,7 @@ pub(super) fn build(world: &World, host: &Host) -> Result<(), Report> {
     hide(&world.hidden)?;
     place_files(&files, &world.files)?;
     seal(&world.hidden)?;
-    kernel::remove_file_systems()?;
+    kernel::remove_file_systems(&directories)?;
     kernel::protect_settings()?;
     if host.invoker.uid.is_root() {
         protect_schedules()?;
