@@ -201,6 +201,7 @@ pub(super) fn protect_settings() -> Result<(), Report> {
         "asound",
         "bus",
         "driver",
+        "dynamic_debug",
         "fs",
         "irq",
         "mtrr",
@@ -218,9 +219,13 @@ pub(super) fn protect_settings() -> Result<(), Report> {
         "keys",
         "key-users",
         "kmsg",
+        "kpagecgroup",
+        "kpagecount",
+        "kpageflags",
         "latency_stats",
         "sched_debug",
         "timer_list",
+        "vmcore",
     ];
     for path in read.map(|name| Path::new("/proc").join(name)) {
         if path.exists() {
