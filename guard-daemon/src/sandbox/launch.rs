@@ -160,7 +160,7 @@ impl Isolated {
         .isolated()?;
         // A daemon that is started while the session waits for one must not be born into the session.
         setns(own, CloneFlags::CLONE_NEWPID)
-            .map_err(system("cannot return to the launcher's pid namespace"))?;
+            .map_err(system("cannot return to the launcher's pid namespace (guard run needs root of the host, not of a user namespace)"))?;
         Ok(Self {
             init,
             command: waiting,
