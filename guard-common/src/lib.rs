@@ -19,7 +19,7 @@ pub mod tracking;
 
 pub use endpoint::Endpoint;
 pub use origin::{Origin, OriginKey};
-pub use refusal::{Refusal, RefusalCode};
+pub use refusal::{Refusal, RefusalCode, UNIX_ADDRESS};
 pub use settings::{Settings, SocketMark};
 
 /// Bytes of a task's name, the final zero byte included (`TASK_COMM_LEN`, include/linux/sched.h).

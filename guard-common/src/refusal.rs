@@ -17,7 +17,13 @@ pub enum RefusalCode {
     /// Opening or making a device. `family` has 1 for a block device and 2 for a character device, `kind`
     /// the major number, `protocol` the minor one.
     Device = 5,
+    /// A unix socket. The record is followed by `UNIX_ADDRESS` bytes of its `sockaddr_un`, zeros after the path
+    /// or where it is not known.
+    Unix = 6,
 }
+
+/// What follows a `Refusal` with `RefusalCode::Unix`, in bytes.
+pub const UNIX_ADDRESS: usize = 112;
 
 impl RefusalCode {
     /// The code of a number of the ABI.
@@ -28,6 +34,7 @@ impl RefusalCode {
             3 => Some(Self::ReservedPort),
             4 => Some(Self::Unset),
             5 => Some(Self::Device),
+            6 => Some(Self::Unix),
             _ => None,
         }
     }
@@ -144,10 +151,11 @@ mod tests {
             RefusalCode::ReservedPort,
             RefusalCode::Unset,
             RefusalCode::Device,
+            RefusalCode::Unix,
         ] {
             assert_eq!(RefusalCode::from_number(code as u32), Some(code));
         }
         assert_eq!(RefusalCode::from_number(0), None);
-        assert_eq!(RefusalCode::from_number(6), None);
+        assert_eq!(RefusalCode::from_number(7), None);
     }
 }

@@ -53,7 +53,6 @@ pub struct Offsets {
     /// Of the `struct sock` in the kernel's context of `cgroup/connect` and its like.
     pub sock_addr_sk: u32,
     pub unix_sock_addr: u32,
-    pub unix_address_len: u32,
     pub unix_address_name: u32,
     /// The daemon's process: the hooks count its calls, so that it sees that they run.
     pub tester: u32,
@@ -106,7 +105,6 @@ impl Offsets {
         sock_cgroup: Self::ABSENT,
         sock_addr_sk: Self::ABSENT,
         unix_sock_addr: Self::ABSENT,
-        unix_address_len: Self::ABSENT,
         unix_address_name: Self::ABSENT,
         tester: 0,
         set: 0,
@@ -245,7 +243,7 @@ pub const LSM_HOOKS: [&str; 13] = [
     "inode_unlink",
 ];
 
-/// Bytes of a unix socket's name (`sun_path`).
+/// Bytes of a unix socket's path, a zero byte at its end included (`sun_path`).
 pub const UNIX_NAME_BYTES: usize = 108;
 
 /// A unix socket outside that a session may reach: a key of the map of those.
@@ -344,7 +342,7 @@ mod tests {
 
     #[test]
     fn nothing_has_padding() {
-        assert_eq!(size_of::<Offsets>(), 42 * 4);
+        assert_eq!(size_of::<Offsets>(), 41 * 4);
         assert_eq!(size_of::<TrackedSession>(), 16);
         assert_eq!(size_of::<Label>(), 16);
         assert_eq!(size_of::<AllowedSocket>(), 120);

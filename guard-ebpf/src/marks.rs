@@ -62,6 +62,8 @@ pub(crate) enum Occupant {
 
 /// `BPF_F_CURRENT_NETNS`: the namespace of the hook's context.
 const CURRENT_NETNS: u64 = u64::MAX;
+/// 127.255.255.255 in network byte order: what is sent there reaches every socket of the port.
+const LOOPBACK_BROADCAST: u32 = 0x7fff_ffff_u32.to_be();
 /// `TCP_TIME_WAIT` (include/net/tcp_states.h).
 const TIME_WAIT: u32 = 6;
 
@@ -109,6 +111,10 @@ pub(crate) fn occupant(
     from: &Endpoint,
     to: &Endpoint,
 ) -> Occupant {
+    if !is_tcp && to.is_v4() && to.address[3] == LOOPBACK_BROADCAST {
+        // One lookup finds one of those who get it.
+        return Occupant::Foreign;
+    }
     with_tuple(from, to, |tuple, size| {
         // SAFETY: the kernel's own context; the tuple has the size it is said to have.
         let socket = unsafe {

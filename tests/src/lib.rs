@@ -8,8 +8,10 @@
     reason = "a test's own support fails the test, with the reason"
 )]
 
+pub mod escape;
 pub mod guard;
 pub mod installation;
+pub mod internet;
 pub mod stand;
 
 use std::fs::OpenOptions;

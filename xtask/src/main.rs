@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 mod catalog;
 mod demo;
 mod ebpf;
+mod escapes;
 mod place;
 mod setup;
 mod test;
@@ -25,6 +26,8 @@ enum Task {
     Ebpf(ebpf::Arguments),
     /// Regenerate the catalog of AWS services and operations.
     Catalog(catalog::Arguments),
+    /// Render docs/escapes.md from what the escape suite found.
+    Escapes(escapes::Arguments),
     /// Set up everything and show the main job.
     Demo(demo::Arguments),
     /// Set up everything and run all tests.
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Setup(arguments) => setup::run_task(&arguments),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
+        Task::Escapes(arguments) => escapes::run(&arguments),
         Task::Catalog(arguments) => catalog::run(&arguments),
         Task::Demo(arguments) => demo::run_task(&arguments),
         Task::Test(arguments) => test::run_task(&arguments),

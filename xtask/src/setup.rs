@@ -10,19 +10,34 @@ use crate::place::{environment, root, run, tools};
 /// The version of cargo-deny that CI uses.
 const CARGO_DENY: &str = "0.20.2";
 
-/// Debian packages: a C compiler for aws-lc, the test clients' interpreters, the tools tests check with.
+/// Debian packages: a C compiler for aws-lc, the test clients' interpreters, the tools tests check with,
+/// and what ordinary work in a session needs.
 const PACKAGES: &[&str] = &[
+    "bind9-dnsutils",
     "build-essential",
     "ca-certificates",
     "cmake",
     "curl",
+    "default-jdk-headless",
+    "git",
     "iproute2",
     "nodejs",
     "npm",
+    "openssh-client",
     "openssl",
     "python3",
     "python3-pip",
+    "python3-pytest",
     "python3-venv",
+    "tmux",
+];
+
+/// Packages that are often there from elsewhere, and a command that tells.
+const BY_COMMAND: &[(&str, &str)] = &[
+    ("default-jdk-headless", "javac"),
+    ("git", "git"),
+    ("nodejs", "node"),
+    ("npm", "npm"),
 ];
 
 /// Its flags.
@@ -99,8 +114,7 @@ fn debian(packages: &[&str]) -> anyhow::Result<()> {
 }
 
 fn is_installed(package: &str) -> bool {
-    if matches!(package, "nodejs" | "npm") {
-        let program = if package == "nodejs" { "node" } else { package };
+    if let Some((_, program)) = BY_COMMAND.iter().find(|(name, _)| *name == package) {
         return Command::new(program)
             .arg("--version")
             .stdout(Stdio::null())

@@ -224,7 +224,7 @@ fn binaries() -> anyhow::Result<BTreeMap<String, PathBuf>> {
 }
 
 /// Reads `test result: ok. 12 passed; 0 failed; …`.
-fn counts(line: &str) -> Option<(usize, usize)> {
+pub(crate) fn counts(line: &str) -> Option<(usize, usize)> {
     let rest = line.strip_prefix("test result: ")?;
     let number = |label: &str| {
         let before = rest.split(label).next()?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector, dns};
 use hyper_util::rt::TokioIo;
+use nix::ifaddrs::getifaddrs;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -95,7 +96,17 @@ impl Dialler {
 }
 
 fn check_public(host: &str, address: IpAddr) -> Result<(), UpstreamError> {
-    match not_public(address) {
+    let why = match not_public(address) {
+        None if is_own(address).map_err(|errno| UpstreamError::Name {
+            host: host.to_owned(),
+            cause: format!("this host's own addresses cannot be told from others: {errno}"),
+        })? =>
+        {
+            Some("an address of this host")
+        }
+        why => why,
+    };
+    match why {
         Some(why) => Err(UpstreamError::Address {
             host: host.to_owned(),
             address,
@@ -103,6 +114,21 @@ fn check_public(host: &str, address: IpAddr) -> Result<(), UpstreamError> {
         }),
         None => Ok(()),
     }
+}
+
+/// Whether an address is one of this host's own: what is dialled there never passes a firewall outside.
+fn is_own(address: IpAddr) -> nix::Result<bool> {
+    let wanted = address.to_canonical();
+    Ok(getifaddrs()?.any(|interface| {
+        let own = interface.address.as_ref();
+        let v4 = own
+            .and_then(|own| own.as_sockaddr_in())
+            .map(|own| own.ip().into());
+        let v6 = own
+            .and_then(|own| own.as_sockaddr_in6())
+            .map(|own| own.ip().into());
+        v4.or(v6) == Some(wanted)
+    }))
 }
 
 /// The host's resolver. One address in an answer that is not public spoils all of it.
@@ -252,5 +278,20 @@ impl AsyncWrite for Encrypted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_hosts_addresses_are_known() {
+        for own in ["127.0.0.1", "::ffff:127.0.0.1"] {
+            assert!(is_own(own.parse().unwrap()).unwrap(), "{own}");
+        }
+        for other in ["192.0.2.1", "2001:db8::1", "127.0.0.2"] {
+            assert!(!is_own(other.parse().unwrap()).unwrap(), "{other}");
+        }
     }
 }

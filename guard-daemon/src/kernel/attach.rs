@@ -2,52 +2,21 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, SkStorage};
-use aya::programs::{Program, ProgramError};
-use aya::{Ebpf, EbpfLoader};
 use guard_common::{Settings, SocketMark};
 use nix::sys::statfs::{BPF_FS_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs, statfs};
 
 use super::health::Links;
+use super::load::Loaded;
 use super::origin::{Origins, take_map};
 use super::refusal::Refusals;
-use super::{HookSettings, Hooks, KernelError, Limit, Network, syscall};
-
-/// The committed object; `cargo xtask ebpf --check` proves that it is the sources'.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../guard-ebpf/guard.bpf.o");
-
-/// Every program with its attach type (`enum bpf_attach_type`), in the order of attaching: what denies first,
-/// what redirects last, so that nothing is ever redirected past a hook that is not there yet.
-const PROGRAMS: [(&str, u32); 16] = [
-    ("egress", 1),
-    ("ingress", 0),
-    (DEVICE, 6),
-    ("sock_create", 2),
-    ("bind4", 8),
-    ("bind6", 9),
-    ("sock_release", 34),
-    ("sock_ops", 3),
-    ("getpeername4", 29),
-    ("getpeername6", 30),
-    ("recvmsg4", 19),
-    ("recvmsg6", 20),
-    ("sendmsg4", 14),
-    ("sendmsg6", 15),
-    ("connect4", 10),
-    ("connect6", 11),
-];
-
-const DEVICE: &str = "device";
-/// What stands in for it on kernels before 6.1.
-const UNATTRIBUTED_DEVICE: &str = "device_unattributed";
-
-/// What is pinned of a map.
-const MARKS: &str = "map_socket_marks";
+use super::{HookSettings, Hooks, KernelError, Network, syscall};
 
 /// The map `SOCKET_MARKS` of a session.
 pub(super) type Marks = SkStorage<MapData, u32>;
@@ -88,7 +57,7 @@ fn place(
             Network::Shared { .. } => Settings::SHARED_NETWORK,
         },
     };
-    let mut loaded = load(&told, settings.predecessor.as_deref())?;
+    let mut loaded = Loaded::new(told, settings.predecessor.as_deref())?;
     let mut links = Links::default();
     pin_maps(&loaded.programs, pins, &mut links)?;
     let marks = match &settings.network {
@@ -98,6 +67,9 @@ fn place(
             Some(Mutex::new(marks(&mut loaded.programs)?))
         }
     };
+    if let Some(allowed) = &settings.unix {
+        loaded.link_unix(allowed, cgroup, pins, &mut links)?;
+    }
     loaded.link(cgroup, pins, &mut links)?;
     Ok(Hooks {
         origins: Origins::new(&mut loaded.programs, settings.netns_cookie)?,
@@ -154,7 +126,13 @@ pub(super) fn remove(pins: &Path) -> Result<(), KernelError> {
         entries => entries.map_err(failed)?,
     };
     for entry in entries {
-        fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
+        let path = entry.map_err(failed)?.path();
+        // The kernel detaches some time after the last pin is gone, and not while somebody holds the link. What
+        // is pinned here may also be a map, or a link whose cgroup is gone.
+        if let Ok(link) = syscall::open_pin(&path) {
+            let _ = syscall::detach(link.as_fd());
+        }
+        fs::remove_file(path).map_err(failed)?;
     }
     fs::remove_dir(pins).map_err(failed)
 }
@@ -178,93 +156,6 @@ fn make(pins: &Path) -> Result<(), KernelError> {
     Ok(())
 }
 
-/// The programs of a session in the kernel, not attached yet.
-struct Loaded {
-    programs: Ebpf,
-    /// Those to attach, in order.
-    names: Vec<(&'static str, u32)>,
-    limits: Vec<Limit>,
-}
-
-/// Loads every program with its settings; the kernel's verifier checks them here.
-fn load(settings: &Settings, predecessor: Option<&Path>) -> Result<Loaded, KernelError> {
-    let mut loader = EbpfLoader::new();
-    loader.override_global(Settings::GLOBAL, settings, true);
-    let marks = predecessor.map(|pins| pins.join(MARKS));
-    if let Some(marks) = marks.filter(|marks| marks.exists()) {
-        loader.map_pin_path("SOCKET_MARKS", marks);
-    }
-    let programs = loader
-        .load(OBJECT)
-        .map_err(|error| refused("making the eBPF maps", error))?;
-    let mut loaded = Loaded {
-        programs,
-        names: Vec::with_capacity(PROGRAMS.len()),
-        limits: Vec::new(),
-    };
-    for (name, attach_type) in PROGRAMS {
-        match loaded.load(name, attach_type) {
-            Err(KernelError::Kernel { .. }) if name == DEVICE => {
-                loaded.load(UNATTRIBUTED_DEVICE, attach_type)?;
-                loaded.limits.push(Limit {
-                    code: "device-caller",
-                    detail: "devices are refused, but the record does not name the process: that \
-                             needs Linux 6.1"
-                        .to_owned(),
-                });
-            }
-            other => other?,
-        }
-    }
-    Ok(loaded)
-}
-
-impl Loaded {
-    fn load(&mut self, name: &'static str, attach_type: u32) -> Result<(), KernelError> {
-        match program(&mut self.programs, name)? {
-            Program::CgroupDevice(program) => program.load(),
-            Program::CgroupSkb(program) => program.load(),
-            Program::CgroupSock(program) => program.load(),
-            Program::CgroupSockAddr(program) => program.load(),
-            Program::SockOps(program) => program.load(),
-            _ => Err(ProgramError::UnexpectedProgramType),
-        }
-        .map_err(|error| refused(format!("loading the program {name}"), error))?;
-        self.names.push((name, attach_type));
-        Ok(())
-    }
-
-    /// Attaches every program to the cgroup and pins each link.
-    fn link(
-        &mut self,
-        cgroup: BorrowedFd<'_>,
-        pins: &Path,
-        links: &mut Links,
-    ) -> Result<(), KernelError> {
-        for (name, attach_type) in &self.names {
-            let descriptor = self
-                .attach_one(name, *attach_type, cgroup)
-                .map_err(|error| refused(format!("attaching the program {name}"), error))?;
-            links
-                .add(name, descriptor, pins)
-                .map_err(|error| refused(format!("pinning the link of {name}"), error))?;
-        }
-        Ok(())
-    }
-
-    fn attach_one(
-        &self,
-        name: &str,
-        attach_type: u32,
-        cgroup: BorrowedFd<'_>,
-    ) -> io::Result<OwnedFd> {
-        let program = self.programs.program(name);
-        let program = program.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let descriptor = program.fd().map_err(io::Error::other)?;
-        syscall::link(descriptor.as_fd(), cgroup, attach_type)
-    }
-}
-
 fn pin_maps(programs: &Ebpf, pins: &Path, links: &mut Links) -> Result<(), KernelError> {
     for (name, map) in programs.maps() {
         // The settings' map (`.rodata`) lives as long as the programs; bpffs takes no dot in a name.
@@ -277,16 +168,6 @@ fn pin_maps(programs: &Ebpf, pins: &Path, links: &mut Links) -> Result<(), Kerne
         links.add_map(pin);
     }
     Ok(())
-}
-
-fn program<'a>(programs: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, KernelError> {
-    programs
-        .program_mut(name)
-        .ok_or_else(|| KernelError::Kernel {
-            step: format!("finding the program {name} in guard's eBPF object"),
-            source: "the object and the daemon are of different builds; run `cargo xtask ebpf`"
-                .into(),
-        })
 }
 
 /// Tells want of privilege from want of a feature.
@@ -307,87 +188,10 @@ fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            return error.kind() == io::ErrorKind::PermissionDenied;
+            // The verifier says EACCES to programs that it does not take.
+            return error.raw_os_error() == Some(libc::EPERM);
         }
         cause = error.source();
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read;
-    use std::os::fd::AsFd;
-    use std::path::PathBuf;
-    use std::process::{Command, Stdio};
-
-    use super::*;
-
-    struct Cgroup(PathBuf);
-
-    impl Drop for Cgroup {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir(&self.0);
-        }
-    }
-
-    /// What a missing or zero setting means: invariant 5 of the design.
-    #[test]
-    fn without_settings_everything_is_refused() {
-        if !nix::unistd::geteuid().is_root() {
-            crate::skip::skip(module_path!(), "loading eBPF programs needs root");
-            return;
-        }
-        let mounts = fs::read_to_string("/proc/mounts").unwrap();
-        let mut mounts = mounts
-            .lines()
-            .map(|line| line.split(' ').collect::<Vec<_>>());
-        let unified = mounts.find(|fields| fields[2] == "cgroup2").unwrap();
-        let name = format!("guard-test-{}-unset", std::process::id());
-        let cgroup = Cgroup(Path::new(unified[1]).join(name));
-        fs::create_dir(&cgroup.0).unwrap();
-        // Sockets made before the hooks meet those that `sock_create` would keep them from.
-        let script = "
-from socket import *
-import errno, os, sys
-open(sys.argv[1] + '/cgroup.procs', 'w').write(str(os.getpid()))
-tcp, tcp6, udp, udp6 = socket(), socket(AF_INET6), socket(type=SOCK_DGRAM), socket(AF_INET6, SOCK_DGRAM)
-bound = socket(type=SOCK_DGRAM); bound.bind(('127.0.0.1', 0)); bound.connect(bound.getsockname())
-print('ready', flush=True); sys.stdin.read()
-def tell(call, *arguments):
-    try: call(*arguments); print('done')
-    except OSError as e: print(errno.errorcode[e.errno])
-tell(socket); tell(socket, AF_INET6); tell(socket, AF_INET, SOCK_DGRAM)
-tell(tcp.connect, ('127.0.0.1', 9)); tell(tcp6.connect, ('::1', 9))
-tell(udp.connect, ('127.0.0.1', 53)); tell(udp6.connect, ('::1', 9))
-tell(udp.sendto, b'x', ('127.0.0.1', 9)); tell(udp6.sendto, b'x', ('::1', 53))
-tell(tcp.bind, ('127.0.0.1', 0)); tell(tcp6.bind, ('::1', 0))
-tell(bound.send, b'x'); tell(open, '/dev/null')
-";
-        let mut python = Command::new("python3")
-            .args(["-c", script])
-            .arg(&cgroup.0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = [0; 6];
-        python
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_exact(&mut ready)
-            .unwrap();
-        let directory = fs::File::open(&cgroup.0).unwrap();
-        let loaded = load(&Settings::default(), None).unwrap();
-        let attach = |(name, attach_type)| {
-            let attached = loaded.attach_one(name, attach_type, directory.as_fd());
-            attached.unwrap()
-        };
-        let links: Vec<OwnedFd> = PROGRAMS.into_iter().map(attach).collect();
-        let output = python.wait_with_output().unwrap();
-        drop(links);
-        let output = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output, "EPERM\n".repeat(13));
-    }
 }

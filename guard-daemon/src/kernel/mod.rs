@@ -1,6 +1,6 @@
 //! Loads, attaches and pins the eBPF programs of a session, and reads what they report.
 //!
-//! One of the two modules that may hold `unsafe` (`netns`, `refusal` and `syscall` do). The programs are in
+//! One of the two modules that may hold `unsafe` (`netns`, `refusal`, `sockets` and `syscall` do). The programs are in
 //! `guard-ebpf`, what both sides share is in `guard-common`, docs/ebpf.md tells how the object is built.
 //!
 //! - `attach` puts the hooks of a session in place, as links and maps pinned on a bpffs, so that they
@@ -11,6 +11,7 @@
 mod attach;
 mod bpffs;
 mod health;
+mod load;
 mod netns;
 mod origin;
 pub mod process;
@@ -18,6 +19,7 @@ mod refusal;
 pub mod sockets;
 mod syscall;
 pub mod tracker;
+mod unix;
 
 use std::io;
 use std::net::SocketAddr;
@@ -40,6 +42,10 @@ pub struct HookSettings {
     pub network: Network,
     /// The cookie of that namespace: `netns_cookie` of the gateway's listener.
     pub netns_cookie: u64,
+    /// Paths of unix sockets that the tree may reach, where it sees the host's files; it reaches no others.
+    /// `None` where it does not, as under `guard run`: then unix sockets are not asked about. Processes with
+    /// another mount namespace or root than this one's reach none.
+    pub unix: Option<Vec<PathBuf>>,
     /// The pins of hooks on the same cgroup that these replace. In a shared network namespace the sockets
     /// that those know as the session's stay so.
     pub predecessor: Option<PathBuf>,
@@ -77,7 +83,7 @@ pub struct Origin {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     /// A stable code, as in `record::entry::Event::Refused`: `udp`, `socket-family`, `reserved-port`,
-    /// `device`, `unset`, or `lost-reports` for refusals that are only counted (then the process is all zero).
+    /// `device`, `unix`, `unset`, or `lost-reports` for refusals that are only counted (then the process is all zero).
     pub code: &'static str,
     /// One sentence for people.
     pub detail: String,
@@ -208,8 +214,7 @@ impl Hooks {
         self.refusals.next().await
     }
 
-    /// Unpins everything under `pins` and removes it; nothing there is success. The programs detach with
-    /// the last handle: where `Hooks` of the session are still held, when those are dropped.
+    /// Detaches and unpins everything under `pins` and removes it; nothing there is success.
     pub fn remove(pins: &Path) -> Result<(), KernelError> {
         attach::remove(pins)
     }

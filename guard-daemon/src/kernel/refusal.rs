@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
-use guard_common::RefusalCode;
+use guard_common::{RefusalCode, UNIX_ADDRESS};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Mutex;
 
@@ -98,6 +98,10 @@ impl Reader {
 }
 
 fn refusal(record: &[u8]) -> Refusal {
+    let (record, path) = match record.len().checked_sub(UNIX_ADDRESS) {
+        Some(length) if length == size_of::<guard_common::Refusal>() => record.split_at(length),
+        _ => (record, &[][..]),
+    };
     let Some(record) = guard_common::Refusal::from_bytes(record) else {
         // Only another build of the programs could write this; it is still a refusal.
         return Refusal {
@@ -111,7 +115,10 @@ fn refusal(record: &[u8]) -> Refusal {
         };
     };
     let destination = Some(address(&record.destination)).filter(|to| !to.ip().is_unspecified());
-    let (code, detail) = explain(&record, destination);
+    let (code, detail) = match RefusalCode::from_number(record.code) {
+        Some(RefusalCode::Unix) => ("unix", unix(path)),
+        _ => explain(&record, destination),
+    };
     Refusal {
         code,
         detail,
@@ -149,11 +156,28 @@ fn explain(
             "the hooks have no settings, so they refuse everything".to_owned(),
         ),
         Some(RefusalCode::Device) => ("device", device(record)),
-        None => (
+        Some(RefusalCode::Unix) | None => (
             "unknown",
             format!("a hook refused something with code {}", record.code),
         ),
     }
+}
+
+/// Tells which unix socket it was: the path in a `sockaddr_un`, or the name after a zero byte.
+fn unix(address: &[u8]) -> String {
+    let path = address.get(2..).unwrap_or_default();
+    let trimmed = |bytes: &[u8]| {
+        let length = bytes.iter().position(|byte| *byte == 0);
+        String::from_utf8_lossy(&bytes[..length.unwrap_or(bytes.len())]).into_owned()
+    };
+    let socket = match path {
+        [0, name @ ..] if name.iter().any(|byte| *byte != 0) => {
+            format!("the abstract unix socket @{}", trimmed(name))
+        }
+        [] | [0, ..] => "a unix socket".to_owned(),
+        path => format!("the unix socket {}", trimmed(path)),
+    };
+    format!("{socket}: only those in allow_unix are let through")
 }
 
 /// Tells which device it was, with the name of one that programs ask for.
@@ -254,6 +278,22 @@ mod tests {
             assert_eq!(actual, code);
             assert!(detail.contains(word), "{detail}");
         }
+    }
+
+    #[test]
+    fn unix_sockets_are_named() {
+        let named = |path: &[u8]| {
+            let mut bytes = vec![0; size_of::<guard_common::Refusal>() + UNIX_ADDRESS];
+            bytes[56] = 6;
+            bytes[72] = 1;
+            bytes[74..74 + path.len()].copy_from_slice(path);
+            let refusal = refusal(&bytes);
+            assert_eq!(refusal.code, "unix");
+            refusal.detail
+        };
+        assert!(named(b"/run/docker.sock\0rest").starts_with("the unix socket /run/docker.sock:"));
+        assert!(named(b"\0name").starts_with("the abstract unix socket @name:"));
+        assert!(named(b"").starts_with("a unix socket:"));
     }
 
     #[test]

@@ -8,11 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Commands (include/uapi/linux/bpf.h).
+const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_MAP_FREEZE: libc::c_int = 22;
 const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// What the kernel says about a link to a cgroup.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,6 +23,41 @@ pub(super) struct LinkInfo {
     pub(super) id: u32,
     /// The cgroup's number; zero once the link is detached or the cgroup is gone.
     pub(super) cgroup_id: u64,
+}
+
+/// Loads a program for a hook on a cgroup; the kernel's verifier checks it.
+pub(super) fn load(kind: u32, attach_type: u32, program: &[u64]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        length: u32,
+        program: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        kernel_version: u32,
+        flags: u32,
+        name: [u8; 16],
+        device: u32,
+        attach_type: u32,
+    }
+    let mut attributes = Attributes {
+        kind,
+        length: u32::try_from(program.len()).map_err(io::Error::other)?,
+        program: program.as_ptr() as u64,
+        // Some helpers are for GPL programs only; these are interfaces of the kernel and no part of it.
+        license: c"GPL".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+        name: *b"guard\0\0\0\0\0\0\0\0\0\0\0",
+        device: 0,
+        attach_type,
+    };
+    descriptor(bpf(BPF_PROG_LOAD, &mut attributes)?)
 }
 
 /// Attaches a program to a cgroup. It is detached with the last descriptor and pin of the link.
@@ -44,6 +81,16 @@ pub(super) fn link(
         flags: 0,
     };
     descriptor(bpf(BPF_LINK_CREATE, &mut attributes)?)
+}
+
+/// Detaches a link's program at once, whoever holds the link.
+pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        link: u32,
+    }
+    let mut attributes = Attributes { link: number(link) };
+    bpf(BPF_LINK_DETACH, &mut attributes).map(|_| ())
 }
 
 /// What `BPF_OBJ_PIN` and `BPF_OBJ_GET` read.

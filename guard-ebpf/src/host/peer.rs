@@ -1,6 +1,6 @@
 //! Whether a socket is a session's own.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use guard_common::tracking::{AllowedSocket, UNIX_NAME_BYTES};
 
 use crate::kernel::{offset, read};
@@ -54,19 +54,18 @@ pub(crate) fn may_reach(session: &Session, sock: u64) -> bool {
 
 #[inline(always)]
 fn is_allowed(session: &Session, sock: u64) -> Option<bool> {
-    let address = read(sock, offset!(unix_sock_addr))?;
-    let bytes: i32 = read(address, offset!(unix_address_len))?;
-    let length = (bytes as u32).checked_sub(NAME)?;
-    if length == 0 || length > UNIX_NAME_BYTES as u32 {
+    let address: u64 = read(sock, offset!(unix_sock_addr))?;
+    if address == 0 {
         return None;
     }
     let mut key = AllowedSocket {
         cgroup: session.cgroup,
         name: [0; _],
     };
-    let name = u64::from(offset!(unix_address_name) + NAME).wrapping_add(address);
-    // SAFETY: no more than UNIX_NAME_BYTES; the helper checks the source.
-    let result =
-        unsafe { bpf_probe_read_kernel((&raw mut key.name).cast(), length, name as *const _) };
-    (result == 0).then(|| ALLOWED.get_ptr(key).is_some())
+    let path = address.wrapping_add(u64::from(offset!(unix_address_name) + NAME));
+    let (to, size) = ((&raw mut key.name).cast(), UNIX_NAME_BYTES as u32);
+    // SAFETY: no more than `size` bytes; the helper checks the source. The kernel ends a path with a zero byte; an
+    // abstract name begins with one, and is no path.
+    let length = unsafe { bpf_probe_read_kernel_str(to, size, path as *const _) };
+    (length > 1).then(|| ALLOWED.get_ptr(key).is_some())
 }

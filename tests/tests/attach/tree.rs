@@ -89,7 +89,10 @@ impl Servant {
         assert!(!expression.contains('\n'));
         let input = self.child.stdin.as_mut().expect("piped");
         writeln!(input, "{expression}").expect("written");
-        self.lines.next().expect("an answer").expect("text")
+        match self.lines.next() {
+            Some(answer) => answer.expect("text"),
+            None => panic!("no answer; {}", self.child.wait().expect("it ended")),
+        }
     }
 
     /// Whether it is dead, soon.

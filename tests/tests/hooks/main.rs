@@ -16,3 +16,4 @@ mod session;
 mod shared;
 mod sockets;
 mod tcp;
+mod unix;

@@ -131,11 +131,16 @@ pub(crate) fn neighbour() -> Confined {
 impl Places {
     /// A session here.
     pub(crate) fn session(self, network: Network) -> Session {
+        self.session_with_unix(network, None)
+    }
+
+    /// A session here that may reach these unix sockets, or is not asked about any.
+    pub(crate) fn session_with_unix(self, network: Network, unix: Option<Vec<PathBuf>>) -> Session {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let gate = self.attach(&runtime, &self.pins(), network, None);
+        let gate = self.attach(&runtime, &self.pins(), network, unix, None);
         Session {
             gateway: gate.gateway,
             gateway6: gate.gateway6,
@@ -154,6 +159,7 @@ impl Places {
         runtime: &Runtime,
         pins: &Path,
         network: Network,
+        unix: Option<Vec<PathBuf>>,
         predecessor: Option<PathBuf>,
     ) -> Gate {
         let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -170,6 +176,7 @@ impl Places {
             resolver_port,
             network,
             netns_cookie: netns_cookie(gateway.as_fd()).unwrap(),
+            unix,
             predecessor,
         };
         let hooks = {

@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use guard_daemon::kernel::Network;
 
-use crate::session::{PATIENCE, Places, Session, host, neighbour, sh};
+use crate::session::{Confined, PATIENCE, Places, Session, host, neighbour, sh};
 
 fn shared(places: Places, loopback_ports: Vec<u16>) -> Session {
     places.session(Network::Shared { loopback_ports })
@@ -313,4 +314,65 @@ fn only_recognised_sockets_are_guards() {
 
     let file = std::fs::File::open("/dev/null").unwrap();
     assert!(session.hooks().recognise(file.as_fd()).is_err());
+}
+
+/// Ways to make one socket be found and another one be reached.
+#[test]
+fn ports_are_not_shared_with_the_hosts_services() {
+    let Some(places) = host("shared-ports") else {
+        return;
+    };
+    // A service of the host on a port that others may use, too, as multicast services are.
+    let mut service = Command::new("/usr/bin/python3");
+    let script = "from socket import *; import sys; s = socket(AF_INET, SOCK_DGRAM)\n\
+        s.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1); s.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)\n\
+        s.bind(('0.0.0.0', 0)); print(s.getsockname()[1], flush=True); sys.stdin.read(); s.settimeout(0.3)\n\
+        try:\n while True: print(s.recv(9))\n\
+        except TimeoutError: print('nothing')\n";
+    let service = service.args(["-c", script]);
+    let service = service.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut service = Confined(Some(service.spawn().unwrap()));
+    let port = service.line();
+    let session = shared(places, vec![]);
+    let script = format!(
+        "import ctypes, struct\n\
+         u = socket(AF_INET, SOCK_DGRAM); u.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)\n\
+         u.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1); u.bind(('0.0.0.0', {port}))\n\
+         s = socket(AF_INET, SOCK_DGRAM); s.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)\n\
+         def tell(call, *arguments):\n \
+           try: call(*arguments); print('done')\n \
+           except OSError as e: print(errno.errorcode[e.errno])\n\
+         tell(s.sendto, b'x', ('127.255.255.255', {port})); tell(s.connect, ('127.255.255.255', {port}))\n\
+         code = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0))\n\
+         program = struct.pack('HxxxxxxQ', 1, ctypes.addressof(code))\n\
+         tell(u.setsockopt, SOL_SOCKET, 51, program); tell(u.setsockopt, SOL_SOCKET, 52, 0)\n\
+         tell(u.setsockopt, SOL_SOCKET, 26, program); tell(u.setsockopt, IPPROTO_IP, 41, bytes(9000))\n"
+    );
+    let confined = session.run(&script);
+    // The last is far too long for its option, and not for the hook.
+    assert_eq!(confined, "EPERM\nEPERM\nEPERM\nEPERM\ndone\nEINVAL");
+    service.go_on();
+    assert_eq!(service.output(), "nothing");
+}
+
+/// The kernel announces a membership by packets of its own, which no hook on packets sees.
+#[test]
+fn no_group_is_joined_on_the_hosts_devices() {
+    let Some(places) = host("shared-groups") else {
+        return;
+    };
+    let session = shared(places, vec![]);
+    let script = "import struct\n\
+         s, t = socket(AF_INET, SOCK_DGRAM), socket(AF_INET6, SOCK_DGRAM)\n\
+         group4 = inet_aton('239.1.2.3') + inet_aton('0.0.0.0'); group6 = inet_pton(AF_INET6, 'ff02::77') + bytes(4)\n\
+         storage = bytes(8) + struct.pack('HH', AF_INET, 0) + group4[:4] + bytes(264)\n\
+         for socket_, level, option, value in [(s, 0, 35, group4), (s, 0, 39, group4 + bytes(4)), (s, 0, 42, storage),\n    \
+             (s, 0, 46, storage * 2), (t, 41, 20, group6), (t, 41, 27, group6), (t, 41, 42, storage), (s, 0, 32, bytes(4))]:\n \
+           try: socket_.setsockopt(level, option, value); print('done')\n \
+           except OSError as e: print(errno.errorcode[e.errno])\n";
+    let confined = session.run(script);
+    assert_eq!(
+        confined,
+        "EPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\ndone"
+    );
 }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use guard_tests::guard::{Guard, succeeded};
-use guard_tests::installation::binary;
+use guard_tests::installation::{PATIENCE, binary};
 use guard_tests::stand::Stand;
 use guard_tests::{is_root, python_program};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::{REVIEWED, text};
 
 /// Waits for the one open approval of a guard.
 fn waiting_approval(guard: &Guard) -> Value {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + PATIENCE;
     loop {
         let output = guard
             .command(&["approval", "list", "-o", "json"])

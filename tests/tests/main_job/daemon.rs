@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use guard_tests::guard::{Guard, succeeded};
+use guard_tests::installation::PATIENCE;
 use guard_tests::stand::Stand;
 use guard_tests::{is_root, workspace};
 
@@ -88,7 +89,7 @@ fn capabilities_of_the_unit() -> String {
 }
 
 fn until_it_listens(guard: &Guard) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     while !guard.directory().join("run/guard.sock").exists() {
         assert!(Instant::now() < end, "the daemon made no socket");
         std::thread::sleep(Duration::from_millis(50));

@@ -130,8 +130,8 @@ fn sockets_that_are_handed_over_do_not_arrive() {
         c, _ = l.accept(); print(len(recv_fds(c, 9, 9)[1]), flush=True)";
     let hand = "\
         s = socket(AF_UNIX); s.connect('\\0' + NAME)\n\
-        a, b = socketpair(); f = open('/dev/null')\n\
-        send_fds(s, [b'x'], [KIND.fileno()]); sys.stdin.read()";
+        a, b = socketpair(); f = open('/dev/null'); kept = KIND\n\
+        send_fds(s, [b'x'], [kept.fileno()]); sys.stdin.read()";
     for (kind, inside) in [
         ("socket()", "0"),
         ("socket(AF_INET6, SOCK_DGRAM)", "0"),

@@ -7,15 +7,12 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-use super::Kernel;
+use super::{Kernel, share};
 use crate::place::{run, target};
 use crate::setup::debian_if_known;
 
 /// QEMU, its guests' first programs, and what indexes the kernels' modules.
 const PACKAGES: [&str; 3] = ["busybox-static", "kmod", "qemu-system-x86"];
-
-/// Where the daemon that shares a file system with a guest may be: QEMU's own, and its successor.
-const VIRTIOFSD: [&str; 2] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
 
 /// A kernel ready to be booted.
 pub(crate) struct Image {
@@ -41,20 +38,13 @@ pub(crate) fn install() -> anyhow::Result<Option<String>> {
             PACKAGES.join(", ")
         )));
     }
-    if virtiofsd().is_none() && !debian_if_known(&["virtiofsd"])? {
-        return Ok(Some("this release has no package virtiofsd".to_owned()));
+    // QEMU has its own file system daemon up to version 7.
+    if share::program().is_none()
+        && !(debian_if_known(&["virtiofsd"])? && share::program().is_some())
+    {
+        return Ok(Some("this release has no virtiofsd".to_owned()));
     }
-    Ok(virtiofsd()
-        .is_none()
-        .then(|| format!("virtiofsd is not at {}", VIRTIOFSD.join(" or "))))
-}
-
-/// The daemon that shares a file system with a guest, and whether it is QEMU's own.
-pub(crate) fn virtiofsd() -> Option<(&'static Path, bool)> {
-    let place = VIRTIOFSD
-        .into_iter()
-        .find(|place| Path::new(place).exists())?;
-    Some((Path::new(place), place == VIRTIOFSD[0]))
+    Ok(None)
 }
 
 /// Where kernels are kept, by version: `GUARD_VM_CACHE`, else below the target directory. To get a newer kernel,
@@ -71,12 +61,8 @@ pub(crate) fn image(kernel: Kernel) -> anyhow::Result<Result<Image, String>> {
     if let Some(kept) = newest(kept(&cache)?, kernel) {
         return read(&cache.join(kept)).map(Ok);
     }
-    let mut known = newest(known()?, kernel);
-    if known.is_none() {
-        run(Command::new("apt-get").args(["-q", "update"]))?;
-        known = newest(self::known()?, kernel);
-    }
-    let Some(package) = known else {
+    run(Command::new("apt-get").args(["-q", "update"]))?;
+    let Some(package) = newest(known()?, kernel) else {
         let series = kernel.series();
         return Ok(Err(format!(
             "this release has no kernel {series} for clouds"
@@ -129,7 +115,7 @@ fn numbers(name: &str) -> Vec<u64> {
 fn download(cache: &Path, package: &str) -> anyhow::Result<PathBuf> {
     let scratch = tempfile::Builder::new().prefix(".new-").tempdir_in(cache)?;
     run(Command::new("apt-get")
-        .args(["-q", "download", package])
+        .args(["-q", "-o", "APT::Sandbox::User=root", "download", package])
         .current_dir(scratch.path()))?;
     let archive = fs::read_dir(scratch.path())?
         .next()

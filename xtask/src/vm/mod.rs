@@ -14,6 +14,7 @@ mod boot;
 mod guest;
 mod images;
 mod report;
+mod share;
 
 pub(crate) use report::{Outcome, print};
 
@@ -80,27 +81,33 @@ pub(crate) struct Plan {
     pub(crate) commands: Vec<String>,
     /// How long a guest may take from its start to its end; it is killed then.
     pub(crate) limit: Duration,
-    /// Keep each guest's console, output and report below the images' directory.
+    /// Keep the directory with each guest's console and report, and say where it is.
     pub(crate) keep: bool,
-}
-
-/// Installs what guests need and downloads their kernels; `Err` tells, for each guest, why it cannot be had here.
-pub(crate) fn prepare(kernel: Kernel) -> anyhow::Result<Result<images::Image, String>> {
-    if let Some(reason) = images::install()? {
-        return Ok(Err(reason));
-    }
-    images::image(kernel)
 }
 
 /// Boots each guest, two at a time, and runs the plan's commands in it. Their output is printed as it comes, each
 /// line after the guest's name.
 pub(crate) fn run(guests: &[Guest], plan: &Plan) -> anyhow::Result<Matrix> {
+    let missing = images::install()?;
+    let mut images = Vec::new();
+    for kernel in Kernel::ALL {
+        if guests.iter().any(|guest| guest.kernel == kernel) {
+            let image = match &missing {
+                Some(reason) => Err(reason.clone()),
+                None => images::image(kernel)?,
+            };
+            images.push((kernel, image));
+        }
+    }
     let mut skipped = Vec::new();
     let mut ready = Vec::new();
     for guest in guests {
-        match prepare(guest.kernel)? {
-            Ok(image) => ready.push((*guest, image)),
-            Err(reason) => skipped.push(format!("SKIPPED kernel {}: {reason}", guest.name())),
+        match images.iter().find(|(kernel, _)| *kernel == guest.kernel) {
+            Some((_, Ok(image))) => ready.push((*guest, image)),
+            Some((_, Err(reason))) => {
+                skipped.push(format!("SKIPPED kernel {}: {reason}", guest.name()));
+            }
+            None => {}
         }
     }
     let places = [root(), target(), environment(), images::cache()];
@@ -136,7 +143,7 @@ pub(crate) struct Arguments {
     /// Only with BPF LSM among the active security modules, or only without.
     #[arg(long, value_name = "on|off", value_parser = parse_switch)]
     lsm: Option<bool>,
-    /// Keep each guest's console, output and report, and say where.
+    /// Keep the directory with each guest's console and report, and say where it is.
     #[arg(long)]
     keep: bool,
     /// How long each guest may take, in seconds.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Guest, Matrix};
+use crate::test::counts;
 
 /// How a guest ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,7 +27,7 @@ pub(crate) struct Outcome {
     pub(crate) boot: Option<Duration>,
     /// From QEMU's start to its end.
     pub(crate) took: Duration,
-    /// The commands' standard output and error, at most [`super::boot::OUTPUT_MAX`] bytes.
+    /// The commands' standard output and error.
     pub(crate) output: String,
     /// `SKIPPED …` lines of the tests that ran.
     pub(crate) skips: Vec<String>,
@@ -36,6 +37,17 @@ impl Outcome {
     /// Whether every command ended with 0.
     pub(crate) fn succeeded(&self) -> bool {
         matches!(&self.end, End::Ran(exits) if exits.iter().all(|(status, _)| *status == 0))
+    }
+
+    /// How many tests passed and failed, as their runners say in the output; skipped ones are neither.
+    pub(crate) fn tests(&self) -> (usize, usize) {
+        let (passed, failed) = self
+            .output
+            .lines()
+            .filter_map(counts)
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        // A skipped test returns early, so the runner counted it among the passed.
+        (passed.saturating_sub(self.skips.len()), failed)
     }
 }
 
@@ -77,35 +89,47 @@ impl Report {
     }
 }
 
+impl Report {
+    /// What is wrong if this is the guest that was asked for and it was to run so many commands.
+    pub(crate) fn wrong(&self, guest: Guest, commands: usize) -> Option<String> {
+        if !self.complete || self.exits.len() != commands {
+            return Some("ended before its commands did".to_owned());
+        }
+        let modules = &self.security_modules;
+        (modules.split(',').any(|module| module == "bpf") != guest.bpf_lsm)
+            .then(|| format!("has the security modules {modules}"))
+    }
+}
+
 fn duration(seconds: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.parse().ok()?).ok()
 }
 
-/// Prints a line for each guest, and why those that failed did.
+/// Prints a line for each guest, why those that failed did, and what was skipped.
 #[expect(clippy::print_stdout, reason = "the task's report")]
 pub(crate) fn print(matrix: &Matrix) {
     println!(
-        "\n{:<16} {:<20} {:<12} {:>6} {:>8}",
-        "kernel", "package", "exit", "boot s", "total s"
+        "\n{:<14} {:<20} {:<12} {:<20} {:>6} {:>7}",
+        "kernel", "package", "exit", "tests", "boot s", "total s"
     );
     for outcome in &matrix.outcomes {
         let exit = match &outcome.end {
             End::Ran(exits) => {
-                let each: Vec<String> =
-                    exits.iter().map(|(status, _)| status.to_string()).collect();
-                each.join(" ")
+                let each = exits.iter().map(|(status, _)| status.to_string());
+                each.collect::<Vec<_>>().join(" ")
             }
             End::Failed(_) => "did not end".to_owned(),
         };
-        let boot = outcome.boot.map_or_else(
-            || "-".to_owned(),
-            |boot| format!("{:.1}", boot.as_secs_f64()),
-        );
+        let tests = match outcome.tests() {
+            (0, 0) => "-".to_owned(),
+            (passed, failed) => format!("{passed} passed, {failed} failed"),
+        };
+        let boot = outcome.boot.map_or("-".to_owned(), seconds);
         println!(
-            "{:<16} {:<20} {exit:<12} {boot:>6} {:>8.1}",
+            "{:<14} {:<20} {exit:<12} {tests:<20} {boot:>6} {:>7}",
             outcome.guest.name(),
             outcome.version,
-            outcome.took.as_secs_f64()
+            seconds(outcome.took)
         );
     }
     for outcome in &matrix.outcomes {
@@ -119,6 +143,10 @@ pub(crate) fn print(matrix: &Matrix) {
     for line in &matrix.skipped {
         println!("{line}");
     }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1}", duration.as_secs_f64())
 }
 
 #[cfg(test)]

@@ -396,7 +396,85 @@ async fn datagrams_are_answered_in_parallel() {
     serving.abort();
 }
 
+/// Serves bytes as a stream, cut into pieces; everything it answers.
+async fn stream_of(stage: &Stage, pieces: &[Vec<u8>]) -> Vec<u8> {
+    let (mut client, server) = tokio::io::duplex(64);
+    let talking = async {
+        let (mut reading, mut writing) = tokio::io::split(&mut client);
+        let mut replies = Vec::new();
+        let saying = async {
+            for piece in pieces {
+                if writing.write_all(piece).await.is_err() {
+                    break;
+                }
+            }
+            let _ = writing.shutdown().await;
+        };
+        let ((), heard) = tokio::join!(saying, reading.read_to_end(&mut replies));
+        heard.unwrap();
+        replies
+    };
+    let pace = Pace::default();
+    let ((), replies) = tokio::join!(stream(stage, &pace, server), talking);
+    replies
+}
+
+/// The replies of a stream, each checked: data only for the one allowed name and record type.
+fn checked(mut replies: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some((length, rest)) = replies.split_at_checked(2) {
+        let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+        let (reply, rest) = rest.split_at(length);
+        let reply = Message::from_vec(reply).unwrap();
+        for answer in &reply.answers {
+            let name = reply.queries[0].name().to_ascii().to_ascii_lowercase();
+            assert_eq!(
+                (answer.record_type(), name.as_str()),
+                (RecordType::A, "allowed.example.")
+            );
+            assert_eq!(reply.queries[0].query_class(), DNSClass::IN);
+        }
+        count += 1;
+        replies = rest;
+    }
+    count
+}
+
 proptest! {
+    #[test]
+    fn a_stream_of_anything_gets_answers_for_the_allowed_name_alone(
+        items in proptest::collection::vec(
+            (0_usize..4, proptest::collection::vec(any::<u8>(), 0..80), any::<proptest::sample::Index>(), any::<u8>()),
+            0..6,
+        ),
+        cut in 1_usize..40,
+    ) {
+        let mut bytes = Vec::new();
+        for (kind, noise, at, byte) in items {
+            let mut question = asking(["allowed.example.", "c2VjcmV0.evil.example."][kind & 1], RecordType::A)
+                .to_vec()
+                .unwrap();
+            match kind {
+                // Damaged, framed noise, or both whole.
+                2 => {
+                    let at = at.index(question.len());
+                    question[at] = byte;
+                }
+                3 => question = noise,
+                _ => {}
+            }
+            bytes.extend_from_slice(&u16::try_from(question.len()).unwrap().to_be_bytes());
+            bytes.extend_from_slice(&question);
+        }
+        let pieces: Vec<Vec<u8>> = bytes.chunks(cut).map(<[u8]>::to_vec).collect();
+        let stage = Stage::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let replies = runtime.block_on(stream_of(&stage, &pieces));
+        let answered = checked(&replies);
+        prop_assert!(answered <= stage.events().len(), "each answer is on record");
+        prop_assert!(stage.dialled.lock().unwrap().is_empty(), "a question left");
+    }
+
     #[test]
     fn no_message_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let _ = question::read(&bytes).refuse(ResponseCode::Refused);

@@ -96,7 +96,7 @@ impl Members {
             })?;
         for path in paths {
             let key = allowed(confined.cgroup, path).ok_or_else(|| TrackerError::Cgroup {
-                reason: format!("{} cannot be a unix socket's path: it is empty, or longer than {UNIX_NAME_BYTES} bytes", path.display()),
+                reason: format!("{} cannot be a unix socket's path: it is empty, or has {UNIX_NAME_BYTES} bytes or more", path.display()),
             })?;
             self.allowed
                 .insert(key, 1, 0)
@@ -332,7 +332,7 @@ impl Confined {
 /// The key of a unix socket; `None` for what cannot be a path of one.
 fn allowed(cgroup: u64, path: &Path) -> Option<AllowedSocket> {
     let bytes = path.as_os_str().as_bytes();
-    if bytes.is_empty() || bytes.len() > UNIX_NAME_BYTES {
+    if bytes.is_empty() || bytes.len() >= UNIX_NAME_BYTES {
         return None;
     }
     let mut name = [0; _];

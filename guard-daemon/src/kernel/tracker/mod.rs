@@ -258,7 +258,7 @@ impl Tracker {
         faults
     }
 
-    /// Lets a confined session reach unix sockets of processes outside, by the paths that they are bound to (108 bytes
+    /// Lets a confined session reach unix sockets of processes outside, by the paths that they are bound to (107 bytes
     /// at the most). Only the security hooks ask for it.
     pub fn allow_unix(&self, session: &SessionId, paths: &[PathBuf]) -> Result<(), TrackerError> {
         self.shared.members().allow(session, paths)

@@ -61,7 +61,6 @@ pub(super) fn offsets(btf: &Btf) -> Result<Offsets, String> {
     offsets.sock_cgroup = optional("sock", "sk_cgrp_data.cgroup");
     offsets.sock_addr_sk = optional("bpf_sock_addr_kern", "sk");
     offsets.unix_sock_addr = optional("unix_sock", "addr");
-    offsets.unix_address_len = optional("unix_address", "len");
     offsets.unix_address_name = optional("unix_address", "name");
     if missing.is_empty() {
         Ok(offsets)

@@ -46,7 +46,6 @@ pub(super) fn attach(
         offsets.inode_sb,
         offsets.super_block_magic,
         offsets.unix_sock_addr,
-        offsets.unix_address_len,
         offsets.unix_address_name,
     ];
     if needed.contains(&Offsets::ABSENT) {
@@ -187,6 +186,6 @@ pub(super) fn reason(error: &TrackerError) -> String {
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    tracing::debug!("{}", text_of(error));
+    eprintln!("DEBUG {}", text_of(error));tracing::debug!("{}", text_of(error));
     deepest.to_string().chars().take(REASON).collect()
 }

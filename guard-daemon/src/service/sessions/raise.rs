@@ -44,6 +44,7 @@ pub(super) fn raise(
         },
         netns_cookie: cookie(&wires)?,
         predecessor,
+        unix: (!launched).then(|| reach.unix.clone()),
     };
     let directory = cgroup.open()?;
     let hooks = Hooks::attach(directory.as_fd(), pins, &settings)?;

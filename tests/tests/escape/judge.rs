@@ -1,0 +1,249 @@
+//! Who got out: by what the internet saw, and by what each technique says it holds.
+
+use std::collections::BTreeMap;
+
+use guard_tests::escape::world::{Place, Said, User};
+use guard_tests::escape::{
+    ALLOWED, Company, Evidence, NOBODY, Needs, Technique, marked, techniques,
+};
+use guard_tests::internet::{Frame, ROUTER4};
+use serde::{Deserialize, Serialize};
+
+use crate::known;
+use crate::pass::Pass;
+use crate::stage::Stage;
+
+/// How long after a technique's end a packet without a mark may still be its own.
+const LATE: u64 = 60_000_000;
+
+/// A line of the table.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Row {
+    pub(crate) family: String,
+    pub(crate) technique: String,
+    pub(crate) title: String,
+    pub(crate) place: Place,
+    pub(crate) user: User,
+    pub(crate) outcome: Outcome,
+    /// What closed it; or why it is open, or cannot be tested.
+    pub(crate) control: String,
+    /// What the technique said.
+    pub(crate) said: String,
+}
+
+/// What came of a technique.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    /// It gets out outside, and does not inside.
+    Closed,
+    /// It gets out inside.
+    Open,
+    /// This user has no way outside, either.
+    NoWay,
+    /// The host lacks what it needs.
+    NotTestable,
+}
+
+/// Compares a pass inside with the one outside. What must not be goes to `wrong`.
+pub(crate) fn judge(
+    stage: &Stage,
+    outside: &Pass,
+    inside: &Pass,
+    wrong: &mut Vec<String>,
+) -> Vec<Row> {
+    let (free, _) = leaks(outside);
+    let (leaked, unexpected) = leaks(inside);
+    let place = inside.world.place;
+    for frame in unexpected {
+        wrong.push(format!(
+            "{place:?}: a packet of nobody's: {}",
+            hex(&frame.bytes)
+        ));
+    }
+    let mut rows = Vec::new();
+    for (number, family, technique) in techniques() {
+        if !stage.only.is_empty() && !stage.only.iter().any(|id| id == technique.id) {
+            continue;
+        }
+        let got_out = |pass: &Pass, seen: &BTreeMap<u16, usize>| match technique.evidence {
+            Evidence::Packet => seen.contains_key(&number),
+            Evidence::Possession => {
+                seen.contains_key(&number)
+                    || pass.said.get(technique.id).is_some_and(|said| said.worked)
+            }
+        };
+        let (was_out, is_out) = (got_out(outside, &free), got_out(inside, &leaked));
+        if technique.id == ALLOWED {
+            for (pass, out) in [(outside, was_out), (inside, is_out)] {
+                // Where there is no user namespace, nothing ran.
+                if !out && !said(pass, technique).starts_with("unshare(CLONE_NEWUSER)") {
+                    wrong.push(format!(
+                        "{:?}: what policy allows does not work: {}",
+                        pass.world.place,
+                        said(pass, technique)
+                    ));
+                }
+            }
+            continue;
+        }
+        let outcome = match (was_out, is_out) {
+            (_, true) => Outcome::Open,
+            (true, false) => Outcome::Closed,
+            (false, false) if expected(technique, stage.user) => {
+                if !outside
+                    .said
+                    .get(technique.id)
+                    .is_some_and(|said| said.unavailable)
+                {
+                    wrong.push(format!(
+                        "{}: does not get out outside: {}",
+                        technique.id,
+                        said(outside, technique)
+                    ));
+                }
+                Outcome::NotTestable
+            }
+            (false, false) => Outcome::NoWay,
+        };
+        let said = said(inside, technique);
+        let known = known::reason(technique.id, place, stage.user);
+        let control = match (outcome, known) {
+            (Outcome::Closed, _) => technique.control(place, &said).to_owned(),
+            (Outcome::Open, reason) => reason.unwrap_or("?").to_owned(),
+            (Outcome::NotTestable, _) => self::said(outside, technique),
+            (Outcome::NoWay, _) => String::new(),
+        };
+        match (outcome, known) {
+            (Outcome::Open, None) => {
+                wrong.push(format!("{}: open in {place:?}: {said}", technique.id))
+            }
+            (Outcome::Closed, Some(_)) => {
+                wrong.push(format!(
+                    "{}: said to be open in {place:?}, and is closed: {said}",
+                    technique.id
+                ));
+            }
+            _ => {}
+        }
+        rows.push(Row {
+            family: family.to_owned(),
+            technique: technique.id.to_owned(),
+            title: technique.title.to_owned(),
+            place,
+            user: stage.user,
+            outcome,
+            control,
+            said,
+        });
+    }
+    rows
+}
+
+/// Whether a user must get out outside.
+fn expected(technique: &Technique, user: User) -> bool {
+    matches!(
+        (technique.needs, user),
+        (Needs::Nothing, User::Ordinary | User::Root)
+            | (Needs::Root, User::Root)
+            | (Needs::Ordinary, User::Ordinary)
+    )
+}
+
+fn said(pass: &Pass, technique: &Technique) -> String {
+    let said = pass.said.get(technique.id);
+    said.map_or_else(|| "nothing".to_owned(), |said| said.said.clone())
+}
+
+/// The frames of each technique, and those of none.
+fn leaks(pass: &Pass) -> (BTreeMap<u16, usize>, Vec<&Frame>) {
+    let mut leaks = BTreeMap::new();
+    let mut unexpected = Vec::new();
+    for frame in &pass.frames {
+        match attribute(pass, frame) {
+            Some(NOBODY) => {}
+            Some(number) => *leaks.entry(number).or_default() += 1,
+            None => unexpected.push(frame),
+        }
+    }
+    (leaks, unexpected)
+}
+
+/// Whose frame it is: by its mark, by an address in it, by a port, by the time.
+fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
+    let bytes = frame.bytes.get(14..)?;
+    if let Some(number) = marked(bytes, &pass.world.nonce) {
+        return Some(number);
+    }
+    let after = |pattern: &[u8]| {
+        let at = bytes
+            .windows(pattern.len())
+            .position(|window| window == pattern)?;
+        bytes.get(at + pattern.len()..)
+    };
+    let one = |pattern: &[u8], base: u16| after(pattern)?.first().map(|&low| base + u16::from(low));
+    let two = |pattern: &[u8]| match after(pattern)? {
+        &[high, low, ..] => Some(u16::from_be_bytes([high, low])),
+        _ => None,
+    };
+    let v6 = |first: &[u8], rest: [u8; 4]| {
+        let mut pattern = first.to_vec();
+        pattern.resize(10, 0);
+        pattern.extend(rest);
+        two(&pattern)
+    };
+    let by_address = one(&[203, 0, 113], 0)
+        .or_else(|| one(&[198, 51, 100], 256))
+        .or_else(|| two(&[239, 5]))
+        .or_else(|| v6(&[0x20, 1, 0x0d, 0xb8, 0, 2], [0; 4]))
+        .or_else(|| v6(&[0xff, 0x15], [0, 0, 0x0e, 0x5c]));
+    if by_address.is_some() {
+        return by_address;
+    }
+    let number = |id: &str| {
+        let mut all = techniques();
+        all.find(|(_, _, technique)| technique.id == id)
+            .map(|(number, _, _)| number)
+    };
+    if after(&[169, 254, 169, 254]).is_some() {
+        return number("tcp-metadata");
+    }
+    let source = match bytes[0] >> 4 {
+        4 => bytes.get(20..22)?,
+        _ => bytes.get(40..42)?,
+    };
+    let port = u16::from_be_bytes([source[0], source[1]]);
+    if let Some(number) = port.checked_sub(20_000)
+        && techniques().any(|(other, family, _)| other == number && family == "listeners")
+    {
+        return Some(number);
+    }
+    let at_time = |said: &&Said| (said.from..said.until + LATE).contains(&frame.at);
+    if after(&ROUTER4.octets()).is_some() && bytes.get(22..24) == Some(&8443_u16.to_be_bytes()) {
+        return pass
+            .said
+            .values()
+            .filter(alone)
+            .find(at_time)
+            .and_then(|said| number(&said.id));
+    }
+    // What the suite's own inherited connection says at its beginning and at its end.
+    (bytes[0] >> 4 == 4
+        && bytes.get(16..20) == Some(&ROUTER4.octets())
+        && bytes.get(22..24) == Some(&[0, 80]))
+    .then_some(NOBODY)
+}
+
+fn alone(said: &&Said) -> bool {
+    techniques()
+        .any(|(_, _, technique)| technique.company != Company::Any && technique.id == said.id)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+
+    bytes.iter().take(96).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

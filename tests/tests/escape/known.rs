@@ -1,0 +1,162 @@
+//! What is open, and why: the suite fails for anything else that is, and for anything here that is not.
+
+use std::fs;
+use std::sync::LazyLock;
+
+use guard_tests::escape::world::{Place, User};
+
+/// Techniques that are open in one place for some users, for one reason.
+struct Known {
+    place: Place,
+    users: &'static [User],
+    /// Only where BPF LSM programs do not run.
+    without_lsm: bool,
+    reason: &'static str,
+    techniques: &'static [&'static str],
+}
+
+const ALL: &[User] = &[User::Ordinary, User::Userns, User::Root];
+const OWN_USER: &[User] = &[User::Ordinary, User::Root];
+const ORDINARY: &[User] = &[User::Ordinary];
+const ROOT: &[User] = &[User::Root];
+
+const KNOWN: &[Known] = &[
+    Known {
+        place: Place::Run,
+        users: ROOT,
+        without_lsm: false,
+        reason: "root writes the host's files, as guard warns",
+        techniques: &["profile", "unit", "program", "preload-file"],
+    },
+    Known {
+        place: Place::Attach,
+        users: ALL,
+        without_lsm: true,
+        reason: "the kernel asks no cgroup hook about families other than IP",
+        techniques: &[
+            "vsock-stream",
+            "vsock-seqpacket",
+            "netlink-xfrm",
+            "netlink-audit",
+            "netlink-connector",
+            "netlink-netfilter",
+            "netlink-generic",
+        ],
+    },
+    Known {
+        place: Place::Attach,
+        users: ALL,
+        without_lsm: true,
+        reason: "no cgroup hook sees a socket that was made outside the cgroup",
+        techniques: &[
+            "inherited-udp",
+            "inherited-tcp",
+            "inherited-unconnected",
+            "inherited-hidden",
+        ],
+    },
+    Known {
+        place: Place::Attach,
+        users: OWN_USER,
+        without_lsm: true,
+        reason: "the tree shares its user's processes; only LSM asks who takes or traces",
+        techniques: &[
+            "taken",
+            "opened",
+            "traced",
+            "written",
+            "memory-file",
+            "keyring-user",
+        ],
+    },
+    Known {
+        place: Place::Attach,
+        users: ALL,
+        without_lsm: true,
+        reason: "the tree shares the host's IPC, processes and terminal",
+        techniques: &[
+            "signalled",
+            "sysv-queue",
+            "sysv-memory",
+            "posix-queue",
+            "netlink-message",
+            "terminal-input",
+        ],
+    },
+    Known {
+        place: Place::Attach,
+        users: ORDINARY,
+        without_lsm: true,
+        reason: "a program of root's gains CAP_NET_RAW: no_new_privs cannot be set from outside",
+        techniques: &["setuid-packet", "file-capability"],
+    },
+    Known {
+        place: Place::Attach,
+        users: ROOT,
+        without_lsm: true,
+        reason: "root with all capabilities; attach refuses it unless told otherwise",
+        techniques: &[
+            "packet-raw",
+            "packet-dgram",
+            "packet-bypass",
+            "packet-bound",
+            "packet-ethertype",
+            "packet-disguised",
+            "xdp",
+            "uring-packet",
+            "i386-packet",
+            "mount-sysfs",
+            "mount-bpffs",
+            "mount-tracefs",
+            "mount-debugfs",
+            "open-by-handle",
+            "sysctl-core-pattern",
+            "sysctl-route",
+            "sysctl-ping",
+            "sysctl-forward",
+            "sysctl-ptrace",
+            "sys-device",
+            "bpf-pin-open",
+            "bpf-pin-remove",
+            "bpf-link-detach",
+            "bpf-map-by-number",
+            "bpf-map-create",
+            "perf-events",
+            "userfaultfd",
+            "kernel-log",
+            "fanotify",
+            "clock",
+            "host-name",
+            "cron",
+            "profile",
+            "unit",
+            "program",
+            "preload-file",
+            "daemon-signal",
+            "daemon-memory",
+            "daemon-limits",
+            "journal",
+            "authority-key",
+        ],
+    },
+];
+
+/// Why a technique is open there.
+pub(crate) fn reason(technique: &str, place: Place, user: User) -> Option<&'static str> {
+    let matches = |known: &&Known| {
+        known.place == place
+            && known.users.contains(&user)
+            && known.techniques.contains(&technique)
+            && !(known.without_lsm && has_lsm())
+    };
+    KNOWN.iter().find(matches).map(|known| known.reason)
+}
+
+/// Whether BPF is among the active security modules, and programs of that kind load.
+pub(crate) fn has_lsm() -> bool {
+    static ACTIVE: LazyLock<bool> = LazyLock::new(|| {
+        let active = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+        active.trim().split(',').any(|name| name == "bpf")
+    });
+    *ACTIVE
+}
