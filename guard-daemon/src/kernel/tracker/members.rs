@@ -215,7 +215,7 @@ impl Members {
         suspects: &mut Suspects,
     ) -> Option<String> {
         let started = label.started / TICK * TICK;
-        if pidfd::start(pid) != Some(started) {
+        if pidfd::start_of_living(pid) != Some(started) {
             // Not if it was given out again meanwhile.
             if self.labels.get(&pid, 0).ok() == Some(label) {
                 let _ = self.labels.remove(&pid);
@@ -224,7 +224,7 @@ impl Members {
         }
         // A process that ends may be in no cgroup.
         let path = cgroup::of_process(pid).ok()?;
-        if confined?.holds(&path) || path == "/" && is_ending(pid) {
+        if confined?.holds(&path) {
             return None;
         }
         tracing::warn!("process {pid} is in cgroup {path}, outside of its session's; killing it");
@@ -250,7 +250,7 @@ impl Members {
     fn unlabelled(&self, confined: &Confined) -> Vec<(u32, u64)> {
         let mut found = Vec::new();
         for pid in confined.processes() {
-            let Some(started) = pidfd::start(pid) else {
+            let Some(started) = pidfd::start_of_living(pid) else {
                 continue;
             };
             let label = self.labels.get(&pid, 0).ok();
@@ -361,15 +361,6 @@ fn allowed(cgroup: u64, path: &Path) -> Option<AllowedSocket> {
         *word = u64::from_ne_bytes(whole);
     }
     Some(AllowedSocket { cgroup, name })
-}
-
-/// A task that has ended is shown in the root.
-fn is_ending(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit(')')
-            .next()
-            .is_some_and(|rest| rest.starts_with(" Z") || rest.starts_with(" X"))
-    })
 }
 
 fn inode(directory: impl AsFd) -> io::Result<u64> {
