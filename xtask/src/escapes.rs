@@ -95,15 +95,28 @@ fn files() -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let name = match name.strip_suffix("-no-bpf") {
-            Some(release) => format!("{release}, without BPF LSM"),
-            None => format!("{}, with BPF LSM", name.trim_end_matches("-bpf")),
-        };
         let text = std::fs::read_to_string(&path)?;
         let rows: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
         kernels.insert(name, rows.with_context(|| path.display().to_string())?);
     }
     Ok(kernels)
+}
+
+/// Keeps the rows that a guest printed, for its kernel.
+pub(crate) fn keep(kernel: &str, bpf_lsm: bool, output: &str) -> anyhow::Result<()> {
+    let rows: Vec<&str> = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("ESCAPE "))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let directory = target().join("escapes");
+    std::fs::create_dir_all(&directory)?;
+    let with = if bpf_lsm { "with" } else { "without" };
+    let file = directory.join(format!("{kernel}, {with} BPF LSM.jsonl"));
+    std::fs::write(&file, rows.join("\n") + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// One technique in one place: what came of it, by user.

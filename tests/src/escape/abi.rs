@@ -18,14 +18,18 @@ pub(super) const TABLE: &[Technique] = &[
         sent()
     })
     .closed(SECCOMP, "sendmsg4/6"),
-    technique("i386-socketcall", "int 0x80: socketcall for all of it", |a| {
-        let low = Low::new(a, a.v4(9))?;
-        low.words(128, [2, 2, 0, 0, 0, 0]);
-        let fd = int80(102, [1, low.at(128), 0, 0, 0, 0])?;
-        low.words(128, [fd, low.at(64), low.mark, 0, low.at(0), 16]);
-        int80(102, [11, low.at(128), 0, 0, 0, 0])?;
-        sent()
-    })
+    technique(
+        "i386-socketcall",
+        "int 0x80: socketcall for all of it",
+        |a| {
+            let low = Low::new(a, a.v4(9))?;
+            low.words(128, [2, 2, 0, 0, 0, 0]);
+            let fd = int80(102, [1, low.at(128), 0, 0, 0, 0])?;
+            low.words(128, [fd, low.at(64), low.mark, 0, low.at(0), 16]);
+            int80(102, [11, low.at(128), 0, 0, 0, 0])?;
+            sent()
+        },
+    )
     .closed(SECCOMP, "sendmsg4/6"),
     technique("i386-tcp", "int 0x80: socketcall for TCP", |a| {
         let low = Low::new(a, a.v4(80))?;
@@ -74,7 +78,10 @@ impl Low {
                 0,
             ) as i64
         })?;
-        let low = Self { page: page as u32, mark: attempt.marker().len() as u32 };
+        let low = Self {
+            page: page as u32,
+            mark: attempt.marker().len() as u32,
+        };
         let ip = match to.ip() {
             std::net::IpAddr::V4(ip) => ip,
             std::net::IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
@@ -93,7 +100,11 @@ impl Low {
 
     fn put(&self, offset: u32, bytes: &[u8]) {
         unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset) as usize as *mut u8, bytes.len());
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.at(offset) as usize as *mut u8,
+                bytes.len(),
+            );
         }
     }
 
@@ -136,15 +147,23 @@ fn int80(_: u32, _: [u32; 6]) -> Result<u32> {
 }
 
 fn x32(number: i64, arguments: [impl Into<u64>; 6]) -> Result<u32> {
-    let [a, b, c, d, e, f] = arguments.map(Into::into);
-    let returned = unsafe { libc::syscall(number | 0x4000_0000, a, b, c, d, e, f) };
-    let returned = if returned == -1 { -i64::from(Errno::last_raw()) } else { returned };
+    let with: [u64; 6] = arguments.map(Into::into);
+    let number = number | 0x4000_0000;
+    let returned =
+        unsafe { libc::syscall(number, with[0], with[1], with[2], with[3], with[4], with[5]) };
+    let returned = if returned == -1 {
+        -i64::from(Errno::last_raw())
+    } else {
+        returned
+    };
     checked("x32", returned).map(|number| number as u32)
 }
 
 fn checked(call: &'static str, returned: i64) -> Result<i64> {
     match returned {
-        -38 => Err(Stop::Unavailable("the kernel does not have this ABI".to_owned())),
+        -38 => Err(Stop::Unavailable(
+            "the kernel does not have this ABI".to_owned(),
+        )),
         -4095..=-1 => Err(Stop::Refused(call, Errno::from_raw(-returned as i32))),
         number => Ok(number),
     }

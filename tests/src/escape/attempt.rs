@@ -112,7 +112,7 @@ impl Attempt<'_> {
 
     /// A port that no other technique uses.
     pub fn port(&self) -> u16 {
-        20_000 + self.number
+        port(self.number)
     }
 }
 
@@ -128,6 +128,11 @@ pub fn marked(bytes: &[u8], nonce: &str) -> Option<u16> {
         let (number, rest) = text.strip_prefix("esc")?.split_once('-')?;
         (rest == nonce).then(|| number.parse().ok()).flatten()
     })
+}
+
+/// The port of a technique that listens.
+pub fn port(number: u16) -> u16 {
+    20_000 + number
 }
 
 /// The number of packets that are nobody's doing.

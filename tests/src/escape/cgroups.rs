@@ -23,76 +23,113 @@ const OR: &[(&str, &str)] = &[
 ];
 
 pub(super) const TABLE: &[Technique] = &[
-    technique("cgroup-move", "write to another cgroup's cgroup.procs", |a| {
-        put(&a.world.outer_cgroup.join("cgroup.procs"))?;
-        escaped(a)
-    })
-    .root()
-    .closed(HIDDEN, MOVED)
-    .or(OR),
-    technique("cgroup-move-daemon", "the same from a daemon (two forks, setsid)", |a| {
-        let procs = a.world.outer_cgroup.join("cgroup.procs");
-        twice(a, move |a| {
-            put(&procs)?;
+    technique(
+        "cgroup-move",
+        "write to another cgroup's cgroup.procs",
+        |a| {
+            put(&a.world.outer_cgroup.join("cgroup.procs"))?;
             escaped(a)
-        })
-    })
+        },
+    )
     .root()
     .closed(HIDDEN, MOVED)
     .or(OR),
-    technique("cgroup-move-thread", "a child is moved by its parent", |a| {
-        let procs = a.world.outer_cgroup.join("cgroup.procs");
-        match call("fork", unsafe { libc::fork() })? {
-            0 => {
-                pause(150);
-                let _ = escaped(a);
-                unsafe { libc::_exit(0) }
-            }
-            child => {
-                let moved = write(&procs, &child.to_string());
-                wait(child as _)?;
-                moved?;
-                sent()
-            }
-        }
-    })
+    technique(
+        "cgroup-move-daemon",
+        "the same from a daemon (two forks, setsid)",
+        |a| {
+            let procs = a.world.outer_cgroup.join("cgroup.procs");
+            twice(a, move |a| {
+                put(&procs)?;
+                escaped(a)
+            })
+        },
+    )
     .root()
     .closed(HIDDEN, MOVED)
     .or(OR),
-    technique("cgroup-parent", "write to the parent cgroup's cgroup.procs, by its own path", |a| {
-        let own = own(Path::new("/proc/self/cgroup"))?;
-        let parent = Path::new(&own).parent().unwrap_or(Path::new("/")).to_owned();
-        let hierarchy = a.world.hierarchy();
-        put(&hierarchy.join(parent.strip_prefix("/").unwrap_or(&parent)).join("cgroup.procs"))?;
-        escaped(a)
-    })
+    technique(
+        "cgroup-move-thread",
+        "a child is moved by its parent",
+        |a| {
+            let procs = a.world.outer_cgroup.join("cgroup.procs");
+            match call("fork", unsafe { libc::fork() })? {
+                0 => {
+                    pause(150);
+                    let _ = escaped(a);
+                    unsafe { libc::_exit(0) }
+                }
+                child => {
+                    let moved = write(&procs, &child.to_string());
+                    wait(child as _)?;
+                    moved?;
+                    sent()
+                }
+            }
+        },
+    )
+    .root()
+    .closed(HIDDEN, MOVED)
+    .or(OR),
+    technique(
+        "cgroup-parent",
+        "write to the parent cgroup's cgroup.procs, by its own path",
+        |a| {
+            let own = own(Path::new("/proc/self/cgroup"))?;
+            let parent = Path::new(&own)
+                .parent()
+                .unwrap_or(Path::new("/"))
+                .to_owned();
+            let hierarchy = a.world.hierarchy();
+            put(&hierarchy
+                .join(parent.strip_prefix("/").unwrap_or(&parent))
+                .join("cgroup.procs"))?;
+            escaped(a)
+        },
+    )
     .root()
     .closed(HIDDEN, MOVED)
     .or(OR),
     technique("cgroup-by-init", "by /proc/1/root", |a| {
-        put(&under("/proc/1/root", &a.world.outer_cgroup.join("cgroup.procs"))).map_err(|stop| a.of_host(stop))?;
+        put(&under(
+            "/proc/1/root",
+            &a.world.outer_cgroup.join("cgroup.procs"),
+        ))
+        .map_err(|stop| a.of_host(stop))?;
         escaped(a)
     })
     .root()
     .closed("pid namespace", MOVED)
     .or(OR),
-    technique("cgroup-by-process", "by /proc/PID/root of a process outside", |a| {
-        let root = format!("/proc/{}/root", a.outside()?.pid);
-        put(&under(&root, &a.world.outer_cgroup.join("cgroup.procs")))?;
-        escaped(a)
-    })
+    technique(
+        "cgroup-by-process",
+        "by /proc/PID/root of a process outside",
+        |a| {
+            let root = format!("/proc/{}/root", a.outside()?.pid);
+            put(&under(&root, &a.world.outer_cgroup.join("cgroup.procs")))?;
+            escaped(a)
+        },
+    )
     .root()
     .closed("pid namespace", MOVED)
     .or(OR),
-    technique("cgroup-mount", "mount the hierarchy oneself, in a mount namespace of one's own", |a| {
-        call("unshare", unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
-        let place = a.world.home.join("open");
-        private()?;
-        mount(c"cgroup2", &place)?;
-        let below = a.world.outer_cgroup.strip_prefix(a.world.hierarchy()).unwrap_or(Path::new(""));
-        put(&place.join(below).join("cgroup.procs"))?;
-        escaped(a)
-    })
+    technique(
+        "cgroup-mount",
+        "mount the hierarchy oneself, in a mount namespace of one's own",
+        |a| {
+            call("unshare", unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+            let place = a.world.home.join("open");
+            private()?;
+            mount(c"cgroup2", &place)?;
+            let below = a
+                .world
+                .outer_cgroup
+                .strip_prefix(a.world.hierarchy())
+                .unwrap_or(Path::new(""));
+            put(&place.join(below).join("cgroup.procs"))?;
+            escaped(a)
+        },
+    )
     .root()
     .closed("capabilities", MOVED)
     .or(OR),
@@ -103,24 +140,37 @@ pub(super) const TABLE: &[Technique] = &[
     .root()
     .closed(HIDDEN, MOVED)
     .or(OR),
-    technique("cgroup-passed-file", "a cgroup.procs that a process outside opened and passed", |a| {
-        let file = ask_for(a, "procs")?;
-        super::descriptors::write(&file, b"0").or(Err(Stop::Nothing("write refused".to_owned())))?;
-        escaped(a)
-    })
+    technique(
+        "cgroup-passed-file",
+        "a cgroup.procs that a process outside opened and passed",
+        |a| {
+            let file = ask_for(a, "procs")?;
+            super::descriptors::write(&file, b"0")
+                .or(Err(Stop::Nothing("write refused".to_owned())))?;
+            escaped(a)
+        },
+    )
     .root()
     .closed("mount namespace", "connect_unix")
     .or(OR),
-    technique("cgroup-passed-directory", "CLONE_INTO_CGROUP into a directory that was passed", |a| {
-        let directory = ask_for(a, "cgroup")?;
-        clone_into(a, directory.as_raw_fd())
-    })
+    technique(
+        "cgroup-passed-directory",
+        "CLONE_INTO_CGROUP into a directory that was passed",
+        |a| {
+            let directory = ask_for(a, "cgroup")?;
+            clone_into(a, directory.as_raw_fd())
+        },
+    )
     .root()
     .closed("mount namespace", "connect_unix")
     .or(OR),
     technique("cgroup-child", "a new cgroup below its own", |a| {
         let own = own(Path::new("/proc/self/cgroup"))?;
-        let path = a.world.hierarchy().join(own.trim_start_matches('/')).join(format!("child-{}", a.world.nonce));
+        let path = a
+            .world
+            .hierarchy()
+            .join(own.trim_start_matches('/'))
+            .join(format!("child-{}", a.world.nonce));
         std::fs::create_dir(&path).map_err(Stop::io("mkdir"))?;
         let gone = in_child(|| put(&path.join("cgroup.procs")).is_ok() && escaped(a).is_ok());
         pause(20);
@@ -133,9 +183,11 @@ pub(super) const TABLE: &[Technique] = &[
     .root()
     .closed(HIDDEN, "sendmsg4/6")
     .or(OR),
-    technique("daemon", "two forks and setsid, then a datagram", |a| twice(a, escaped))
-        .closed("sendmsg4/6", "sendmsg4/6")
-        .or(OR),
+    technique("daemon", "two forks and setsid, then a datagram", |a| {
+        twice(a, escaped)
+    })
+    .closed("sendmsg4/6", "sendmsg4/6")
+    .or(OR),
     technique("thread", "a datagram from a new thread", |a| {
         std::thread::scope(|scope| scope.spawn(|| escaped(a)).join())
             .unwrap_or(Err(Stop::Nothing("the thread ended".to_owned())))
@@ -144,16 +196,15 @@ pub(super) const TABLE: &[Technique] = &[
     .or(OR),
     technique("vfork-clone", "clone(CLONE_VFORK|CLONE_PARENT)", |a| {
         let flags = libc::CLONE_PARENT as libc::c_long | libc::SIGCHLD as libc::c_long;
-        match call("clone", unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })? {
-            0 => {
-                let _ = escaped(a);
-                unsafe { libc::_exit(0) }
-            }
-            _ => {
-                pause(50);
-                sent()
-            }
+        let child = call("clone", unsafe {
+            libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0)
+        })?;
+        if child == 0 {
+            let _ = escaped(a);
+            unsafe { libc::_exit(0) }
         }
+        pause(50);
+        sent()
     })
     .closed("sendmsg4/6", "sendmsg4/6")
     .or(OR),
@@ -162,7 +213,12 @@ pub(super) const TABLE: &[Technique] = &[
 /// A datagram with the mark, by a new socket.
 pub(super) fn escaped(attempt: &Attempt<'_>) -> Outcome {
     let fd = socket(AF_INET, SOCK_DGRAM, 0)?;
-    send_to(&fd, attempt.marker().as_bytes(), 0, &Address::ip(attempt.v4(9)))?;
+    send_to(
+        &fd,
+        attempt.marker().as_bytes(),
+        0,
+        &Address::ip(attempt.v4(9)),
+    )?;
     sent()
 }
 
@@ -172,7 +228,9 @@ fn put(procs: &Path) -> Result<()> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     let file = open(path, libc::O_WRONLY)?;
-    std::fs::File::from(file).write_all(text.as_bytes()).map_err(Stop::io("write"))
+    std::fs::File::from(file)
+        .write_all(text.as_bytes())
+        .map_err(Stop::io("write"))
 }
 
 /// A path of the host under another process's root.
@@ -183,7 +241,8 @@ pub(super) fn under(root: &str, path: &Path) -> std::path::PathBuf {
 fn own(file: &Path) -> Result<String> {
     let text = std::fs::read_to_string(file).map_err(Stop::io("open"))?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"));
-    path.map(str::to_owned).ok_or_else(|| Stop::Nothing("no cgroup of version 2".to_owned()))
+    path.map(str::to_owned)
+        .ok_or_else(|| Stop::Nothing("no cgroup of version 2".to_owned()))
 }
 
 /// Does something in a grandchild in a session of its own, and tells how it ended.
@@ -201,10 +260,14 @@ fn twice(attempt: &Attempt<'_>, work: impl FnOnce(&Attempt<'_>) -> Outcome) -> O
     })?;
     unsafe { libc::close(ends[1]) };
     let mut said = [0; 128];
-    let size = call("read", unsafe { libc::read(ends[0], said.as_mut_ptr().cast(), said.len()) })?;
+    let size = call("read", unsafe {
+        libc::read(ends[0], said.as_mut_ptr().cast(), said.len())
+    })?;
     match size {
         0 => sent(),
-        size => Err(Stop::Nothing(String::from_utf8_lossy(&said[..size as usize]).into_owned())),
+        size => Err(Stop::Nothing(
+            String::from_utf8_lossy(&said[..size as usize]).into_owned(),
+        )),
     }
 }
 
@@ -215,7 +278,9 @@ fn clone_into(attempt: &Attempt<'_>, cgroup: i32) -> Outcome {
     arguments.exit_signal = libc::SIGCHLD as _;
     arguments.cgroup = cgroup as _;
     let size = size_of_val(&arguments);
-    match call("clone3", unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) })? {
+    match call("clone3", unsafe {
+        libc::syscall(libc::SYS_clone3, &raw mut arguments, size)
+    })? {
         0 => {
             let good = escaped(attempt).is_ok();
             unsafe { libc::_exit(i32::from(!good)) }
@@ -234,7 +299,13 @@ fn clone_into(attempt: &Attempt<'_>, cgroup: i32) -> Outcome {
 pub(super) fn private() -> Result<()> {
     call("mount", unsafe {
         let none = std::ptr::null();
-        libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast())
+        libc::mount(
+            none,
+            c"/".as_ptr(),
+            none,
+            libc::MS_REC | libc::MS_PRIVATE,
+            none.cast(),
+        )
     })
     .map(drop)
 }
@@ -243,7 +314,13 @@ pub(super) fn private() -> Result<()> {
 pub(super) fn mount(kind: &std::ffi::CStr, place: &Path) -> Result<()> {
     let place = c_string(place);
     call("mount", unsafe {
-        libc::mount(kind.as_ptr(), place.as_ptr(), kind.as_ptr(), 0, std::ptr::null())
+        libc::mount(
+            kind.as_ptr(),
+            place.as_ptr(),
+            kind.as_ptr(),
+            0,
+            std::ptr::null(),
+        )
     })
     .map(drop)
 }

@@ -20,17 +20,23 @@ const HTTPS: u16 = 65;
 const ANY: u16 = 255;
 
 pub(super) const TABLE: &[Technique] = &[
-    technique("dns-udp", "a question to a resolver of one's own", |a| ask(a, a.v4(53), &denied(a), A))
-        .closed(RESOLVER, RESOLVER),
-    technique("dns-udp-v6", "the same, IPv6", |a| ask(a, a.v6(53), &denied(a), A))
-        .closed(RESOLVER, RESOLVER),
+    technique("dns-udp", "a question to a resolver of one's own", |a| {
+        ask(a, a.v4(53), &denied(a), A)
+    })
+    .closed(RESOLVER, RESOLVER),
+    technique("dns-udp-v6", "the same, IPv6", |a| {
+        ask(a, a.v6(53), &denied(a), A)
+    })
+    .closed(RESOLVER, RESOLVER),
     technique("dns-public", "a question to 8.8.8.8", |a| {
         ask(a, (Ipv4Addr::new(8, 8, 8, 8), 53).into(), &denied(a), A)
     })
     .closed(RESOLVER, RESOLVER),
-    technique("dns-configured", "a question to the host's own resolver", |a| {
-        ask(a, (crate::internet::ROUTER4, 53).into(), &denied(a), A)
-    })
+    technique(
+        "dns-configured",
+        "a question to the host's own resolver",
+        |a| ask(a, (crate::internet::ROUTER4, 53).into(), &denied(a), A),
+    )
     .closed(RESOLVER, RESOLVER),
     technique("dns-system", "the name resolved by the C library", |a| {
         use std::net::ToSocketAddrs;
@@ -40,49 +46,82 @@ pub(super) const TABLE: &[Technique] = &[
         Ok(format!("{} addresses", found.count()))
     })
     .closed(RESOLVER, RESOLVER),
-    technique("dns-below-allowed", "the mark as a name below an allowed one", |a| {
-        ask(a, a.v4(53), &format!("{}.allowed.example", a.marker()), A)
-    })
+    technique(
+        "dns-below-allowed",
+        "the mark as a name below an allowed one",
+        |a| ask(a, a.v4(53), &format!("{}.allowed.example", a.marker()), A),
+    )
     .closed(RESOLVER, RESOLVER),
-    technique("dns-below-aws", "the mark as a name below an AWS endpoint", |a| {
-        ask(a, a.v4(53), &format!("{}.s3.us-east-1.amazonaws.com", a.marker()), A)
-    })
+    technique(
+        "dns-below-aws",
+        "the mark as a name below an AWS endpoint",
+        |a| {
+            ask(
+                a,
+                a.v4(53),
+                &format!("{}.s3.us-east-1.amazonaws.com", a.marker()),
+                A,
+            )
+        },
+    )
     .closed(RESOLVER, RESOLVER),
-    technique("dns-null", "a question of type NULL for an allowed name, with the mark behind it", |a| {
-        let mut question = message(a, "allowed.example", NULL);
-        question.extend(a.marker().bytes());
-        datagram(a.v4(53), &question)
-    })
+    technique(
+        "dns-null",
+        "a question of type NULL for an allowed name, with the mark behind it",
+        |a| {
+            let mut question = message(a, "allowed.example", NULL);
+            question.extend(a.marker().bytes());
+            datagram(a.v4(53), &question)
+        },
+    )
     .closed(RESOLVER, RESOLVER),
-    technique("dns-txt", "type TXT", |a| ask(a, a.v4(53), &denied(a), TXT)).closed(RESOLVER, RESOLVER),
-    technique("dns-any", "type ANY", |a| ask(a, a.v4(53), &denied(a), ANY)).closed(RESOLVER, RESOLVER),
-    technique("dns-https", "type HTTPS", |a| ask(a, a.v4(53), &denied(a), HTTPS))
+    technique("dns-txt", "type TXT", |a| ask(a, a.v4(53), &denied(a), TXT))
         .closed(RESOLVER, RESOLVER),
-    technique("dns-option", "the mark in an EDNS option of a question for an allowed name", |a| {
-        let mut question = message(a, "allowed.example", A);
-        question[11] = 1;
-        let mark = a.marker();
-        let size = mark.len() as u16;
-        // The root name, OPT, 1232 bytes, no flags; an option for local use.
-        question.extend([0, 0, 41, 4, 208, 0, 0, 0, 0]);
-        question.extend((size + 4).to_be_bytes());
-        question.extend([0xff, 0xff - 3]);
-        question.extend(size.to_be_bytes());
-        question.extend(mark.bytes());
-        datagram(a.v4(53), &question)
+    technique("dns-any", "type ANY", |a| ask(a, a.v4(53), &denied(a), ANY))
+        .closed(RESOLVER, RESOLVER),
+    technique("dns-https", "type HTTPS", |a| {
+        ask(a, a.v4(53), &denied(a), HTTPS)
     })
     .closed(RESOLVER, RESOLVER),
-    technique("dns-case", "the mark in the case of an allowed name's letters", |a| {
-        let bits = a.number;
-        let name: String = "allowed.example"
-            .chars()
-            .enumerate()
-            .map(|(index, c)| if bits >> (index % 8) & 1 == 1 { c.to_ascii_uppercase() } else { c })
-            .collect();
-        let mut question = message(a, &name, A);
-        question.extend(a.marker().bytes());
-        datagram(a.v4(53), &question)
-    })
+    technique(
+        "dns-option",
+        "the mark in an EDNS option of a question for an allowed name",
+        |a| {
+            let mut question = message(a, "allowed.example", A);
+            question[11] = 1;
+            let mark = a.marker();
+            let size = mark.len() as u16;
+            // The root name, OPT, 1232 bytes, no flags; an option for local use.
+            question.extend([0, 0, 41, 4, 208, 0, 0, 0, 0]);
+            question.extend((size + 4).to_be_bytes());
+            question.extend([0xff, 0xff - 3]);
+            question.extend(size.to_be_bytes());
+            question.extend(mark.bytes());
+            datagram(a.v4(53), &question)
+        },
+    )
+    .closed(RESOLVER, RESOLVER),
+    technique(
+        "dns-case",
+        "the mark in the case of an allowed name's letters",
+        |a| {
+            let bits = a.number;
+            let name: String = "allowed.example"
+                .chars()
+                .enumerate()
+                .map(|(index, c)| {
+                    if bits >> (index % 8) & 1 == 1 {
+                        c.to_ascii_uppercase()
+                    } else {
+                        c
+                    }
+                })
+                .collect();
+            let mut question = message(a, &name, A);
+            question.extend(a.marker().bytes());
+            datagram(a.v4(53), &question)
+        },
+    )
     .closed(RESOLVER, RESOLVER),
     technique("dns-update", "an UPDATE message", |a| {
         let mut update = message(a, &denied(a), A);
@@ -90,15 +129,24 @@ pub(super) const TABLE: &[Technique] = &[
         datagram(a.v4(53), &update)
     })
     .closed(RESOLVER, RESOLVER),
-    technique("dns-tcp", "a question over TCP", |a| over_tcp(a, a.v4(53), &[&denied(a)]))
-        .closed(GATEWAY, GATEWAY),
-    technique("dns-tcp-second", "a second question behind an allowed one in one segment", |a| {
-        over_tcp(a, a.v4(53), &["allowed.example", &denied(a)])
+    technique("dns-tcp", "a question over TCP", |a| {
+        over_tcp(a, a.v4(53), &[&denied(a)])
     })
     .closed(GATEWAY, GATEWAY),
-    technique("dns-tls", "port 853", |a| over_tcp(a, a.v4(853), &[&denied(a)])).closed(GATEWAY, GATEWAY),
-    technique("dns-quic", "port 853 over UDP", |a| datagram(a.v4(853), &message(a, &denied(a), A)))
-        .closed("sendmsg4/6", "sendmsg4/6"),
+    technique(
+        "dns-tcp-second",
+        "a second question behind an allowed one in one segment",
+        |a| over_tcp(a, a.v4(53), &["allowed.example", &denied(a)]),
+    )
+    .closed(GATEWAY, GATEWAY),
+    technique("dns-tls", "port 853", |a| {
+        over_tcp(a, a.v4(853), &[&denied(a)])
+    })
+    .closed(GATEWAY, GATEWAY),
+    technique("dns-quic", "port 853 over UDP", |a| {
+        datagram(a.v4(853), &message(a, &denied(a), A))
+    })
+    .closed("sendmsg4/6", "sendmsg4/6"),
     technique("dns-multicast", "multicast DNS", |a| {
         let to = (Ipv4Addr::new(224, 0, 0, 251), 5353).into();
         datagram(to, &message(a, &denied(a), A))

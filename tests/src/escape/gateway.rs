@@ -216,7 +216,9 @@ pub(super) fn allowed(attempt: &Attempt<'_>) -> Outcome {
 
     let name = "allowed.example:443";
     let mut found = name.to_socket_addrs().map_err(Stop::io("getaddrinfo"))?;
-    let to = found.next().ok_or_else(|| Stop::Nothing("no address".to_owned()))?;
+    let to = found
+        .next()
+        .ok_or_else(|| Stop::Nothing("no address".to_owned()))?;
     let _ = attempt;
     bytes(to, &records(&hello(Some("allowed.example")), 16_000))
 }
@@ -237,7 +239,10 @@ fn bytes(to: SocketAddr, request: &[u8]) -> Outcome {
     let mut answer = [0; 32];
     match stream.read(&mut answer) {
         Ok(0) => Ok("sent; the peer closed".to_owned()),
-        Ok(size) => Ok(format!("sent; answered {:?}", String::from_utf8_lossy(&answer[..size.min(12)]))),
+        Ok(size) => Ok(format!(
+            "sent; answered {:?}",
+            String::from_utf8_lossy(&answer[..size.min(12)])
+        )),
         Err(error) => Ok(format!("sent; {}", error.kind())),
     }
 }

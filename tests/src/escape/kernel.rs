@@ -11,7 +11,10 @@ use super::{Attempt, Outcome, Stop, Technique, technique};
 
 const CAPABILITIES: &str = "capabilities";
 const HIDDEN: &str = "mount namespace";
-const BPF: &[(&str, &str)] = &[("bpf: EPERM", "capabilities or seccomp: bpf"), ("bpf: ENOENT", HIDDEN)];
+const BPF: &[(&str, &str)] = &[
+    ("bpf: EPERM", "capabilities or seccomp: bpf"),
+    ("bpf: ENOENT", HIDDEN),
+];
 const FILE: &[(&str, &str)] = &[
     ("open: EACCES", "file permissions"),
     ("open: EROFS", "mounted read-only"),
@@ -41,13 +44,34 @@ const FILES: [Technique; 12] = *files! {
 };
 
 pub(super) const TABLE: &[Technique] = &[
-    FILES[0], FILES[1], FILES[2], FILES[3], FILES[4], FILES[5], FILES[6], FILES[7], FILES[8], FILES[9],
-    FILES[10], FILES[11],
-    technique("bpf-pin-open", "open a pinned map or link of the session", |a| {
-        let path = super::sys::c_string(&pin(a)?);
-        let fd = bpf(7, &mut Pin { path: path.as_ptr() as _, fd: 0, flags: 0 })?;
-        Ok(format!("descriptor {fd}"))
-    })
+    FILES[0],
+    FILES[1],
+    FILES[2],
+    FILES[3],
+    FILES[4],
+    FILES[5],
+    FILES[6],
+    FILES[7],
+    FILES[8],
+    FILES[9],
+    FILES[10],
+    FILES[11],
+    technique(
+        "bpf-pin-open",
+        "open a pinned map or link of the session",
+        |a| {
+            let path = super::sys::c_string(&pin(a)?);
+            let fd = bpf(
+                7,
+                &mut Pin {
+                    path: path.as_ptr() as _,
+                    fd: 0,
+                    flags: 0,
+                },
+            )?;
+            Ok(format!("descriptor {fd}"))
+        },
+    )
     .root()
     .possession()
     .closed(CAPABILITIES, "")
@@ -62,37 +86,57 @@ pub(super) const TABLE: &[Technique] = &[
     .possession()
     .closed(HIDDEN, "")
     .or(&[("unlink: EACCES", "file permissions")]),
-    technique("bpf-link-detach", "find the session's links by their numbers, detach them all, send", |a| {
-        let cgroup = a.session()?.cgroup;
-        let mut detached = 0;
-        for number in 1..LARGEST_NUMBER {
-            let link = match bpf(30, &mut [number, 0, 0, 0]) {
-                Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd as _) },
-                Err(Stop::Refused(_, Errno::ENOENT)) => continue,
-                Err(stop) => return Err(stop),
-            };
-            // struct bpf_link_info: type and number, the program's number, the cgroup's.
-            let mut info = [0_u64; 16];
-            let mut get = Info { fd: link.as_raw_fd() as _, size: size_of_val(&info) as _, info: info.as_mut_ptr() as _ };
-            bpf(15, &mut get)?;
-            if info[2] == cgroup {
-                bpf(34, &mut [link.as_raw_fd() as u32, 0])?;
-                detached += 1;
+    technique(
+        "bpf-link-detach",
+        "find the session's links by their numbers, detach them all, send",
+        |a| {
+            let cgroup = a.session()?.cgroup;
+            let mut detached = 0;
+            let mut number = 0_u32;
+            loop {
+                let mut next = [number, 0, 0, 0];
+                match bpf(31, &mut next) {
+                    Ok(_) => number = next[1],
+                    Err(Stop::Refused(_, Errno::ENOENT)) => break,
+                    Err(stop) => return Err(stop),
+                }
+                let link = match bpf(30, &mut [number, 0, 0, 0]) {
+                    Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd as _) },
+                    // Gone meanwhile.
+                    Err(Stop::Refused(_, Errno::ENOENT)) => continue,
+                    Err(stop) => return Err(stop),
+                };
+                // struct bpf_link_info: type and number, the program's number, the cgroup's.
+                let mut info = [0_u64; 16];
+                let mut get = Info {
+                    fd: link.as_raw_fd() as _,
+                    size: size_of_val(&info) as _,
+                    address: info.as_mut_ptr() as _,
+                };
+                bpf(15, &mut get)?;
+                if info[2] == cgroup {
+                    bpf(34, &mut [link.as_raw_fd() as u32, 0])?;
+                    detached += 1;
+                }
             }
-        }
-        super::cgroups::escaped(a)?;
-        Ok(format!("{detached} links detached"))
-    })
+            super::cgroups::escaped(a)?;
+            Ok(format!("{detached} links detached"))
+        },
+    )
     .root()
     .last()
     .closed(CAPABILITIES, "")
     .or(BPF),
-    technique("bpf-map-by-number", "a descriptor of any map by its number", |_| {
-        let mut next = [0_u32; 4];
-        bpf(12, &mut next)?;
-        let fd = bpf(14, &mut [next[1], 0, 0, 0])?;
-        Ok(format!("descriptor {fd}"))
-    })
+    technique(
+        "bpf-map-by-number",
+        "a descriptor of any map by its number",
+        |_| {
+            let mut next = [0_u32; 4];
+            bpf(12, &mut next)?;
+            let fd = bpf(14, &mut [next[1], 0, 0, 0])?;
+            Ok(format!("descriptor {fd}"))
+        },
+    )
     .root()
     .possession()
     .closed(CAPABILITIES, "")
@@ -107,14 +151,18 @@ pub(super) const TABLE: &[Technique] = &[
     .closed("seccomp: bpf", "")
     .or(BPF),
     technique("module-load", "init_module", |_| {
-        let done = call("init_module", unsafe { libc::syscall(libc::SYS_init_module, c"".as_ptr(), 0, c"".as_ptr()) });
+        let done = call("init_module", unsafe {
+            libc::syscall(libc::SYS_init_module, c"".as_ptr(), 0, c"".as_ptr())
+        });
         permitted(done, &[Errno::ENOEXEC, Errno::EINVAL])
     })
     .root()
     .possession()
     .closed(CAPABILITIES, CAPABILITIES),
     technique("kexec", "kexec_load", |_| {
-        let done = call("kexec_load", unsafe { libc::syscall(libc::SYS_kexec_load, 0, 0, 0, 0) });
+        let done = call("kexec_load", unsafe {
+            libc::syscall(libc::SYS_kexec_load, 0, 0, 0, 0)
+        });
         permitted(done, &[])
     })
     .root()
@@ -127,52 +175,79 @@ pub(super) const TABLE: &[Technique] = &[
     .root()
     .possession()
     .closed(CAPABILITIES, ""),
-    technique("perf-events", "perf_event_open for the whole machine", |_| {
-        let mut attributes = [0_u64; 16];
-        attributes[0] = 1 | 128 << 32;
-        let fd = call("perf_event_open", unsafe {
-            libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), -1, 0, -1, 0)
-        });
-        permitted(fd, &[])
-    })
+    technique(
+        "perf-events",
+        "perf_event_open for the whole machine",
+        |_| {
+            let mut attributes = [0_u64; 16];
+            attributes[0] = 1 | 128 << 32;
+            let fd = call("perf_event_open", unsafe {
+                libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), -1, 0, -1, 0)
+            });
+            permitted(fd, &[])
+        },
+    )
     .root()
     .possession()
     .closed(CAPABILITIES, ""),
-    technique("userfaultfd", "userfaultfd with the kernel's own faults", |_| {
-        let fd = call("userfaultfd", unsafe { libc::syscall(libc::SYS_userfaultfd, 0) });
-        permitted(fd, &[])
-    })
+    technique(
+        "userfaultfd",
+        "userfaultfd with the kernel's own faults",
+        |_| {
+            let fd = call("userfaultfd", unsafe {
+                libc::syscall(libc::SYS_userfaultfd, 0)
+            });
+            permitted(fd, &[])
+        },
+    )
     .root()
     .possession()
     .closed("seccomp: userfaultfd", ""),
     technique("kernel-log", "the kernel's log by syslog(2)", |_| {
         let mut text = [0_u8; 64];
-        let done = call("syslog", unsafe { libc::syscall(libc::SYS_syslog, 3, text.as_mut_ptr(), text.len()) });
+        let done = call("syslog", unsafe {
+            libc::syscall(libc::SYS_syslog, 3, text.as_mut_ptr(), text.len())
+        });
         permitted(done, &[])
     })
     .root()
     .possession()
     .closed("seccomp: syslog", ""),
-    technique("fanotify", "fanotify: permission events of a whole file system", |_| {
-        let fd = call("fanotify_init", unsafe { libc::syscall(libc::SYS_fanotify_init, 4, 0) });
-        permitted(fd, &[])
-    })
+    technique(
+        "fanotify",
+        "fanotify: permission events of a whole file system",
+        |_| {
+            let fd = call("fanotify_init", unsafe {
+                libc::syscall(libc::SYS_fanotify_init, 4, 0)
+            });
+            permitted(fd, &[])
+        },
+    )
     .root()
     .possession()
     .closed(CAPABILITIES, ""),
-    technique("clock", "set the clock (to what it is), which certificates depend on", |_| {
-        // A null time with a time zone: the check of permissions alone.
-        let zone = [0_i32; 2];
-        let done = call("settimeofday", unsafe { libc::settimeofday(std::ptr::null(), zone.as_ptr().cast()) });
-        permitted(done, &[])
-    })
+    technique(
+        "clock",
+        "set the clock (to what it is), which certificates depend on",
+        |_| {
+            // A null time with a time zone: the check of permissions alone.
+            let zone = [0_i32; 2];
+            let done = call("settimeofday", unsafe {
+                libc::settimeofday(std::ptr::null(), zone.as_ptr().cast())
+            });
+            permitted(done, &[])
+        },
+    )
     .root()
     .possession()
     .closed(CAPABILITIES, ""),
     technique("host-name", "sethostname (to what it is)", |_| {
-        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(Stop::io("open"))?;
+        let name =
+            std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(Stop::io("open"))?;
         let name = name.trim();
-        let done = call("sethostname", unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) });
+        let done = call("sethostname", unsafe {
+            libc::sethostname(name.as_ptr().cast(), name.len())
+        });
         permitted(done, &[])
     })
     .root()
@@ -180,15 +255,12 @@ pub(super) const TABLE: &[Technique] = &[
     .closed(CAPABILITIES, ""),
 ];
 
-/// Links are numbered from 1; more have never been made on the machines that run this.
-const LARGEST_NUMBER: u32 = 200_000;
-
 /// `struct bpf_attr` for BPF_OBJ_GET_INFO_BY_FD.
 #[repr(C)]
 struct Info {
     fd: u32,
     size: u32,
-    info: u64,
+    address: u64,
 }
 
 /// The same for BPF_OBJ_GET.
@@ -201,7 +273,12 @@ struct Pin {
 
 fn bpf<T>(command: i32, attributes: &mut T) -> Result<i64> {
     call("bpf", unsafe {
-        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of_val(attributes))
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attributes),
+            size_of_val(attributes),
+        )
     })
 }
 
@@ -209,7 +286,10 @@ fn bpf<T>(command: i32, attributes: &mut T) -> Result<i64> {
 fn pin(attempt: &Attempt<'_>) -> Result<std::path::PathBuf> {
     let pins = &attempt.session()?.pins;
     let entries = std::fs::read_dir(pins).map_err(Stop::io("open"))?;
-    let first = entries.flatten().map(|entry| entry.path()).find(|path| !path.is_dir());
+    let first = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| !path.is_dir());
     first.ok_or_else(|| Stop::Nothing("open: ENOENT".to_owned()))
 }
 
@@ -223,7 +303,9 @@ fn permitted(done: Result<i64>, beyond: &[Errno]) -> Outcome {
     match done {
         Ok(_) => Ok("permitted".to_owned()),
         Err(Stop::Refused(_, errno)) if beyond.contains(&errno) => Ok("permitted".to_owned()),
-        Err(Stop::Refused(call, Errno::ENOSYS)) => Err(Stop::Unavailable(format!("{call}: the kernel does not have it"))),
+        Err(Stop::Refused(call, Errno::ENOSYS)) => Err(Stop::Unavailable(format!(
+            "{call}: the kernel does not have it"
+        ))),
         Err(stop) => Err(stop),
     }
 }

@@ -10,6 +10,7 @@
 )]
 #![allow(
     clippy::borrow_as_ptr,
+    clippy::cast_ptr_alignment,
     clippy::cast_lossless,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -19,6 +20,7 @@
 )]
 #![allow(
     missing_docs,
+    clippy::unnecessary_wraps,
     clippy::print_stdout,
     reason = "names of techniques speak for themselves; results are lines of JSON on standard output"
 )]
@@ -49,7 +51,7 @@ mod unix;
 mod uring;
 pub mod world;
 
-pub use attempt::{Attempt, NOBODY, Outcome, Stop, marked};
+pub use attempt::{Attempt, NOBODY, Outcome, Stop, marked, port};
 pub use sys::{now, wiretap};
 use world::Place;
 

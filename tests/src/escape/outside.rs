@@ -17,7 +17,7 @@ use libc::{AF_UNIX, SOCK_DGRAM, SOCK_STREAM};
 
 use super::attempt::{NOBODY, marked, marker, target4};
 use super::sys::{Address, bind, call, descriptor, open, pause, socket};
-use super::unix::{ABSTRACT, LATE, OTHERS, SERVICES};
+use super::unix::{ABSTRACT, LATE, MESSAGES, OTHERS, SERVICES};
 use super::world::{self, World};
 use super::{descriptors, namespaces};
 
@@ -51,13 +51,30 @@ pub fn run(world: World) {
         mailbox: (&raw const LETTER) as u64,
         netns: namespaces::handle("/proc/self/ns/net"),
         root: namespaces::handle("/"),
+        terminal: terminal(),
     };
     println!("{}", serde_json::to_string(&outside).unwrap_or_default());
     let mut line = String::new();
-    while std::io::stdin().read_line(&mut line).is_ok_and(|size| size > 0) {
+    while std::io::stdin()
+        .read_line(&mut line)
+        .is_ok_and(|size| size > 0)
+    {
         stream(&world, &world.home.join(LATE));
         line.clear();
     }
+}
+
+/// A terminal of this user's, which stays open.
+fn terminal() -> std::path::PathBuf {
+    let mut name = [0_u8; 64];
+    unsafe {
+        let master = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
+        libc::grantpt(master);
+        libc::unlockpt(master);
+        libc::ptsname_r(master, name.as_mut_ptr().cast(), name.len());
+    }
+    let name = String::from_utf8_lossy(&name);
+    name.trim_end_matches('\0').into()
 }
 
 /// Sends the mark in these bytes into the internet.
@@ -72,8 +89,10 @@ fn relay(world: &World, bytes: &[u8]) {
 
 /// Does something for ever in a thread of its own.
 fn forever(mut work: impl FnMut() + Send + 'static) {
-    thread::spawn(move || loop {
-        work();
+    thread::spawn(move || {
+        loop {
+            work();
+        }
     });
 }
 
@@ -81,6 +100,9 @@ fn forever(mut work: impl FnMut() + Send + 'static) {
 fn listen(world: &Arc<World>) {
     for (_, path, _) in SERVICES {
         stream(world, &world.service(path));
+    }
+    for (_, path, _) in MESSAGES {
+        other(world, Path::new(path), SOCK_DGRAM);
     }
     for (name, kind) in OTHERS {
         let path = world.home.join(name);
@@ -97,7 +119,9 @@ fn listen(world: &Arc<World>) {
         world.home.join(descriptors::PASSER),
         format!("{}{}", descriptors::PASSER_ABSTRACT, world.nonce).into(),
     ] {
-        let Some(listener) = bound(&path, SOCK_STREAM).map(UnixListener::from) else { continue };
+        let Some(listener) = bound(&path, SOCK_STREAM).map(UnixListener::from) else {
+            continue;
+        };
         let world = Arc::clone(world);
         forever(move || {
             if let Ok((stream, _)) = listener.accept() {
@@ -156,7 +180,10 @@ fn bound(path: &Path, kind: i32) -> Option<OwnedFd> {
             return None;
         }
     }
-    let forever = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let forever = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 0,
+    };
     super::sys::option(&fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &forever).ok()?;
     bind(&fd, &Address::unix(path)).ok()?;
     if !abstract_name {
@@ -169,7 +196,9 @@ fn bound(path: &Path, kind: i32) -> Option<OwnedFd> {
 }
 
 fn stream(world: &Arc<World>, path: &Path) {
-    let Some(listener) = bound(path, SOCK_STREAM).map(UnixListener::from) else { return };
+    let Some(listener) = bound(path, SOCK_STREAM).map(UnixListener::from) else {
+        return;
+    };
     let world = Arc::clone(world);
     forever(move || {
         if let Ok((stream, _)) = listener.accept() {
@@ -194,7 +223,10 @@ fn other(world: &Arc<World>, path: &Path, kind: i32) {
         let from = accepted.as_ref().map_or(fd.as_raw_fd(), AsRawFd::as_raw_fd);
         let mut message = [0_u8; 512];
         let size = unsafe { libc::recv(from, message.as_mut_ptr().cast(), message.len(), 0) };
-        relay(&world, &message[..usize::try_from(size).unwrap_or_default()]);
+        relay(
+            &world,
+            &message[..usize::try_from(size).unwrap_or_default()],
+        );
     });
 }
 
@@ -223,7 +255,14 @@ fn shared(world: &Arc<World>) {
         }
         let mut value = [0_u8; 64];
         unsafe {
-            let key = libc::syscall(libc::SYS_keyctl, 10, -4, c"user".as_ptr(), keyring.as_ptr(), 0);
+            let key = libc::syscall(
+                libc::SYS_keyctl,
+                10,
+                -4,
+                c"user".as_ptr(),
+                keyring.as_ptr(),
+                0,
+            );
             if key > 0 {
                 libc::syscall(libc::SYS_keyctl, 11, key, value.as_mut_ptr(), value.len());
             }
@@ -243,20 +282,38 @@ fn shared(world: &Arc<World>) {
     attributes.mq_msgsize = 64;
     let queue = unsafe {
         libc::umask(0);
-        libc::mq_open(name.as_ptr(), libc::O_CREAT | libc::O_RDWR, 0o666, &raw mut attributes)
+        libc::mq_open(
+            name.as_ptr(),
+            libc::O_CREAT | libc::O_RDWR,
+            0o666,
+            &raw mut attributes,
+        )
     };
     messages(world, move |message| unsafe {
-        libc::mq_receive(queue, message.as_mut_ptr().cast(), message.len(), std::ptr::null_mut())
+        libc::mq_receive(
+            queue,
+            message.as_mut_ptr().cast(),
+            message.len(),
+            std::ptr::null_mut(),
+        )
     });
     if let Ok(netlink) = socket(16, 3, 2) {
         let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
         address.nl_family = libc::AF_NETLINK as _;
         address.nl_pid = world.netlink_port();
-        let forever = libc::timeval { tv_sec: 0, tv_usec: 0 };
+        let forever = libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        };
         let _ = super::sys::option(&netlink, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &forever);
         let _ = bind(&netlink, &Address::of(&address));
         messages(world, move |message| unsafe {
-            libc::recv(netlink.as_raw_fd(), message.as_mut_ptr().cast(), message.len(), 0)
+            libc::recv(
+                netlink.as_raw_fd(),
+                message.as_mut_ptr().cast(),
+                message.len(),
+                0,
+            )
         });
     }
     let mut ends = [0; 2];
@@ -264,9 +321,8 @@ fn shared(world: &Arc<World>) {
         libc::pipe(ends.as_mut_ptr());
         libc::dup2(ends[0], PIPE);
         // Taken by pidfd_getfd; and never at its end.
-        let taken = UdpSocket::bind("0.0.0.0:0").map(|socket| {
+        let taken = UdpSocket::bind("0.0.0.0:0").inspect(|socket| {
             let _ = socket.connect((target4(NOBODY), 9));
-            socket
         });
         if let Ok(taken) = taken {
             libc::dup2(taken.as_raw_fd(), World::INHERITED_UDP);
@@ -320,7 +376,9 @@ fn hand_out(world: &World, stream: &UnixStream) {
         return;
     }
     let mut words = line.split_whitespace();
-    let (Some(kind), Some(number)) = (words.next(), words.next()) else { return };
+    let (Some(kind), Some(number)) = (words.next(), words.next()) else {
+        return;
+    };
     let to = target4(number.parse().unwrap_or(NOBODY));
     let made: Option<OwnedFd> = match kind {
         "connected" => UdpSocket::bind("0.0.0.0:0").ok().and_then(|socket| {
@@ -330,20 +388,35 @@ fn hand_out(world: &World, stream: &UnixStream) {
         "unconnected" => UdpSocket::bind("0.0.0.0:0").ok().map(OwnedFd::from),
         "tcp" => {
             // The connection itself must not count as the technique's: it goes to nobody's address.
-            TcpStream::connect((target4(NOBODY), 80)).ok().map(OwnedFd::from)
+            TcpStream::connect((target4(NOBODY), 80))
+                .ok()
+                .map(OwnedFd::from)
         }
         "fresh" => socket(libc::AF_INET, SOCK_STREAM, 0).ok(),
         "packet" => socket(libc::AF_PACKET, libc::SOCK_RAW, 0).ok(),
+        "listener" => listener(number.parse().ok()),
         "netns" => open("/proc/self/ns/net", libc::O_RDONLY).ok(),
         "procs" => open(world.outer_cgroup.join("cgroup.procs"), libc::O_WRONLY).ok(),
         "cgroup" => open(&world.outer_cgroup, libc::O_RDONLY | libc::O_DIRECTORY).ok(),
-        "control" => UnixStream::connect(world.runtime.join("guard.sock")).ok().map(OwnedFd::from),
+        "control" => UnixStream::connect(world.runtime.join("guard.sock"))
+            .ok()
+            .map(OwnedFd::from),
         _ => None,
     };
-    let passed = made.as_ref().is_some_and(|fd| descriptors::pass(stream, fd.as_raw_fd()).is_ok());
+    let passed = made
+        .as_ref()
+        .is_some_and(|fd| descriptors::pass(stream, fd.as_raw_fd()).is_ok());
     if !passed {
         let _ = (&mut &*stream).write_all(b"no");
     }
+}
+
+/// A socket that listens on the port of a technique.
+fn listener(number: Option<u16>) -> Option<OwnedFd> {
+    let port = super::attempt::port(number?);
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        .ok()
+        .map(OwnedFd::from)
 }
 
 /// Removes what outlives a process: queues and memory.

@@ -18,12 +18,10 @@ const EXPERIMENT: u16 = 0x88b5;
 const OR: &[(&str, &str)] = &[NO_CAPABILITY, ("if_nametoindex", "network namespace")];
 
 pub(super) const TABLE: &[Technique] = &[
-    technique("packet-raw", "a whole frame", |a| {
-        sent_by_packet(a)
-    })
-    .root()
-    .closed("seccomp: socket", "")
-    .or(OR),
+    technique("packet-raw", "a whole frame", sent_by_packet)
+        .root()
+        .closed("seccomp: socket", "")
+        .or(OR),
     technique("packet-dgram", "a packet without its frame", |a| {
         let fd = socket(AF_PACKET, SOCK_DGRAM, 0)?;
         send_to(&fd, &datagram4(a), 0, &link(IPV4)?)?;
@@ -58,16 +56,20 @@ pub(super) const TABLE: &[Technique] = &[
     .root()
     .closed("seccomp: socket", "")
     .or(OR),
-    technique("packet-disguised", "socket(AF_INET, SOCK_PACKET), which the kernel turns into AF_PACKET", |a| {
-        let fd = socket(AF_INET, 10, i32::from(IPV4.to_be()))?;
-        // The old form of address: the device's name and the protocol.
-        let mut old = [0_u8; 18];
-        old[..2].copy_from_slice(&(AF_INET as u16).to_ne_bytes());
-        old[2..6].copy_from_slice(World::DEVICE.as_bytes());
-        old[16..].copy_from_slice(&IPV4.to_be_bytes());
-        send_to(&fd, &frame(a), 0, &Address::of(&old))?;
-        sent()
-    })
+    technique(
+        "packet-disguised",
+        "socket(AF_INET, SOCK_PACKET), which the kernel turns into AF_PACKET",
+        |a| {
+            let fd = socket(AF_INET, 10, i32::from(IPV4.to_be()))?;
+            // The old form of address: the device's name and the protocol.
+            let mut old = [0_u8; 18];
+            old[..2].copy_from_slice(&(AF_INET as u16).to_ne_bytes());
+            old[2..6].copy_from_slice(World::DEVICE.as_bytes());
+            old[16..].copy_from_slice(&IPV4.to_be_bytes());
+            send_to(&fd, &frame(a), 0, &Address::of(&old))?;
+            sent()
+        },
+    )
     .root()
     .closed("seccomp: socket", "")
     .or(OR),

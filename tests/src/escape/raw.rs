@@ -24,12 +24,16 @@ pub(super) const TABLE: &[Technique] = &[
     .root()
     .closed(CREATE, CREATE)
     .or(&[NO_CAPABILITY]),
-    technique("raw-connect", "a raw socket of UDP's protocol, connected", |a| {
-        let fd = socket(AF_INET, SOCK_RAW, libc::IPPROTO_UDP)?;
-        connect(&fd, &Address::ip(a.v4(0)))?;
-        send(&fd, &datagram4(a)[20..], 0)?;
-        sent()
-    })
+    technique(
+        "raw-connect",
+        "a raw socket of UDP's protocol, connected",
+        |a| {
+            let fd = socket(AF_INET, SOCK_RAW, libc::IPPROTO_UDP)?;
+            connect(&fd, &Address::ip(a.v4(0)))?;
+            send(&fd, &datagram4(a)[20..], 0)?;
+            sent()
+        },
+    )
     .root()
     .closed(CREATE, CREATE),
     technique("raw-protocol", "a raw socket of an unknown protocol", |a| {
@@ -37,18 +41,25 @@ pub(super) const TABLE: &[Technique] = &[
     })
     .root()
     .closed(CREATE, CREATE),
-    technique("raw-icmp", "a raw ICMP echo", |a| {
-        echoed(a)
-    })
-    .root()
-    .closed(CREATE, CREATE),
-    technique("raw-source-route", "a raw socket with a source route, to loopback", |a| {
-        let fd = socket(AF_INET, SOCK_RAW, EXPERIMENT)?;
-        option(&fd, IPPROTO_IP, libc::IP_OPTIONS, &source_route(a.hop4())[..])?;
-        let home = Address::ip((Ipv4Addr::LOCALHOST, 0).into());
-        send_to(&fd, a.marker().as_bytes(), 0, &home)?;
-        sent()
-    })
+    technique("raw-icmp", "a raw ICMP echo", echoed)
+        .root()
+        .closed(CREATE, CREATE),
+    technique(
+        "raw-source-route",
+        "a raw socket with a source route, to loopback",
+        |a| {
+            let fd = socket(AF_INET, SOCK_RAW, EXPERIMENT)?;
+            option(
+                &fd,
+                IPPROTO_IP,
+                libc::IP_OPTIONS,
+                &source_route(a.hop4())[..],
+            )?;
+            let home = Address::ip((Ipv4Addr::LOCALHOST, 0).into());
+            send_to(&fd, a.marker().as_bytes(), 0, &home)?;
+            sent()
+        },
+    )
     .root()
     .closed(CREATE, CREATE),
     technique("raw-v6", "a raw socket of an unknown protocol, IPv6", |a| {
@@ -69,9 +80,11 @@ pub(super) const TABLE: &[Technique] = &[
     })
     .root()
     .closed(CREATE, CREATE),
-    technique("ping-v4", "a ping socket", |a| ping(a, AF_INET, libc::IPPROTO_ICMP, a.v4(0), 8))
-        .closed(CREATE, CREATE)
-        .or(PING),
+    technique("ping-v4", "a ping socket", |a| {
+        ping(a, AF_INET, libc::IPPROTO_ICMP, a.v4(0), 8)
+    })
+    .closed(CREATE, CREATE)
+    .or(PING),
     technique("ping-v6", "a ping socket, IPv6", |a| {
         ping(a, AF_INET6, libc::IPPROTO_ICMPV6, a.v6(0), 128)
     })
@@ -110,5 +123,11 @@ fn echo(attempt: &Attempt<'_>, kind: u8) -> Vec<u8> {
 
 /// An echo request by a raw socket.
 pub(super) fn echoed(attempt: &Attempt<'_>) -> Outcome {
-    simple(attempt, AF_INET, libc::IPPROTO_ICMP, attempt.v4(0), &echo(attempt, 8))
+    simple(
+        attempt,
+        AF_INET,
+        libc::IPPROTO_ICMP,
+        attempt.v4(0),
+        &echo(attempt, 8),
+    )
 }

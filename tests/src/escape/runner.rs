@@ -36,7 +36,11 @@ pub fn run(world: &World) {
         world.only.is_empty() || world.only.iter().any(|id| id == technique.id)
     };
     for company in [Company::Any, Company::None, Company::Last] {
-        let limit = if company == Company::Any { AT_A_TIME } else { 1 };
+        let limit = if company == Company::Any {
+            AT_A_TIME
+        } else {
+            1
+        };
         let mut running: Vec<Running> = Vec::new();
         for (number, _, technique) in techniques() {
             if technique.company != company || !wanted(technique) {
@@ -47,7 +51,7 @@ pub fn run(world: &World) {
             }
             match start(world, session.as_ref(), number, technique) {
                 Ok(one) => running.push(one),
-                Err(stop) => tell(technique.id, Err(stop), now()),
+                Err(stop) => tell(technique.id, &Err(stop), now()),
             }
         }
         while !running.is_empty() {
@@ -59,19 +63,35 @@ pub fn run(world: &World) {
 
 /// Carries out one order, for the programs of `exec`.
 pub fn ordered(world: &World, order: &str, number: u16) -> bool {
-    let attempt = Attempt { world, number, session: None };
+    let attempt = Attempt {
+        world,
+        number,
+        session: None,
+    };
     exec::ordered(&attempt, order).is_ok()
 }
 
-fn start(world: &World, session: Option<&Session>, number: u16, technique: &'static Technique) -> Result<Running, Stop> {
+fn start(
+    world: &World,
+    session: Option<&Session>,
+    number: u16,
+    technique: &'static Technique,
+) -> Result<Running, Stop> {
     let mut ends = [0; 2];
-    call("pipe", unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    call("pipe", unsafe {
+        libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC)
+    })?;
     let from = now();
     let pid = call("fork", unsafe { libc::fork() })? as libc::pid_t;
-    let [reading, writing] = ends.map(|fd| unsafe { <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(fd) });
+    let [reading, writing] =
+        ends.map(|fd| unsafe { <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(fd) });
     if pid == 0 {
         drop(reading);
-        let attempt = Attempt { world, number, session };
+        let attempt = Attempt {
+            world,
+            number,
+            session,
+        };
         let outcome = enter(world.user).and_then(|()| (technique.attempt)(&attempt));
         let said = serde_json::to_vec(&line(technique.id, &outcome, from)).unwrap_or_default();
         let _ = (&writing).write_all(&said);
@@ -79,7 +99,13 @@ fn start(world: &World, session: Option<&Session>, number: u16, technique: &'sta
     }
     // Reading must not wait: what the technique leaves behind may hold the other end.
     unsafe { libc::fcntl(reading.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
-    Ok(Running { id: technique.id, pid, said: reading, from, started: Instant::now() })
+    Ok(Running {
+        id: technique.id,
+        pid,
+        said: reading,
+        from,
+        started: Instant::now(),
+    })
 }
 
 /// Becomes root of a user namespace, for those who are to be that.
@@ -88,7 +114,9 @@ fn enter(user: User) -> Result<(), Stop> {
         return Ok(());
     }
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
-    call("unshare(CLONE_NEWUSER)", unsafe { libc::unshare(libc::CLONE_NEWUSER) })?;
+    call("unshare(CLONE_NEWUSER)", unsafe {
+        libc::unshare(libc::CLONE_NEWUSER)
+    })?;
     let write = |file: &str, text: String| std::fs::write(format!("/proc/self/{file}"), text);
     write("setgroups", "deny".to_owned())
         .and_then(|()| write("uid_map", format!("0 {uid} 1")))
@@ -116,24 +144,34 @@ fn reap(running: &mut Vec<Running>) {
         let _ = (&one.said).read_to_end(&mut text);
         match serde_json::from_slice::<Said>(&text) {
             Ok(said) => print(&said),
-            Err(_) if !ended => tell(one.id, Err(Stop::Nothing("time limit".to_owned())), one.from),
+            Err(_) if !ended => tell(
+                one.id,
+                &Err(Stop::Nothing("time limit".to_owned())),
+                one.from,
+            ),
             Err(_) => {
                 let signal = libc::WTERMSIG(status);
-                tell(one.id, Err(Stop::Nothing(format!("killed by signal {signal}"))), one.from);
+                tell(
+                    one.id,
+                    &Err(Stop::Nothing(format!("killed by signal {signal}"))),
+                    one.from,
+                );
             }
         }
     }
     std::thread::sleep(Duration::from_millis(2));
 }
 
-fn tell(id: &str, outcome: Outcome, from: u64) {
-    print(&line(id, &outcome, from));
+fn tell(id: &str, outcome: &Outcome, from: u64) {
+    print(&line(id, outcome, from));
 }
 
 fn line(id: &str, outcome: &Outcome, from: u64) -> Said {
     Said {
         id: id.to_owned(),
-        said: outcome.as_ref().map_or_else(ToString::to_string, Clone::clone),
+        said: outcome
+            .as_ref()
+            .map_or_else(ToString::to_string, Clone::clone),
         worked: outcome.is_ok(),
         unavailable: matches!(outcome, Err(Stop::Unavailable(_))),
         from,

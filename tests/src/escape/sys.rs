@@ -285,7 +285,8 @@ pub(super) fn bytes_of<T>(value: &T) -> &[u8] {
 }
 
 pub(super) fn device() -> Result<u32> {
-    nix::net::if_::if_nametoindex(super::world::World::DEVICE).map_err(Stop::errno("if_nametoindex"))
+    nix::net::if_::if_nametoindex(super::world::World::DEVICE)
+        .map_err(Stop::errno("if_nametoindex"))
 }
 
 pub(super) fn c_string(path: &Path) -> CString {
@@ -335,14 +336,18 @@ pub fn wiretap(device: &str) -> std::io::Result<OwnedFd> {
 
     let made = || -> Result<OwnedFd> {
         let fd = socket(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
-        let wait = libc::timeval { tv_sec: 0, tv_usec: 50_000 };
+        let wait = libc::timeval {
+            tv_sec: 0,
+            tv_usec: 50_000,
+        };
         option(&fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &wait)?;
         option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &(16 << 20))?;
         option(&fd, 263, PACKET_IGNORE_OUTGOING, &1_i32)?;
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
         address.sll_family = libc::AF_PACKET as _;
         address.sll_protocol = ALL.to_be();
-        address.sll_ifindex = nix::net::if_::if_nametoindex(device).map_err(Stop::errno("if_nametoindex"))? as _;
+        address.sll_ifindex =
+            nix::net::if_::if_nametoindex(device).map_err(Stop::errno("if_nametoindex"))? as _;
         bind(&fd, &Address::of(&address))?;
         Ok(fd)
     };

@@ -60,7 +60,12 @@ pub(super) fn server_name(name: &str) -> Vec<u8> {
 }
 
 /// Says this within TLS to whoever answers for the name, and returns the start of the answer.
-pub(super) fn say(stream: &mut TcpStream, name: &str, alpn: &[u8], request: &[u8]) -> Result<String, Stop> {
+pub(super) fn say(
+    stream: &mut TcpStream,
+    name: &str,
+    alpn: &[u8],
+    request: &[u8],
+) -> Result<String, Stop> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let failed = |error: Error| Stop::Nothing(format!("TLS: {error}"));
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -70,7 +75,8 @@ pub(super) fn say(stream: &mut TcpStream, name: &str, alpn: &[u8], request: &[u8
         .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
-    let name = ServerName::try_from(name.to_owned()).map_err(|_bad| Stop::Nothing("bad name".to_owned()))?;
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|_bad| Stop::Nothing("bad name".to_owned()))?;
     let mut connection = ClientConnection::new(Arc::new(config), name).map_err(failed)?;
     let mut tls = rustls::Stream::new(&mut connection, stream);
     tls.write_all(request).map_err(Stop::io("TLS"))?;

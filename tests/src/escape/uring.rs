@@ -37,21 +37,29 @@ pub(super) const TABLE: &[Technique] = &[
     })
     .closed(SECCOMP, "sendmsg4/6")
     .or(OR),
-    technique("uring-udp-async", "SENDMSG by a worker thread of the kernel", |a| {
-        let mut ring = Ring::new(0)?;
-        let fd = ring.socket(AF_INET, SOCK_DGRAM)?;
-        ring.flags = 1 << 4;
-        ring.send_message(fd, a.marker().as_bytes(), &Address::ip(a.v4(9)))?;
-        sent()
-    })
+    technique(
+        "uring-udp-async",
+        "SENDMSG by a worker thread of the kernel",
+        |a| {
+            let mut ring = Ring::new(0)?;
+            let fd = ring.socket(AF_INET, SOCK_DGRAM)?;
+            ring.flags = 1 << 4;
+            ring.send_message(fd, a.marker().as_bytes(), &Address::ip(a.v4(9)))?;
+            sent()
+        },
+    )
     .closed(SECCOMP, "sendmsg4/6")
     .or(OR),
-    technique("uring-poller", "SENDMSG by the kernel's polling thread (IORING_SETUP_SQPOLL)", |a| {
-        let mut ring = Ring::new(2)?;
-        let fd = ring.socket(AF_INET, SOCK_DGRAM)?;
-        ring.send_message(fd, a.marker().as_bytes(), &Address::ip(a.v4(9)))?;
-        sent()
-    })
+    technique(
+        "uring-poller",
+        "SENDMSG by the kernel's polling thread (IORING_SETUP_SQPOLL)",
+        |a| {
+            let mut ring = Ring::new(2)?;
+            let fd = ring.socket(AF_INET, SOCK_DGRAM)?;
+            ring.send_message(fd, a.marker().as_bytes(), &Address::ip(a.v4(9)))?;
+            sent()
+        },
+    )
     .closed(SECCOMP, "sendmsg4/6")
     .or(OR),
     technique("uring-packet", "SOCKET makes a packet socket", |a| {
@@ -63,24 +71,32 @@ pub(super) const TABLE: &[Technique] = &[
     .root()
     .closed(SECCOMP, "")
     .or(&[("uring: EPERM", "capabilities")]),
-    technique("uring-unix", "CONNECT to a process outside by a unix socket", |a| {
-        let mut ring = Ring::new(0)?;
-        let fd = ring.socket(AF_UNIX, SOCK_STREAM)?;
-        ring.connect(fd, &Address::unix(&a.world.home.join("stream.sock")))?;
-        ring.send(fd, a.marker().as_bytes())?;
-        pause(100);
-        sent()
-    })
+    technique(
+        "uring-unix",
+        "CONNECT to a process outside by a unix socket",
+        |a| {
+            let mut ring = Ring::new(0)?;
+            let fd = ring.socket(AF_UNIX, SOCK_STREAM)?;
+            ring.connect(fd, &Address::unix(&a.world.home.join("stream.sock")))?;
+            ring.send(fd, a.marker().as_bytes())?;
+            pause(100);
+            sent()
+        },
+    )
     .closed(SECCOMP, "connect_unix")
     .or(OR),
-    technique("uring-device", "URING_CMD sets SO_BINDTODEVICE on a socket", |a| {
-        let mut ring = Ring::new(0)?;
-        let fd = ring.socket(AF_INET, SOCK_STREAM)?;
-        ring.bind_to_device(fd)?;
-        ring.connect(fd, &Address::ip(a.v4(80)))?;
-        pause(50);
-        sent()
-    })
+    technique(
+        "uring-device",
+        "URING_CMD sets SO_BINDTODEVICE on a socket",
+        |a| {
+            let mut ring = Ring::new(0)?;
+            let fd = ring.socket(AF_INET, SOCK_STREAM)?;
+            ring.bind_to_device(fd)?;
+            ring.connect(fd, &Address::ip(a.v4(80)))?;
+            pause(50);
+            sent()
+        },
+    )
     .closed(SECCOMP, "egress")
     .or(OR),
 ];
@@ -170,7 +186,10 @@ impl Ring {
         let indices = parameters.submission.seventh as usize + parameters.submissions as usize * 4;
         let results = parameters.completion.sixth as usize + parameters.completions as usize * 16;
         let rings = map(indices.max(results), SUBMISSION_RING)? as *mut u8;
-        let entries = map(parameters.submissions as usize * size_of::<Entry>(), ENTRIES)?;
+        let entries = map(
+            parameters.submissions as usize * size_of::<Entry>(),
+            ENTRIES,
+        )?;
         Ok(Self {
             fd,
             parameters,
@@ -195,7 +214,8 @@ impl Ring {
         let tail = self.at(submission.tail).load(Ordering::Acquire);
         let index = tail & self.at(submission.mask).load(Ordering::Relaxed);
         unsafe { self.entries.add(index as usize).write(entry) };
-        self.at(submission.seventh + index * 4).store(index, Ordering::Relaxed);
+        self.at(submission.seventh + index * 4)
+            .store(index, Ordering::Relaxed);
         self.at(submission.tail).store(tail + 1, Ordering::Release);
         // Wait for one result, wake the polling thread.
         call("io_uring_enter", unsafe {
@@ -217,7 +237,9 @@ impl Ring {
         entry.offset = kind as u64;
         match self.run(entry) {
             // Linux before 5.19 does not have the operation.
-            Err(Stop::Refused(_, Errno::EINVAL)) => socket(family, kind, 0).map(IntoRawFd::into_raw_fd),
+            Err(Stop::Refused(_, Errno::EINVAL)) => {
+                socket(family, kind, 0).map(IntoRawFd::into_raw_fd)
+            }
             other => other,
         }
     }

@@ -59,6 +59,8 @@ pub struct Outside {
     pub mailbox: u64,
     /// A file handle of its network namespace, where the kernel gives one: type and bytes.
     pub netns: Option<(i32, Vec<u8>)>,
+    /// A terminal of the user's that it has open.
+    pub terminal: PathBuf,
     /// A file handle of its root directory.
     pub root: Option<(i32, Vec<u8>)>,
 }
@@ -100,13 +102,25 @@ impl World {
     pub const INHERITED_UDP: i32 = 100;
     pub const INHERITED_TCP: i32 = 101;
     pub const INHERITED_UNCONNECTED: i32 = 102;
+    pub const INHERITED_LISTENER: i32 = 104;
+    /// Root's alone.
+    pub const INHERITED_PACKET: i32 = 105;
+    /// Where the inherited listener listens.
+    pub const LISTENER_PORT: u16 = 19_999;
     /// Where the version 2 hierarchy of cgroups is mounted.
     pub fn hierarchy(&self) -> PathBuf {
-        self.outer_cgroup.parent().map(PathBuf::from).unwrap_or_default()
+        self.outer_cgroup
+            .parent()
+            .map(PathBuf::from)
+            .unwrap_or_default()
     }
     /// The path of a service's socket, which may have the user's number in it.
     pub fn service(&self, path: &str) -> PathBuf {
-        let user = if self.user == User::Root { "0" } else { "65534" };
+        let user = if self.user == User::Root {
+            "0"
+        } else {
+            "65534"
+        };
         path.replace("65534", user).into()
     }
     /// The System V message queue of the process outside.

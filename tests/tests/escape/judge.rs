@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use guard_tests::escape::world::{Place, Said, User};
+use guard_tests::escape::world::{Place, Said, User, World};
 use guard_tests::escape::{
     ALLOWED, Company, Evidence, NOBODY, Needs, Technique, marked, techniques,
 };
@@ -107,18 +107,18 @@ pub(crate) fn judge(
             (false, false) => Outcome::NoWay,
         };
         let said = said(inside, technique);
-        let known = known::reason(technique.id, place, stage.user);
+        let known = known::known(technique.id, place, stage.user);
         let control = match (outcome, known) {
             (Outcome::Closed, _) => technique.control(place, &said).to_owned(),
-            (Outcome::Open, reason) => reason.unwrap_or("?").to_owned(),
+            (Outcome::Open, known) => known.map_or("?", |known| known.reason).to_owned(),
             (Outcome::NotTestable, _) => self::said(outside, technique),
             (Outcome::NoWay, _) => String::new(),
         };
         match (outcome, known) {
             (Outcome::Open, None) => {
-                wrong.push(format!("{}: open in {place:?}: {said}", technique.id))
+                wrong.push(format!("{}: open in {place:?}: {said}", technique.id));
             }
-            (Outcome::Closed, Some(_)) => {
+            (Outcome::Closed, Some(known)) if known.always => {
                 wrong.push(format!(
                     "{}: said to be open in {place:?}, and is closed: {said}",
                     technique.id
@@ -138,6 +138,20 @@ pub(crate) fn judge(
         });
     }
     rows
+}
+
+/// The techniques that should have got out outside and did not: on a slow machine, once more may do.
+pub(crate) fn missing(stage: &Stage, outside: &Pass) -> Vec<String> {
+    let (free, _) = leaks(outside);
+    let due = techniques().filter(|(number, _, technique)| {
+        let said = outside.said.get(technique.id);
+        expected(technique, stage.user)
+            && technique.evidence == Evidence::Packet
+            && !free.contains_key(number)
+            && said.is_some_and(|said| !said.unavailable)
+    });
+    due.map(|(_, _, technique)| technique.id.to_owned())
+        .collect()
 }
 
 /// Whether a user must get out outside.
@@ -213,17 +227,20 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
         _ => bytes.get(40..42)?,
     };
     let port = u16::from_be_bytes([source[0], source[1]]);
-    if let Some(number) = port.checked_sub(20_000)
-        && techniques().any(|(other, family, _)| other == number && family == "listeners")
-    {
-        return Some(number);
+    // The handshake of a listener that was made outside is its maker's; an answer has the mark.
+    let listening = techniques().find(|(number, _, _)| guard_tests::escape::port(*number) == port);
+    match listening {
+        _ if port == World::LISTENER_PORT => return Some(NOBODY),
+        Some((_, _, technique)) if technique.id == "passed-listener" => return Some(NOBODY),
+        Some((number, _, technique)) if technique.id.starts_with("listen-") => return Some(number),
+        _ => {}
     }
     let at_time = |said: &&Said| (said.from..said.until + LATE).contains(&frame.at);
     if after(&ROUTER4.octets()).is_some() && bytes.get(22..24) == Some(&8443_u16.to_be_bytes()) {
         return pass
             .said
             .values()
-            .filter(alone)
+            .filter(|said| alone(said))
             .find(at_time)
             .and_then(|said| number(&said.id));
     }
@@ -234,7 +251,7 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
     .then_some(NOBODY)
 }
 
-fn alone(said: &&Said) -> bool {
+fn alone(said: &Said) -> bool {
     techniques()
         .any(|(_, _, technique)| technique.company != Company::Any && technique.id == said.id)
 }

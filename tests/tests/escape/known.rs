@@ -6,18 +6,19 @@ use std::sync::LazyLock;
 use guard_tests::escape::world::{Place, User};
 
 /// Techniques that are open in one place for some users, for one reason.
-struct Known {
+pub(crate) struct Known {
     place: Place,
     users: &'static [User],
     /// Only where BPF LSM programs do not run.
     without_lsm: bool,
-    reason: &'static str,
+    pub(crate) reason: &'static str,
+    /// Else guard, which kills the session for it, is sometimes the quicker one.
+    pub(crate) always: bool,
     techniques: &'static [&'static str],
 }
 
 const ALL: &[User] = &[User::Ordinary, User::Userns, User::Root];
 const OWN_USER: &[User] = &[User::Ordinary, User::Root];
-const ORDINARY: &[User] = &[User::Ordinary];
 const ROOT: &[User] = &[User::Root];
 
 const KNOWN: &[Known] = &[
@@ -26,6 +27,7 @@ const KNOWN: &[Known] = &[
         users: ROOT,
         without_lsm: false,
         reason: "root writes the host's files, as guard warns",
+        always: true,
         techniques: &["profile", "unit", "program", "preload-file"],
     },
     Known {
@@ -33,6 +35,7 @@ const KNOWN: &[Known] = &[
         users: ALL,
         without_lsm: true,
         reason: "the kernel asks no cgroup hook about families other than IP",
+        always: true,
         techniques: &[
             "vsock-stream",
             "vsock-seqpacket",
@@ -45,21 +48,10 @@ const KNOWN: &[Known] = &[
     },
     Known {
         place: Place::Attach,
-        users: ALL,
-        without_lsm: true,
-        reason: "no cgroup hook sees a socket that was made outside the cgroup",
-        techniques: &[
-            "inherited-udp",
-            "inherited-tcp",
-            "inherited-unconnected",
-            "inherited-hidden",
-        ],
-    },
-    Known {
-        place: Place::Attach,
         users: OWN_USER,
         without_lsm: true,
         reason: "the tree shares its user's processes; only LSM asks who takes or traces",
+        always: true,
         techniques: &[
             "taken",
             "opened",
@@ -74,6 +66,7 @@ const KNOWN: &[Known] = &[
         users: ALL,
         without_lsm: true,
         reason: "the tree shares the host's IPC, processes and terminal",
+        always: true,
         techniques: &[
             "signalled",
             "sysv-queue",
@@ -81,13 +74,15 @@ const KNOWN: &[Known] = &[
             "posix-queue",
             "netlink-message",
             "terminal-input",
+            "terminal-other",
         ],
     },
     Known {
         place: Place::Attach,
-        users: ORDINARY,
+        users: OWN_USER,
         without_lsm: true,
         reason: "a program of root's gains CAP_NET_RAW: no_new_privs cannot be set from outside",
+        always: true,
         techniques: &["setuid-packet", "file-capability"],
     },
     Known {
@@ -95,6 +90,7 @@ const KNOWN: &[Known] = &[
         users: ROOT,
         without_lsm: true,
         reason: "root with all capabilities; attach refuses it unless told otherwise",
+        always: true,
         techniques: &[
             "packet-raw",
             "packet-dgram",
@@ -105,6 +101,7 @@ const KNOWN: &[Known] = &[
             "xdp",
             "uring-packet",
             "i386-packet",
+            "inherited-packet",
             "mount-sysfs",
             "mount-bpffs",
             "mount-tracefs",
@@ -117,8 +114,6 @@ const KNOWN: &[Known] = &[
             "sysctl-ptrace",
             "sys-device",
             "bpf-pin-open",
-            "bpf-pin-remove",
-            "bpf-link-detach",
             "bpf-map-by-number",
             "bpf-map-create",
             "perf-events",
@@ -139,17 +134,25 @@ const KNOWN: &[Known] = &[
             "authority-key",
         ],
     },
+    Known {
+        place: Place::Attach,
+        users: ROOT,
+        without_lsm: true,
+        reason: "root with all capabilities; guard kills the session within a second",
+        always: false,
+        techniques: &["bpf-link-detach", "bpf-pin-remove"],
+    },
 ];
 
 /// Why a technique is open there.
-pub(crate) fn reason(technique: &str, place: Place, user: User) -> Option<&'static str> {
+pub(crate) fn known(technique: &str, place: Place, user: User) -> Option<&'static Known> {
     let matches = |known: &&Known| {
         known.place == place
             && known.users.contains(&user)
             && known.techniques.contains(&technique)
             && !(known.without_lsm && has_lsm())
     };
-    KNOWN.iter().find(matches).map(|known| known.reason)
+    KNOWN.iter().find(matches)
 }
 
 /// Whether BPF is among the active security modules, and programs of that kind load.

@@ -66,7 +66,7 @@ fn escapes(test: &str, user: User) {
         (Place::Attach, pass::attach(&stage)),
     ];
     for (place, pass) in confined {
-        match pass.unwrap_or_else(|error| panic!("{place:?}: {error:#}")) {
+        match pass.unwrap_or_else(|error| panic!("{place:?}: {error:#}\n{}", stage.account())) {
             Some(pass) => rows.extend(judge::judge(&stage, &outside, &pass, &mut wrong)),
             None => guard_tests::skip(test, &format!("{place:?}: guard does not have it yet")),
         }

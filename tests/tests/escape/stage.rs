@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use guard_tests::escape::outside::forget;
-use guard_tests::escape::techniques;
 use guard_tests::escape::world::{Outside, Place, User, VARIABLE, World};
+use guard_tests::escape::{port, techniques};
 use guard_tests::guard::USER;
 use guard_tests::installation::{Installation, eventually, hierarchy};
 use guard_tests::internet::{Internet, ROUTER4};
@@ -92,12 +92,13 @@ impl Stage {
         fs::create_dir(&stage.outer)?;
         fs::create_dir(&stage.tree)?;
         stage.furnish()?;
-        stage.internet.knock(
-            techniques()
-                .filter(|(_, family, _)| *family == "listeners")
-                .map(|(number, _, _)| 20_000 + number)
-                .collect(),
-        );
+        let listens = |id: &str| id.starts_with("listen-") || id == "passed-listener";
+        let ports = techniques()
+            .filter(|(_, _, technique)| listens(technique.id))
+            .map(|(number, _, _)| port(number));
+        stage
+            .internet
+            .knock(ports.chain([World::LISTENER_PORT]).collect());
         Ok(stage)
     }
 
@@ -118,6 +119,21 @@ impl Stage {
             fs::set_permissions(&copy, fs::Permissions::from_mode(mode))?;
         }
         capable(&self.home.join("escape-capable"))
+    }
+
+    /// How the sessions ended, by the journal and the daemon's log.
+    pub(crate) fn account(&self) -> String {
+        let log = self.guard.home().join("state/daemon.log");
+        let mut account = fs::read_to_string(log).unwrap_or_default();
+        let journal = self.guard.journal().unwrap_or_default();
+        for line in journal
+            .lines()
+            .filter(|line| line.contains("session_end") || line.contains("session-end"))
+        {
+            account.push_str(line);
+            account.push('\n');
+        }
+        account
     }
 
     pub(crate) fn uid(&self) -> u32 {
