@@ -12,6 +12,7 @@ pub struct Offsets {
     pub task_pid: u32,
     pub task_tgid: u32,
     pub task_group_leader: u32,
+    pub task_real_parent: u32,
     pub task_start_boottime: u32,
     pub task_cgroups: u32,
     pub task_mm: u32,
@@ -70,6 +71,7 @@ impl Offsets {
         task_pid: Self::ABSENT,
         task_tgid: Self::ABSENT,
         task_group_leader: Self::ABSENT,
+        task_real_parent: Self::ABSENT,
         task_start_boottime: Self::ABSENT,
         task_cgroups: Self::ABSENT,
         task_mm: Self::ABSENT,
@@ -342,7 +344,7 @@ mod tests {
 
     #[test]
     fn nothing_has_padding() {
-        assert_eq!(size_of::<Offsets>(), 41 * 4);
+        assert_eq!(size_of::<Offsets>(), 42 * 4);
         assert_eq!(size_of::<TrackedSession>(), 16);
         assert_eq!(size_of::<Label>(), 16);
         assert_eq!(size_of::<AllowedSocket>(), 120);

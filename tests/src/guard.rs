@@ -21,6 +21,7 @@ impl Guard {
     /// A fresh one, with this profile and, besides the flags, this `guard.toml`.
     pub fn new(profile: &str, config: &str) -> Self {
         let installation = Installation::new().expect("an installation");
+        let profile = showing_clients(profile);
         std::fs::write(installation.home().join("profile.toml"), profile).expect("profile");
         std::fs::write(installation.home().join("guard.toml"), config).expect("config");
         Self { installation }
@@ -128,6 +129,22 @@ impl Guard {
             .into_iter()
             .filter(|entry| entry["type"] == kind)
             .collect()
+    }
+}
+
+/// The profile, showing the clients' environment where it lies in a directory that sessions have for
+/// themselves.
+fn showing_clients(profile: &str) -> String {
+    let environment = crate::environment();
+    let private = ["/tmp", "/var/tmp", "/run", "/dev/shm"];
+    let hidden = private.iter().any(|place| environment.starts_with(place));
+    if hidden && !profile.contains("[sandbox]") {
+        format!(
+            "{profile}\n[sandbox]\nshow = [\"{}\"]\n",
+            environment.display()
+        )
+    } else {
+        profile.to_owned()
     }
 }
 

@@ -132,6 +132,8 @@ impl Installation {
         for directory in ["sessions", "bpf"] {
             left.extend(directories(&self.runtime().join(directory)));
         }
+        // The daemon's own pins stay while it runs.
+        left.retain(|path| !path.ends_with("bpf/host"));
         left.extend(self.cgroups());
         left
     }

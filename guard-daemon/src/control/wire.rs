@@ -110,10 +110,6 @@ pub struct Terms {
 }
 
 /// The daemon's reply.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one reply exists at a time, and is written or read at once"
-)]
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {

@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_shell_reads_the_changes_as_they_are() {
         let value = "a 'quoted' $(value)\n`x` \\ end";
-        let changes = super::Changes {
+        let changes = Changes {
             set: [("ODD".to_owned(), value.to_owned())].into(),
             unset: vec!["GONE".to_owned()],
         };

@@ -88,6 +88,12 @@ const REFUSED: &[libc::c_long] = &[
 /// `open_tree_attr`, of Linux 6.15; the same number everywhere.
 const OPEN_TREE_ATTR: libc::c_long = 467;
 
+#[cfg(target_arch = "x86_64")]
+const SETRLIMIT: libc::c_long = libc::SYS_setrlimit;
+/// The C library's crate does not name it there.
+#[cfg(target_arch = "aarch64")]
+const SETRLIMIT: libc::c_long = 164;
+
 /// Do not exist in a session, so that programs use what does: `io_uring` runs calls that no filter sees,
 /// and `clone3` has its flags in memory that no filter can read.
 const ABSENT: [libc::c_long; 4] = [
@@ -227,7 +233,7 @@ fn core_limits() -> Result<Rules, BackendError> {
     let sets = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
     Ok(Rules::from([
         (
-            libc::SYS_setrlimit,
+            SETRLIMIT,
             vec![SeccompRule::new(vec![condition(
                 0,
                 SeccompCmpOp::Eq,
@@ -257,6 +263,7 @@ fn condition(
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const GREATER: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
+#[cfg(target_arch = "x86_64")]
 const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 const NUMBER_AT: u32 = 0;

@@ -16,20 +16,17 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{chdir, setsid};
 
 use super::child::Plan;
-use super::mounts::{self, World};
+use super::mounts;
 use super::privileges::{self, checked};
 use super::report::{Report, Stage, at};
 
 /// Runs in the forked process and never returns.
 pub(super) fn run(plan: &Plan, mut channel: UnixStream) -> ! {
-    let report = match prepare(plan, &mut channel).and_then(|()| {
+    let ended = prepare(plan, &mut channel).and_then(|()| {
         // Nobody reads what could still go wrong: the session ends with this process.
         reap(&channel).map_err(at(Stage::Unknown))
-    }) {
-        Ok(()) => None,
-        Err(report) => Some(report),
-    };
-    if let Some(report) = report {
+    });
+    if let Err(report) = ended {
         let _ = channel.write_all(&report.encode());
     }
     // SAFETY: _exit runs no destructors and no atexit functions, which belong to the launcher.
@@ -45,8 +42,8 @@ fn prepare(plan: &Plan, channel: &mut UnixStream) -> Result<(), Report> {
         .map_err(at(Stage::Namespaces))?;
     tell(channel, Stage::Isolated)?;
 
-    let world: World = order(channel)?;
-    mounts::build(&world, &plan.host)?;
+    let order: mounts::Order = order(channel)?;
+    mounts::build(&order, &plan.host)?;
     chdir("/").map_err(at(Stage::Directory))?;
     detach_streams().map_err(at(Stage::Descriptors))?;
     privileges::forbid_core_dumps().map_err(at(Stage::Core))?;

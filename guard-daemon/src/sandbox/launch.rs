@@ -160,7 +160,7 @@ impl Isolated {
         .isolated()?;
         // A daemon that is started while the session waits for one must not be born into the session.
         setns(own, CloneFlags::CLONE_NEWPID)
-            .map_err(system("cannot return to the launcher's pid namespace"))?;
+            .map_err(system("cannot return to the launcher's pid namespace (guard run needs root of the host, not of a user namespace)"))?;
         Ok(Self {
             init,
             command: waiting,
@@ -196,7 +196,14 @@ impl Isolated {
                 });
             }
         }
-        self.init.send(&world)?;
+        let order = mounts::Order {
+            world,
+            sockets: mounts::sockets::bound()
+                .into_iter()
+                .map(|path| path.into_os_string().into_vec())
+                .collect(),
+        };
+        self.init.send(&order)?;
         match self.init.report()? {
             Some(report) if report.stage == Stage::Mounted => {}
             Some(report) => return Err(self.failed(report)),
@@ -204,7 +211,7 @@ impl Isolated {
         }
         self.command.send(&Order {
             changes,
-            reach: world.reach,
+            reach: order.world.reach,
         })?;
         match self.command.report()? {
             // The stream ends when exec closes it.
@@ -273,7 +280,6 @@ fn plan(command: &[OsString], invoker: &Invoker) -> Result<Plan, LaunchError> {
                 .ok()
                 .flatten()
                 .map(|group| group.gid),
-            sockets: mounts::sockets::bound(),
         },
         filter: Programs::compile()?,
         mask: SigSet::empty(),

@@ -29,7 +29,16 @@ mod wait;
 pub use child::close_on_exec;
 
 /// What the launcher adds to the hooks, as `guard status` tells it.
-pub const ENFORCED: [&str; 3] = ["network-namespace", "no-new-privileges", "capabilities"];
+pub const ENFORCED: [&str; 8] = [
+    "network-namespace",
+    "pid-namespace",
+    "mount-namespace",
+    "ipc-namespace",
+    "cgroup-namespace",
+    "no-new-privileges",
+    "capabilities",
+    "seccomp",
+];
 
 /// A descriptor that stands for a process, and is readable once it has ended (pidfd, Linux 5.3).
 pub fn process_handle(pid: u32) -> std::io::Result<std::os::fd::OwnedFd> {

@@ -9,7 +9,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use guard_common::tracking::TrackingKind;
 
-use crate::kernel::{is_unified, process_of};
+use crate::kernel::{is_unified, offset, process_of, read, started};
 use crate::label::{Session, current, kill_current, label, label_of, session_above};
 use crate::report::{head, report};
 
@@ -55,5 +55,9 @@ pub(crate) fn entered(task: u64, session: &Session) {
     } else {
         TrackingKind::Unlabelled
     };
-    report(&head(kind, session, task));
+    let mut event = head(kind, session, task);
+    let parent = read(task, offset!(task_real_parent)).unwrap_or(0);
+    event.parent = process_of(parent).unwrap_or(0);
+    event.parent_started = started(parent).unwrap_or(0);
+    report(&event);
 }

@@ -92,6 +92,43 @@ fn a_running_tree_is_confined_and_let_go() {
 }
 
 #[test]
+fn listed_ports_of_the_hosts_loopback_are_reached_and_recorded() {
+    if !is_root("listed_ports_of_the_hosts_loopback_are_reached_and_recorded") {
+        return;
+    }
+    let service = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = service.local_addr().expect("bound").port();
+    let guard = Guard::new(
+        &format!("default = \"deny\"\n[network]\nallow_loopback = [{port}]\n"),
+        "",
+    );
+    let place = Place::new("listed");
+    let mut servant = Servant::start(place.path());
+    let (session, _) = attached(&attach(
+        &guard,
+        &["--cgroup", &place.path().display().to_string()],
+    ));
+    let asking = std::thread::spawn(move || {
+        let (mut stream, _) = service.accept().expect("a connection");
+        std::io::Write::write_all(&mut stream, b"hello").expect("written");
+    });
+    let connect = format!("socket.create_connection(('127.0.0.1', {port}), 20).recv(5)");
+    assert_eq!(servant.does(&connect), "b'hello'");
+    asking.join().expect("served");
+    let passed = guard.entries("connection_passed");
+    assert_eq!(passed.len(), 1, "{passed:#?}");
+    assert_eq!(passed[0]["host"], "localhost");
+    assert_eq!(passed[0]["port"], port);
+    assert!(
+        passed[0]["process"]["pid"]
+            .as_u64()
+            .is_some_and(|pid| pid > 1),
+        "{passed:#?}"
+    );
+    detach(&guard, &session);
+}
+
+#[test]
 fn an_attached_trees_new_programs_use_aws_through_guard() {
     if !is_root("an_attached_trees_new_programs_use_aws_through_guard") {
         return;

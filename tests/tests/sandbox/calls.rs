@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::{World, for_all, said};
 
 /// `calls` prints, per line, a name and what the call gave: a number, or an error by name.
-const PRELUDE: &str = r#"
+const PRELUDE: &str = r"
 import ctypes, errno, os
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
@@ -15,7 +15,7 @@ def call(number, *arguments):
     ctypes.set_errno(0)
     result = libc.syscall(ctypes.c_long(number), *[ctypes.c_ulong(a) for a in arguments])
     return errno.errorcode[ctypes.get_errno()] if result == -1 else str(result)
-"#;
+";
 
 fn script(body: &str) -> String {
     format!("{PRELUDE}{body}")
@@ -117,14 +117,14 @@ ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page))
 
 #[test]
 fn nobody_types_into_terminals() {
-    let body = r#"
+    let body = r"
 import fcntl, os, pty, sys
 master, slave = pty.openpty()
 for number in (0x5412, 0x541c):
     for high in (0, 1 << 32):
         print(call(16, slave, number | high, 0))
 fcntl.ioctl(slave, 0x5413, bytes(8))
-"#;
+";
     let world = World::new(65534, "name = \"p\"");
     if cfg!(target_arch = "x86_64") {
         assert_eq!(world.python(&script(body)), "EPERM\nEPERM\nEPERM\nEPERM");

@@ -94,6 +94,22 @@ fn a_kernel_file_system_mounted_elsewhere_is_gone() {
 }
 
 #[test]
+fn a_private_directory_mounted_elsewhere_is_gone() {
+    let world = World::new(0, PLAIN);
+    let place = world.own().join("shm");
+    fs::create_dir(&place).unwrap();
+    let inside = directory_in("/dev/shm");
+    let bound = Command::new("mount")
+        .args(["--bind", "/dev/shm"])
+        .arg(&place)
+        .status();
+    assert!(bound.unwrap().success());
+    let seen = world.shell("ls -A shm");
+    Command::new("umount").arg(&place).status().unwrap();
+    assert_eq!(said(&seen), "", "{}", inside.path().display());
+}
+
+#[test]
 fn devices_are_those_of_every_program() {
     for_all(PLAIN, |world| {
         let listed = world.says("cd /dev; ls | grep -vE '^(dri|kfd|kvm|nvidia.*)$' | tr '\\n' ' '");

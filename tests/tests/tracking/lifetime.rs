@@ -1,8 +1,11 @@
 //! Tracking outlives the daemon, is taken over by the next one, and ends where it is released.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 
+use aya::maps::{HashMap, Map, MapData};
+use guard_common::tracking::{Label, TrackedSession};
 use guard_daemon::kernel::tracker::{TrackedEvent, Tracker, TrackerError};
 
 use crate::host::{Host, Running};
@@ -103,6 +106,33 @@ fn the_check_finds_what_was_tampered_with() {
     assert_eq!(running.end().signal(), Some(SIGKILL));
 }
 
+/// Root with `bpf(2)` can do this where no security hook keeps it from it.
+#[test]
+fn the_check_mends_emptied_maps() {
+    let Some((host, tracker)) = Host::new("emptied") else {
+        return;
+    };
+    let mut running = leaving(&host);
+    let generation = fs::read_dir(host.pins()).unwrap().next().unwrap().unwrap();
+    let map = MapData::from_pin(generation.path().join("map_labels")).unwrap();
+    let mut labels = HashMap::<_, u32, Label>::try_from(Map::HashMap(map)).unwrap();
+    labels.remove(&running.pid()).unwrap();
+    assert!(tracker.check().is_empty(), "it might have been on its way");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let faults = tracker.check();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(faults[0].session.as_ref(), Some(&host.session));
+
+    let map = MapData::from_pin(generation.path().join("map_sessions")).unwrap();
+    let mut sessions = HashMap::<_, u64, TrackedSession>::try_from(Map::HashMap(map)).unwrap();
+    let cgroup = fs::metadata(&host.inside).unwrap().ino();
+    sessions.remove(&cgroup).unwrap();
+    assert_eq!(tracker.check().len(), 1);
+    assert!(tracker.check().is_empty());
+    running.go_on();
+    assert_eq!(running.end().signal(), Some(SIGKILL));
+}
+
 /// Threads that end, also the first one, do not end the process.
 #[test]
 fn a_process_is_labelled_until_its_last_thread_ends() {
@@ -122,6 +152,44 @@ fn a_process_is_labelled_until_its_last_thread_ends() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     running.go_on();
     assert_eq!(running.end().signal(), Some(SIGKILL));
+}
+
+/// A thread that executes a program takes the first one's number.
+#[test]
+fn a_thread_that_executes_a_program_stays_in_the_session() {
+    let Some((host, tracker)) = Host::new("thread-exec") else {
+        return;
+    };
+    let mut running = host.python(&format!(
+        "import threading\n\
+         leave = \"import sys, time; print('up', flush=True); sys.stdin.read(); open('\" + OUTSIDE + \"', 'w').write('0'); time.sleep(60)\"\n\
+         run = lambda: os.execv('/usr/bin/python3', ['python3', '-c', leave])\n\
+         threading.Thread(target=run).start(){}",
+        "; time.sleep(60)"
+    ));
+    assert_eq!(running.line(), "up");
+    let known = tracker.process(running.pid()).unwrap().process;
+    assert_eq!(known.argv.unwrap()[0], "python3");
+    assert!(tracker.check().is_empty());
+    assert!(running.stays());
+    running.go_on();
+    assert_eq!(running.end().signal(), Some(SIGKILL));
+}
+
+/// Looks that come between a fork and its label are not taken for tampering.
+#[test]
+fn a_busy_tree_has_no_faults() {
+    let Some((host, tracker)) = Host::new("busy") else {
+        return;
+    };
+    let script = "for i in $(seq 300); do /usr/bin/true & done; wait; echo done";
+    let mut shell = host.run(&["/bin/bash", "-c", script]);
+    while shell.0.try_wait().unwrap().is_none() {
+        let faults = tracker.check();
+        assert!(faults.is_empty(), "{faults:?}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(shell.line(), "done");
 }
 
 #[test]

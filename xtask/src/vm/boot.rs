@@ -81,6 +81,7 @@ pub(crate) fn run(
             .wrong(guest, plan.commands.len())
             .map(|wrong| format!("{wrong} (QEMU: {status})"))
     };
+    report.keep_escapes(guest)?;
     let end = match failure {
         None => End::Ran(report.exits),
         Some(failure) => End::Failed(format!("{failure}{}", last_lines(&directory))),

@@ -50,7 +50,9 @@ pub(crate) fn install() -> anyhow::Result<Option<String>> {
 /// Where kernels are kept, by version: `GUARD_VM_CACHE`, else below the target directory. To get a newer kernel,
 /// remove the kept one.
 pub(crate) fn cache() -> PathBuf {
-    std::env::var_os("GUARD_VM_CACHE").map_or_else(|| target().join("vm"), PathBuf::from)
+    let place =
+        std::env::var_os("GUARD_VM_CACHE").map_or_else(|| target().join("vm"), PathBuf::from);
+    std::path::absolute(&place).unwrap_or(place)
 }
 
 /// The newest kernel of a series that is kept, else the newest that apt knows; the inner `Err` tells why there is

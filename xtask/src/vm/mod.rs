@@ -110,7 +110,13 @@ pub(crate) fn run(guests: &[Guest], plan: &Plan) -> anyhow::Result<Matrix> {
             None => {}
         }
     }
-    let places = [root(), target(), environment(), images::cache()];
+    // As they are named, and as they are found behind symbolic links.
+    let places: Vec<PathBuf> = [root(), target(), environment(), images::cache()]
+        .into_iter()
+        .flat_map(|place| [std::path::absolute(&place), place.canonicalize()])
+        .flatten()
+        .filter(|place| place.exists())
+        .collect();
     let mut outcomes: Vec<Option<anyhow::Result<Outcome>>> = ready.iter().map(|_| None).collect();
     let queue = Mutex::new(ready.iter().zip(&mut outcomes));
     let next = || queue.lock().map_or(None, |mut queue| queue.next());

@@ -1,8 +1,12 @@
 //! What a guest says of itself, and the table of all.
 
+use std::fs;
 use std::time::Duration;
 
+use anyhow::Context;
+
 use super::{Guest, Matrix};
+use crate::place::target;
 use crate::test::counts;
 
 /// How a guest ended.
@@ -55,9 +59,11 @@ impl Outcome {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Report {
     pub(crate) booted: Option<Duration>,
+    pub(crate) release: String,
     pub(crate) security_modules: String,
     pub(crate) exits: Vec<(i32, Duration)>,
     pub(crate) skips: Vec<String>,
+    pub(crate) escapes: Vec<String>,
     pub(crate) complete: bool,
 }
 
@@ -69,8 +75,9 @@ impl Report {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let fields: Vec<&str> = rest.split(' ').collect();
             match (word, fields.as_slice()) {
-                ("booted", [seconds, _release, modules]) => {
+                ("booted", [seconds, release, modules]) => {
                     report.booted = duration(seconds);
+                    (*release).clone_into(&mut report.release);
                     (*modules).clone_into(&mut report.security_modules);
                 }
                 ("exit", [_number, status, start, end]) => {
@@ -81,6 +88,7 @@ impl Report {
                     report.exits.push((status, end.saturating_sub(start)));
                 }
                 ("skip", _) => report.skips.push(rest.to_owned()),
+                ("row", _) => report.escapes.push(rest.to_owned()),
                 ("end", _) => report.complete = true,
                 _ => {}
             }
@@ -98,6 +106,21 @@ impl Report {
         let modules = &self.security_modules;
         (modules.split(',').any(|module| module == "bpf") != guest.bpf_lsm)
             .then(|| format!("has the security modules {modules}"))
+    }
+}
+
+impl Report {
+    /// Writes the rows of the escape suite, if it ran, to where it writes them itself when it runs on this host.
+    pub(crate) fn keep_escapes(&self, guest: Guest) -> anyhow::Result<()> {
+        if self.escapes.is_empty() {
+            return Ok(());
+        }
+        let directory = target().join("escapes");
+        let bpf = if guest.bpf_lsm { "bpf" } else { "no-bpf" };
+        let file = directory.join(format!("{}-{bpf}.jsonl", self.release));
+        fs::create_dir_all(&directory)
+            .and_then(|()| fs::write(&file, self.escapes.join("\n") + "\n"))
+            .with_context(|| format!("cannot write {}", file.display()))
     }
 }
 
@@ -157,12 +180,14 @@ mod tests {
     fn a_complete_report_is_read() {
         let report = Report::read(
             "booted 7.50 6.1.0-56-cloud-amd64 lockdown,capability,bpf\nexit 0 101 7.50 9.00\n\
-             skip SKIPPED a: needs b\nend\n",
+             skip SKIPPED a: needs b\nrow {\"a\": 1}\nend\n",
         );
         assert_eq!(report.booted, Some(Duration::from_millis(7500)));
         assert_eq!(report.security_modules, "lockdown,capability,bpf");
         assert_eq!(report.exits, [(101, Duration::from_millis(1500))]);
         assert_eq!(report.skips, ["SKIPPED a: needs b"]);
+        assert_eq!(report.release, "6.1.0-56-cloud-amd64");
+        assert_eq!(report.escapes, ["{\"a\": 1}"]);
         assert!(report.complete);
     }
 

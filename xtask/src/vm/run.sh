@@ -37,7 +37,8 @@ $own ip link set lo up
 $own hostname guest
 
 . /run/guest/environment
-export HOME=/root TERM=dumb GUARD_TEST_SKIPS=/run/guest/skips
+export HOME=/root TERM=dumb GUARD_TEST_SKIPS=/run/guest/skips \
+    GUARD_ESCAPES=/run/guest/escapes.jsonl
 cd "$GUARD_VM_DIRECTORY" || cd /
 uptime() { read -r up rest </proc/uptime; echo "$up"; }
 echo "booted $(uptime) $(uname -r) $(cat /sys/kernel/security/lsm)" >&3
@@ -60,6 +61,7 @@ while [ -e "/run/guest/command.$number" ]; do
     number=$((number + 1))
 done
 [ ! -e "$GUARD_TEST_SKIPS" ] || sed 's/^/skip /' "$GUARD_TEST_SKIPS" >&3
+[ ! -e "$GUARD_ESCAPES" ] || sed 's/^/row /' "$GUARD_ESCAPES" >&3
 echo end >&3
 exec 3>&- 4>&-
 $own reboot -f

@@ -91,6 +91,15 @@ fn read(directory: impl AsFd, name: &str, limit: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Whether a process is ending: its only thread is, by fields 9 and 20 of its `stat`.
+pub(super) fn is_ending(stat: &[u8]) -> bool {
+    /// `PF_EXITING` (include/linux/sched.h).
+    const EXITING: u32 = 4;
+    let number = |field| parents::field(stat, field)?.parse::<u32>().ok();
+    number(9).is_some_and(|flags| flags & EXITING != 0)
+        && number(20).is_some_and(|threads| threads <= 1)
+}
+
 /// When a process started, in nanoseconds of `CLOCK_BOOTTIME` rounded down to a clock tick: field 22 of
 /// its `stat` (proc_pid_stat(5)).
 pub(super) fn started_at(stat: &[u8]) -> Option<u64> {
@@ -178,6 +187,17 @@ mod tests {
         ] {
             assert_eq!(started_at(stat.as_bytes()), None, "{stat}");
         }
+    }
+
+    #[test]
+    fn a_process_is_ending_with_its_last_thread() {
+        let stat = |flags: u32, threads: u32| {
+            format!("7 (a) S 4 5 6 7 8 {flags} 10 11 12 13 14 15 16 17 18 19 {threads} 21 500")
+        };
+        assert!(is_ending(stat(0x0040_0004, 1).as_bytes()));
+        assert!(!is_ending(stat(0x0040_0004, 2).as_bytes()));
+        assert!(!is_ending(stat(0x0040_0000, 1).as_bytes()));
+        assert!(!is_ending(b"7 (a) S"));
     }
 
     #[test]

@@ -92,6 +92,13 @@ impl Link {
         match open_pin(&self.pin).and_then(|pinned| link_info(pinned.as_fd())) {
             Ok(pinned) if pinned.id == self.id => None,
             Ok(_) => Some(format!("the pin {pin} is of another link")),
+            // Without a descriptor to spare it cannot be opened, but looked for.
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+                    && self.pin.symlink_metadata().is_ok() =>
+            {
+                None
+            }
             Err(error) => Some(format!("the pin {pin} is gone: {error}")),
         }
     }

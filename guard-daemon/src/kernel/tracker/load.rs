@@ -199,14 +199,14 @@ impl Maps {
     /// Copies what an earlier generation knows and this one does not. Maps of another form are left: then the
     /// sessions' processes are labelled anew from their cgroups, when they are confined again.
     fn take_over(&mut self, earlier: &Path) {
-        copy(pinned(earlier, "SESSIONS"), &mut self.sessions);
-        copy(pinned(earlier, "LABELS"), &mut self.labels);
-        copy(pinned(earlier, "ALLOWED"), &mut self.allowed);
+        copy(pinned(earlier, "SESSIONS").as_ref(), &mut self.sessions);
+        copy(pinned(earlier, "LABELS").as_ref(), &mut self.labels);
+        copy(pinned(earlier, "ALLOWED").as_ref(), &mut self.allowed);
     }
 }
 
-fn copy<K: Pod, V: Pod>(from: Option<HashMap<MapData, K, V>>, to: &mut HashMap<MapData, K, V>) {
-    for (key, value) in from.iter().flat_map(HashMap::iter).flatten() {
+fn copy<K: Pod, V: Pod>(from: Option<&HashMap<MapData, K, V>>, to: &mut HashMap<MapData, K, V>) {
+    for (key, value) in from.into_iter().flat_map(HashMap::iter).flatten() {
         if to.get(&key, 0).is_err() {
             let _ = to.insert(key, value, 0);
         }

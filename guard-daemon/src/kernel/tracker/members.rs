@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use guard_common::tracking::{
     AllowedSocket, DEEPEST_LEVEL, Label, TICK, TrackedSession, UNIX_NAME_BYTES,
@@ -26,12 +27,21 @@ pub(super) const ROOT: u64 = 1;
 /// Rounds in which processes of a tree that forks all the while are looked for.
 const ROUNDS: usize = 50;
 
+/// How long a fork, a move or an end may take on a busy host.
+const SETTLING: Duration = Duration::from_millis(700);
+
+/// Numbers and starts of processes, and since when they are suspect.
+type Suspects = BTreeMap<(u32, u64), Instant>;
+
 /// The sessions and their processes.
 pub(super) struct Members {
     sessions: Sessions,
     labels: Labels,
     allowed: Allowed,
     confined: BTreeMap<SessionId, Confined>,
+    /// The processes that the last check found without a label, or outside, since when. A look may come between a
+    /// fork or a move and what the kernel does about it.
+    suspects: Suspects,
 }
 
 /// A session's cgroup.
@@ -52,6 +62,7 @@ impl Members {
             labels,
             allowed,
             confined: BTreeMap::new(),
+            suspects: Suspects::new(),
         }
     }
 
@@ -68,14 +79,18 @@ impl Members {
             .insert(confined.cgroup, value, 0)
             .map_err(|error| refused("adding a session to the map", error))?;
         let mut labelled = Vec::new();
-        if existing {
-            // From here on every fork of a process in the cgroup is labelled, so this comes to an end.
-            for _ in 0..ROUNDS {
-                let new = self.label_unlabelled(&confined)?;
-                if new.is_empty() {
-                    break;
+        // From here on every fork of a process in the cgroup is labelled, so this comes to an end.
+        for _ in 0..if existing { ROUNDS } else { 0 } {
+            let unlabelled = self.unlabelled(&confined);
+            if unlabelled.is_empty() {
+                break;
+            }
+            for process in unlabelled {
+                if let Err(error) = self.label(&confined, process) {
+                    let _ = self.sessions.remove(&confined.cgroup);
+                    return Err(error);
                 }
-                labelled.extend(new);
+                labelled.push(process);
             }
         }
         self.confined.insert(session.clone(), confined);
@@ -134,114 +149,129 @@ impl Members {
     }
 
     /// Compares the maps with the cgroups and makes good what is not so: processes without a label get one,
-    /// those outside of their cgroup are killed, and labels of processes that are gone go too.
+    /// those outside of their cgroup are killed, and labels of processes that are gone go too. What stays so is a
+    /// fault.
     pub(super) fn check(&mut self, faults: &mut Vec<Fault>) {
-        let known: Vec<SessionId> = self.confined.keys().cloned().collect();
-        for session in known {
-            if let Err(error) = self.check_session(&session, faults) {
+        let mut suspects = Suspects::new();
+        let confined = std::mem::take(&mut self.confined);
+        for (session, confined) in &confined {
+            if let Some(detail) = self.check_session(session, confined, &mut suspects) {
                 faults.push(Fault {
-                    session: Some(session),
-                    detail: error.to_string(),
+                    session: Some(session.clone()),
+                    detail,
                 });
             }
         }
         let labels: Vec<(u32, Label)> = self.labels.iter().flatten().collect();
         for (pid, label) in labels {
-            self.check_label(pid, label, faults);
+            let holder = confined
+                .iter()
+                .find(|(_, confined)| confined.cgroup == label.cgroup);
+            if let Some(detail) =
+                self.check_label(pid, label, holder.map(|(_, c)| c), &mut suspects)
+            {
+                faults.push(Fault {
+                    session: holder.map(|(session, _)| session.clone()),
+                    detail,
+                });
+            }
         }
+        self.confined = confined;
+        self.suspects = suspects;
     }
 
     fn check_session(
         &mut self,
         session: &SessionId,
-        faults: &mut Vec<Fault>,
-    ) -> Result<(), TrackerError> {
-        let Some(confined) = self.confined.remove(session) else {
-            return Ok(());
-        };
-        let mut fault = |detail: String| {
-            faults.push(Fault {
-                session: Some(session.clone()),
-                detail,
-            });
-        };
-        let checked = confined.session(session).and_then(|value| {
-            if self.sessions.get(&confined.cgroup, 0).ok() != Some(value) {
-                fault("the kernel's map had no entry of the session".to_owned());
-                self.sessions
-                    .insert(confined.cgroup, value, 0)
-                    .map_err(|error| refused("adding a session to the map", error))?;
+        confined: &Confined,
+        suspects: &mut Suspects,
+    ) -> Option<String> {
+        let value = confined.session(session).ok()?;
+        if self.sessions.get(&confined.cgroup, 0).ok() != Some(value) {
+            let mut detail = "the kernel's map had no entry of the session".to_owned();
+            if let Err(error) = self.sessions.insert(confined.cgroup, value, 0) {
+                detail = format!("{detail}, and takes none: {error}");
             }
-            let unlabelled = self.label_unlabelled(&confined)?;
-            if !unlabelled.is_empty() {
-                fault(format!(
-                    "{} of its processes had no label",
-                    unlabelled.len()
-                ));
+            return Some(detail);
+        }
+        let mut detail = None;
+        for process in self.unlabelled(confined) {
+            if !self.stays(process, suspects) {
+                continue;
             }
-            Ok(())
-        });
-        self.confined.insert(session.clone(), confined);
-        checked
+            detail = Some(format!("its process {} had no label", process.0));
+            if let Err(error) = self.label(confined, process) {
+                detail = Some(error.to_string());
+            }
+        }
+        detail
     }
 
-    fn check_label(&mut self, pid: u32, label: Label, faults: &mut Vec<Fault>) {
-        if pidfd::start(pid).is_none_or(|at| at / TICK != label.started / TICK) {
+    fn check_label(
+        &mut self,
+        pid: u32,
+        label: Label,
+        confined: Option<&Confined>,
+        suspects: &mut Suspects,
+    ) -> Option<String> {
+        let started = label.started / TICK * TICK;
+        if pidfd::start_of_living(pid) != Some(started) {
             // Not if it was given out again meanwhile.
             if self.labels.get(&pid, 0).ok() == Some(label) {
                 let _ = self.labels.remove(&pid);
             }
-            return;
+            return None;
         }
-        let session = self
-            .confined
-            .iter()
-            .find(|(_, confined)| confined.cgroup == label.cgroup);
-        let Some((session, confined)) = session else {
-            return;
-        };
-        // A process that ends is in no cgroup for a moment.
-        let Ok(path) = cgroup::of_process(pid) else {
-            return;
-        };
-        if confined.holds(&path) || path == "/" && is_ending(pid) {
-            return;
+        // A process that ends may be in no cgroup.
+        let path = cgroup::of_process(pid).ok()?;
+        if confined?.holds(&path) {
+            return None;
         }
-        let killed = pidfd::kill(pid, label.started);
-        let mut detail = format!("its process {pid} was in cgroup {path} and was killed");
+        tracing::warn!("process {pid} is in cgroup {path}, outside of its session's; killing it");
+        let killed = pidfd::kill(pid, started);
         if let Err(error) = killed {
-            detail = format!("its process {pid} is in cgroup {path} and cannot be killed: {error}");
+            return Some(format!(
+                "its process {pid} is in cgroup {path} and cannot be killed: {error}"
+            ));
         }
-        faults.push(Fault {
-            session: Some(session.clone()),
-            detail,
-        });
+        self.stays((pid, started), suspects)
+            .then(|| format!("its process {pid} is in cgroup {path} and does not end"))
     }
 
-    /// Labels the processes in a cgroup and below that have no label; returns their numbers and starts.
-    fn label_unlabelled(&mut self, confined: &Confined) -> Result<Vec<(u32, u64)>, TrackerError> {
-        let mut new = Vec::new();
-        for pid in confined.processes()? {
-            let Some(started) = pidfd::start(pid) else {
+    /// Whether a process has been suspect for long enough; remembers it for the next check.
+    fn stays(&self, process: (u32, u64), suspects: &mut Suspects) -> bool {
+        let since = self.suspects.get(&process).copied();
+        let since = since.unwrap_or_else(Instant::now);
+        suspects.insert(process, since);
+        since.elapsed() >= SETTLING
+    }
+
+    /// The processes in a cgroup and below that have no label: their numbers and starts.
+    fn unlabelled(&self, confined: &Confined) -> Vec<(u32, u64)> {
+        let mut found = Vec::new();
+        for pid in confined.processes() {
+            let Some(started) = pidfd::start_of_living(pid) else {
                 continue;
             };
             let label = self.labels.get(&pid, 0).ok();
             let labelled = label.is_some_and(|label| {
                 label.cgroup == confined.cgroup && label.started / TICK == started / TICK
             });
-            if labelled {
-                continue;
+            if !labelled {
+                found.push((pid, started));
             }
-            let label = Label {
-                cgroup: confined.cgroup,
-                started,
-            };
-            self.labels
-                .insert(pid, label, 0)
-                .map_err(|error| refused("labelling a process", error))?;
-            new.push((pid, started));
         }
-        Ok(new)
+        found
+    }
+
+    fn label(&mut self, confined: &Confined, process: (u32, u64)) -> Result<(), TrackerError> {
+        let label = Label {
+            cgroup: confined.cgroup,
+            started: process.1,
+        };
+        self.labels
+            .insert(process.0, label, 0)
+            .map_err(|error| refused("labelling a process", error))
     }
 }
 
@@ -297,19 +327,12 @@ impl Confined {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest.starts_with(' '))
     }
 
-    /// Every process in it and below.
-    fn processes(&self) -> Result<BTreeSet<u32>, TrackerError> {
+    /// Every process in it and below. A directory that cannot be read was removed meanwhile.
+    fn processes(&self) -> BTreeSet<u32> {
         let mut found = BTreeSet::new();
         let mut directories = vec![self.directory.clone()];
         while let Some(directory) = directories.pop() {
-            let entries = match fs::read_dir(&directory) {
-                // It was removed meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                entries => entries.map_err(|error| TrackerError::Cgroup {
-                    reason: format!("{}: {error}", directory.display()),
-                })?,
-            };
-            for entry in entries.flatten() {
+            for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     directories.push(entry.path());
                 }
@@ -317,15 +340,11 @@ impl Confined {
             // A threaded cgroup's processes are in the file of the domain above it.
             let processes = fs::read_to_string(directory.join("cgroup.procs"));
             let processes = processes.unwrap_or_default();
+            let processes = processes.lines().filter_map(|line| line.parse().ok());
             // A process outside of this pid namespace is 0.
-            found.extend(
-                processes
-                    .lines()
-                    .filter_map(|line| line.parse::<u32>().ok())
-                    .filter(|pid| *pid != 0),
-            );
+            found.extend(processes.filter(|pid: &u32| *pid != 0));
         }
-        Ok(found)
+        found
     }
 }
 
@@ -342,15 +361,6 @@ fn allowed(cgroup: u64, path: &Path) -> Option<AllowedSocket> {
         *word = u64::from_ne_bytes(whole);
     }
     Some(AllowedSocket { cgroup, name })
-}
-
-/// A task that has ended is shown in the root.
-fn is_ending(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit(')')
-            .next()
-            .is_some_and(|rest| rest.starts_with(" Z") || rest.starts_with(" X"))
-    })
 }
 
 fn inode(directory: impl AsFd) -> io::Result<u64> {

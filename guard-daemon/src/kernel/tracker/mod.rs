@@ -20,11 +20,13 @@ mod root;
 mod security;
 mod table;
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::thread::{self, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -43,6 +45,8 @@ use reader::Reader;
 
 /// Events that wait to be taken; more are counted.
 const QUEUE: usize = 4096;
+/// Events that are put into the journal at once.
+const TOGETHER: usize = 256;
 /// How often lost and skipped reports are looked for while none come.
 const IDLE: u16 = 1000;
 
@@ -227,19 +231,44 @@ impl Tracker {
         }
     }
 
-    /// Puts every event into the journal, for ever. Nobody waits for the entries; they are in order.
+    /// Puts every event into the journal, in order, for ever. Nobody waits for the entries.
     pub async fn record(&self, journal: &Journal) {
+        let mut events = Vec::with_capacity(TOGETHER);
         loop {
-            let event = self.next().await;
-            if let Err(error) = journal.append(event.entry()).await {
-                tracing::error!("what a session's process did is not in the journal: {error}");
-            }
+            self.events
+                .lock()
+                .await
+                .recv_many(&mut events, TOGETHER)
+                .await;
+            // Together, so that they share their way to the disk.
+            let mut appends: Vec<_> = events
+                .drain(..)
+                .map(|event| Box::pin(journal.append(event.entry())))
+                .collect();
+            poll_fn(|context| {
+                appends.retain_mut(|append| match append.as_mut().poll(context) {
+                    Poll::Pending => true,
+                    Poll::Ready(Ok(_)) => false,
+                    Poll::Ready(Err(error)) => {
+                        tracing::error!(
+                            "what a session's process did is not in the journal: {error}"
+                        );
+                        false
+                    }
+                });
+                if appends.is_empty() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
         }
     }
 
     /// Whether everything is as it was put: links attached and pinned, sessions and labels in the maps, and every
-    /// labelled process where it belongs. To be asked every second; a fault about the host means that no session is
-    /// held any more.
+    /// labelled process where it belongs. To be asked every second, as what is not so once may be on its way; a fault
+    /// about the host means that no session is held any more.
     pub fn check(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         self.links.check(&mut faults);

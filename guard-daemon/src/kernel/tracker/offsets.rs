@@ -17,6 +17,7 @@ pub(super) fn offsets(btf: &Btf) -> Result<Offsets, String> {
         task_pid: required("task_struct", "pid"),
         task_tgid: required("task_struct", "tgid"),
         task_group_leader: required("task_struct", "group_leader"),
+        task_real_parent: required("task_struct", "real_parent"),
         task_start_boottime: required("task_struct", "start_boottime"),
         task_cgroups: required("task_struct", "cgroups"),
         task_mm: required("task_struct", "mm"),

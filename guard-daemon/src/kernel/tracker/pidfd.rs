@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use guard_common::tracking::TICK;
 
-use super::super::process::started_at;
+use super::super::process::{is_ending, started_at};
 
 /// Sends SIGKILL to the process `pid` that started at `started` (nanoseconds since boot). One that is gone is
 /// fine.
@@ -41,6 +41,15 @@ pub(super) fn kill(pid: u32, started: u64) -> io::Result<()> {
 /// When a process started, in nanoseconds since boot, as exact as /proc tells.
 pub(super) fn start(pid: u32) -> Option<u64> {
     started_at(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The same; `None` also for a process that is ending, which has no label any more and is in its cgroup for a moment.
+pub(super) fn start_of_living(pid: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    if is_ending(&stat) {
+        return None;
+    }
+    started_at(&stat)
 }
 
 fn open(pid: u32) -> io::Result<Option<OwnedFd>> {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::event::{self, TrackedEvent, session_of};
 use super::load::Ring;
 use super::pidfd;
-use super::table::{Known, Table};
+use super::table::{Known, PARENTS, Table};
 use crate::kernel::process;
 use crate::record::entry::Process;
 
@@ -111,8 +111,11 @@ impl Reader {
                 None
             }
             TrackingKind::Entered => {
-                let known = outlined(event.pid, event.session, event.started)
-                    .unwrap_or_else(|| seen(event));
+                let known = outlined(event.pid, event.session, event.started);
+                let known = known.unwrap_or_else(|| Known {
+                    parents: parents(event),
+                    ..seen(event)
+                });
                 table.insert(event.pid, known);
                 None
             }
@@ -302,6 +305,17 @@ pub(super) fn outlined(pid: u32, session: u64, started: u64) -> Option<Known> {
             .map(|parent| (parent.pid, parent.exe.map(Arc::from)))
             .collect(),
     })
+}
+
+/// The parents of a process that is gone, from the one that its event names.
+fn parents(event: &TrackingEvent) -> Vec<(u32, Option<Arc<str>>)> {
+    let Some(parent) = outlined(event.parent, event.session, event.parent_started) else {
+        return Vec::new();
+    };
+    std::iter::once((event.parent, parent.exe))
+        .chain(parent.parents)
+        .take(PARENTS)
+        .collect()
 }
 
 fn owner(pid: u32) -> Option<u32> {

@@ -186,7 +186,6 @@ pub(super) fn reason(error: &TrackerError) -> String {
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    eprintln!("DEBUG {}", text_of(error));
     tracing::debug!("{}", text_of(error));
     deepest.to_string().chars().take(REASON).collect()
 }

@@ -91,7 +91,7 @@ impl Devices {
         fs::create_dir(memory).map_err(on(Stage::Devices, memory))?;
         if let (Temporary::Shared, Some(shared)) = (temporary, &self.shared_memory) {
             place(shared, memory)
-                .and_then(|()| Ok(syscalls::restrict(memory, super::SAFE, true)?))
+                .and_then(|()| syscalls::restrict(memory, super::SAFE, true))
                 .map_err(on(Stage::Devices, memory))?;
         }
         syscalls::restrict(directory, libc::MOUNT_ATTR_RDONLY, false)
@@ -132,10 +132,8 @@ fn place(mount: &Detached, path: &Path) -> io::Result<()> {
 
 /// A file system of pseudo-terminals: those of the host cannot be opened.
 fn own_terminals(group: Option<Gid>) -> io::Result<()> {
-    let mut options = "newinstance,ptmxmode=0666,mode=0620".to_owned();
-    if let Some(group) = group {
-        options.push_str(&format!(",gid={group}"));
-    }
+    let group = group.map_or_else(String::new, |group| format!(",gid={group}"));
+    let options = format!("newinstance,ptmxmode=0666,mode=0620{group}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     fs::create_dir("/dev/pts")?;
     mount(

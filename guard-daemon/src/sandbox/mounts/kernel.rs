@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
@@ -14,6 +16,7 @@ use nix::sys::statfs::{Statfs, statfs};
 
 use super::super::cgroup::unescape;
 use super::super::report::{Report, Stage, at, on};
+use super::private::Directories;
 use super::{read_only, syscalls, tmpfs};
 
 /// File systems that a session does not see, by the names in /proc/self/mountinfo and their magic numbers
@@ -72,61 +75,100 @@ fn detach(path: &Path) {
     let _ = umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
 }
 
-/// Removes every other mount of a kernel file system, wherever it stands.
-pub(super) fn remove_file_systems() -> Result<(), Report> {
-    for (path, magic) in windows()? {
+/// Removes every other mount of a kernel file system, wherever it stands, and every mount that shows a
+/// private directory's content elsewhere.
+pub(super) fn remove_file_systems(directories: &Directories) -> Result<(), Report> {
+    for window in windows(directories)? {
         // A mount below another is not what its path leads to; nor does anything else lead to it.
-        while leads_to(&path, magic) {
-            if umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_err() {
-                cover(&path).map_err(on(Stage::Kernel, &path))?;
+        while window.is_open() {
+            let path = &window.path;
+            if umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_err() {
+                cover(path).map_err(on(Stage::Kernel, path))?;
             }
         }
     }
-    match windows()?
-        .into_iter()
-        .find(|(path, magic)| leads_to(path, *magic))
-    {
+    match windows(directories)?.into_iter().find(Window::is_open) {
         None => Ok(()),
-        Some((path, _)) => Err(on(Stage::Kernel, &path)(io::Error::from_raw_os_error(
-            libc::EBUSY,
-        ))),
+        Some(Window { path, .. }) => Err(on(Stage::Kernel, &path)(Errno::EBUSY)),
     }
 }
 
-/// Where kernel file systems of the host are mounted, the deepest first.
-fn windows() -> Result<Vec<(PathBuf, i64)>, Report> {
+/// A mount that no session may see.
+struct Window {
+    path: PathBuf,
+    shows: Shows,
+}
+
+/// What is known of it.
+enum Shows {
+    /// The magic number of its file system.
+    Kind(i64),
+    /// The device of its file system.
+    Device(u64),
+}
+
+impl Window {
+    /// Whether its path leads to it.
+    fn is_open(&self) -> bool {
+        match self.shows {
+            Shows::Kind(magic) => statfs(&self.path).is_ok_and(|found| number(&found) == magic),
+            Shows::Device(device) => {
+                let found = self.path.symlink_metadata();
+                found.is_ok_and(|found| found.dev() == device)
+            }
+        }
+    }
+}
+
+/// The mounts that no session may see, the deepest first.
+fn windows(directories: &Directories) -> Result<Vec<Window>, Report> {
     let table = fs::read("/proc/self/mountinfo").map_err(at(Stage::Kernel))?;
-    let mut found: Vec<(PathBuf, i64)> = table
+    let mut found: Vec<Window> = table
         .split(|&b| b == b'\n')
-        .filter_map(|line| {
-            let (path, kind) = point_and_kind(line)?;
+        .filter_map(Mount::read)
+        .filter_map(|Mount { path, kind, device }| {
             let number = |list: &[(&str, i64)]| {
                 let found = list.iter().find(|(name, _)| name.as_bytes() == kind);
-                found.map(|(_, number)| *number)
+                found.map(|(_, number)| Shows::Kind(*number))
             };
-            let places = ["/proc", "/sys", "/dev"];
-            let own = || {
-                let elsewhere = !places.iter().any(|place| path.starts_with(place));
-                number(&OWN).filter(|_| elsewhere)
+            let elsewhere = !["/proc", "/sys", "/dev"]
+                .iter()
+                .any(|own| path.starts_with(own));
+            let private = || {
+                let seen = elsewhere && directories.are_seen_at(&path, device);
+                seen.then_some(Shows::Device(device))
             };
-            let magic = number(&REMOVED).or_else(own)?;
-            Some((path, magic))
+            let shows = number(&REMOVED)
+                .or_else(|| number(&OWN).filter(|_| elsewhere))
+                .or_else(private)?;
+            Some(Window { path, shows })
         })
         .collect();
     found.reverse();
     Ok(found)
 }
 
-/// The mount point and the type in a line of mountinfo (proc_pid_mountinfo(5)).
-fn point_and_kind(line: &[u8]) -> Option<(PathBuf, &[u8])> {
-    let mut fields = line.split(|&b| b == b' ');
-    let point = fields.nth(4)?;
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    Some((OsString::from_vec(unescape(point)).into(), kind))
+/// A line of mountinfo (proc_pid_mountinfo(5)).
+#[derive(Debug, Eq, PartialEq)]
+struct Mount<'a> {
+    path: PathBuf,
+    kind: &'a [u8],
+    device: u64,
 }
 
-fn leads_to(path: &Path, magic: i64) -> bool {
-    statfs(path).is_ok_and(|found| number(&found) == magic)
+impl<'a> Mount<'a> {
+    fn read(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.split(|&b| b == b' ');
+        let device = std::str::from_utf8(fields.nth(2)?).ok()?;
+        let (major, minor) = device.split_once(':')?;
+        let point = fields.nth(1)?;
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        Some(Self {
+            path: OsString::from_vec(unescape(point)).into(),
+            kind,
+            device: libc::makedev(major.parse().ok()?, minor.parse().ok()?),
+        })
+    }
 }
 
 /// The magic number of a file system.
@@ -159,6 +201,7 @@ pub(super) fn protect_settings() -> Result<(), Report> {
         "asound",
         "bus",
         "driver",
+        "dynamic_debug",
         "fs",
         "irq",
         "mtrr",
@@ -176,9 +219,13 @@ pub(super) fn protect_settings() -> Result<(), Report> {
         "keys",
         "key-users",
         "kmsg",
+        "kpagecgroup",
+        "kpagecount",
+        "kpageflags",
         "latency_stats",
         "sched_debug",
         "timer_list",
+        "vmcore",
     ];
     for path in read.map(|name| Path::new("/proc").join(name)) {
         if path.exists() {
@@ -195,12 +242,16 @@ mod tests {
     #[test]
     fn reads_lines_of_mountinfo() {
         let line = b"41 31 0:38 / /sys/fs/a\\040b rw,relatime shared:9 master:1 - cgroup2 none rw";
-        let (path, kind) = point_and_kind(line).unwrap();
-        assert_eq!((path, kind), ("/sys/fs/a b".into(), &b"cgroup2"[..]));
+        let expected = Mount {
+            path: "/sys/fs/a b".into(),
+            kind: b"cgroup2",
+            device: 38,
+        };
+        assert_eq!(Mount::read(line), Some(expected));
         let plain = b"23 27 0:22 / /sys rw,relatime - sysfs sysfs rw";
-        assert_eq!(point_and_kind(plain).unwrap().1, b"sysfs");
-        assert_eq!(point_and_kind(b""), None);
-        assert_eq!(point_and_kind(b"1 2 3 /"), None);
+        assert_eq!(Mount::read(plain).unwrap().kind, b"sysfs");
+        assert_eq!(Mount::read(b""), None);
+        assert_eq!(Mount::read(b"1 2 3 /"), None);
     }
 
     #[test]

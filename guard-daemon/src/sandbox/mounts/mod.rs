@@ -54,8 +54,15 @@ pub(super) struct Host {
     pub(super) terminals: Vec<PathBuf>,
     /// The group that terminals belong to.
     pub(super) terminal_group: Option<Gid>,
-    /// Unix sockets that are bound to paths.
-    pub(super) sockets: Vec<PathBuf>,
+}
+
+/// What init is told once the daemon has confined it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Order {
+    /// What the session is to see.
+    pub(super) world: World,
+    /// The unix sockets that are bound to paths by now, as bytes: they need not be text.
+    pub(super) sockets: Vec<Vec<u8>>,
 }
 
 /// The user's own directory in the session's /run: `XDG_RUNTIME_DIR`.
@@ -73,7 +80,8 @@ pub(super) use kernel::number as magic_number;
 const SAFE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
 /// Makes this process's mount namespace, which must be its own already, the session's.
-pub(super) fn build(world: &World, host: &Host) -> Result<(), Report> {
+pub(super) fn build(order: &Order, host: &Host) -> Result<(), Report> {
+    let Order { world, sockets } = order;
     let nothing = None::<&str>;
     let alone = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(nothing, "/", nothing, alone, nothing).map_err(at(Stage::Private))?;
@@ -93,12 +101,12 @@ pub(super) fn build(world: &World, host: &Host) -> Result<(), Report> {
     hide(&world.hidden)?;
     place_files(&files, &world.files)?;
     seal(&world.hidden)?;
-    kernel::remove_file_systems()?;
+    kernel::remove_file_systems(&directories)?;
     kernel::protect_settings()?;
     if host.invoker.uid.is_root() {
         protect_schedules()?;
     }
-    sockets::cover(&host.sockets, &host.invoker, shown.allowed())
+    sockets::cover(sockets, &host.invoker, shown.allowed())
 }
 
 /// The session's own files, before guard's directories are covered.

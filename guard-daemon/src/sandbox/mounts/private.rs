@@ -44,11 +44,18 @@ pub(super) struct Private {
 
 /// The private directories of a session.
 #[derive(Debug)]
-pub(super) struct Directories(Vec<Private>);
+pub(super) struct Directories {
+    all: Vec<Private>,
+    /// The devices of file systems of their own that are mounted on them.
+    systems: Vec<u64>,
+}
 
 /// Looks which directories there are.
 pub(super) fn find(invoker: &Invoker, temporary: Temporary) -> Result<Directories, Report> {
-    let mut found = Directories(Vec::new());
+    let mut found = Directories {
+        all: Vec::new(),
+        systems: Vec::new(),
+    };
     for path in RUN {
         found.add(Path::new(path), 0o755)?;
     }
@@ -61,7 +68,8 @@ pub(super) fn find(invoker: &Invoker, temporary: Temporary) -> Result<Directorie
             for path in TEMPORARY {
                 found.add(Path::new(path), 0o1777)?;
             }
-            found.0.push(Private {
+            found.note_system(Path::new(SHARED_MEMORY));
+            found.all.push(Private {
                 path: SHARED_MEMORY.into(),
                 mode: 0o1777,
                 owner: (0, 0),
@@ -96,8 +104,21 @@ impl Directories {
 
     /// The private directory that a path lies in or is.
     pub(super) fn around(&self, path: &Path) -> Option<&Path> {
-        let mut all = self.0.iter().map(|directory| directory.path.as_path());
+        let mut all = self.all.iter().map(|directory| directory.path.as_path());
         all.find(|directory| path.starts_with(directory))
+    }
+
+    /// Whether a mount at `path`, of the file system on `device`, shows a private directory's content
+    /// elsewhere.
+    pub(super) fn are_seen_at(&self, path: &Path, device: u64) -> bool {
+        self.systems.contains(&device) && self.around(path).is_none()
+    }
+
+    fn note_system(&mut self, path: &Path) {
+        let device = |path: &Path| path.metadata().ok().map(|found| found.dev());
+        let above = path.parent().and_then(device);
+        self.systems
+            .extend(device(path).filter(|own| Some(*own) != above));
     }
 
     fn add(&mut self, path: &Path, mode: u32) -> Result<(), Report> {
@@ -125,7 +146,8 @@ impl Directories {
         if self.around(&real).is_none() {
             let found = real.metadata().map_err(on(Stage::Private, path))?;
             let (mode, owner) = look(&found);
-            self.0.push(Private {
+            self.note_system(&real);
+            self.all.push(Private {
                 path: real,
                 mode,
                 owner,
@@ -137,7 +159,7 @@ impl Directories {
 
 /// Covers the private directories, and makes in /run what programs take for granted.
 pub(super) fn cover(directories: &Directories, invoker: &Invoker) -> Result<(), Report> {
-    for Private { path, mode, owner } in &directories.0 {
+    for Private { path, mode, owner } in &directories.all {
         let options = format!("mode={mode:o},uid={},gid={}", owner.0, owner.1);
         tmpfs(path, &options).map_err(on(Stage::Private, path))?;
     }
@@ -196,7 +218,10 @@ mod tests {
             mode: 0o755,
             owner: (0, 0),
         };
-        Directories(vec![private("/run"), private("/tmp")])
+        Directories {
+            all: vec![private("/run"), private("/tmp")],
+            systems: vec![7],
+        }
     }
 
     #[test]

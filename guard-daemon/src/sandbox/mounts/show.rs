@@ -94,7 +94,7 @@ pub(super) fn take(world: &World, host: &Host, directories: &Directories) -> Res
     };
     for (trace, file) in files.into_iter().chain(sockets).chain([(directory, here)]) {
         if directories.hold(&trace.real) {
-            shown.items.push(item(trace.real, file, directories)?);
+            shown.items.push(item(trace.real, &file, directories)?);
         }
         let links = trace.links.into_iter();
         shown
@@ -106,10 +106,10 @@ pub(super) fn take(world: &World, host: &Host, directories: &Directories) -> Res
     Ok(shown)
 }
 
-fn item(path: PathBuf, file: OwnedFd, directories: &Directories) -> Result<Item, Report> {
-    let found = fstat(&file).map_err(on(Stage::Show, &path))?;
+fn item(path: PathBuf, file: &OwnedFd, directories: &Directories) -> Result<Item, Report> {
+    let found = fstat(file).map_err(on(Stage::Show, &path))?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
-    let mount = syscalls::copy(&file, true).map_err(on(Stage::Show, &path))?;
+    let mount = syscalls::copy(file, true).map_err(on(Stage::Show, &path))?;
     let above = path
         .ancestors()
         .skip(1)

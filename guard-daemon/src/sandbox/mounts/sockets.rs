@@ -115,7 +115,7 @@ fn resolve(relative: &BTreeMap<String, PathBuf>) -> Vec<PathBuf> {
 /// Covers those sockets among `bound`, and the well-known ones, that are not `allowed`, by device and
 /// inode.
 pub(super) fn cover(
-    bound: &[PathBuf],
+    bound: &[Vec<u8>],
     invoker: &Invoker,
     allowed: &[(u64, u64)],
 ) -> Result<(), Report> {
@@ -124,7 +124,11 @@ pub(super) fn cover(
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let nothing = Path::new("/dev/null");
     let nothing = open(nothing, flags, Mode::empty()).map_err(on(Stage::Sockets, nothing))?;
-    for path in bound.iter().cloned().chain(known) {
+    let bound = bound
+        .iter()
+        .map(|path| OsString::from_vec(path.clone()).into());
+    for path in bound.chain(known) {
+        let path: PathBuf = path;
         let socket = match open(&path, flags, Mode::empty()) {
             Ok(socket) => socket,
             // Its directory is private, or it is gone.

@@ -38,8 +38,10 @@ pub(super) fn raise(
         network: if launched {
             Network::Own
         } else {
+            // Those that the profile lists lead through guard, too, so that each connection is recorded: by the
+            // gateway where loopback is the host's own, by listeners in other namespaces.
             Network::Shared {
-                loopback_ports: reach.loopback.clone(),
+                loopback_ports: Vec::new(),
             }
         },
         netns_cookie: cookie(&wires)?,
@@ -48,7 +50,7 @@ pub(super) fn raise(
     };
     let directory = cgroup.open()?;
     let hooks = Hooks::attach(directory.as_fd(), pins, &settings)?;
-    for socket in &wires.tcp {
+    for socket in wires.tcp.iter().chain(&wires.loopback) {
         hooks.recognise(socket.as_fd())?;
     }
     for socket in &wires.udp {
