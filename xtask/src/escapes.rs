@@ -3,7 +3,7 @@
 //! A kernel whose rows are not there keeps the section that the committed file has of it, so that the file can be
 //! made current on one kernel at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::place::{root, target};
 /// Its flags.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only compare: fail if the committed file differs for a kernel whose rows are there.
+    /// Only compare: fail if what the committed file says of a kernel differs from the rows that are there.
     #[arg(long)]
     check: bool,
 }
@@ -32,13 +32,19 @@ that plays the internet.
 
 | outcome | means |
 |---|---|
-| closed | gets out outside, does not inside; the control is named |
-| **open** | gets out inside; the reason is named |
-| no way | this user gets nothing out outside, either |
+| closed | gets out outside, does not inside; the control that closes it is named |
+| open | gets out inside; the reason is named, and the suite fails for any that is not expected |
+| no way | this user gets nothing out outside, either; counted, not listed |
 | not testable | this kernel or machine lacks what the technique needs; counted as skipped, never as closed |
 
 Made by `cargo xtask escapes` from what the suite found; edit neither by hand.
 ";
+
+/// The control of everything that is tried in a user namespace where there is none.
+const NO_USER_NAMESPACE: &str = "user namespaces refused";
+
+/// In the order of a table.
+const USERS: [&str; 3] = ["user", "userns", "root"];
 
 /// Before the name of a kernel.
 const SECTION: &str = "\n## Linux ";
@@ -58,7 +64,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut found = false;
     for (kernel, rows) in files()? {
         found = true;
-        sections.insert(kernel, section(&rows));
+        // Another machine's kernel need not be in the committed file.
+        if !arguments.check || sections.contains_key(&kernel) {
+            sections.insert(kernel, section(&rows));
+        }
     }
     if !found {
         bail!("no rows are there; run: cargo test -p guard-tests --test escape");
@@ -119,12 +128,8 @@ pub(crate) fn keep(kernel: &str, bpf_lsm: bool, output: &str) -> anyhow::Result<
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// One technique in one place: what came of it, by user.
-type Outcomes<'a> = BTreeMap<&'a str, &'a Value>;
-
-/// The table of one kernel.
+/// The tables of one kernel: what is open, what is closed by family, what could not be tried.
 fn section(rows: &[Value]) -> String {
-    let field = |row: &'_ Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
     let count = |outcome: &str| rows.iter().filter(|row| row["outcome"] == outcome).count();
     let mut text = format!(
         "\n{} rows: {} closed, {} open, {} no way, {} not testable.\n",
@@ -134,75 +139,100 @@ fn section(rows: &[Value]) -> String {
         count("no-way"),
         count("not-testable"),
     );
-    // In the order of the suite.
-    let mut order: Vec<String> = Vec::new();
-    let mut techniques: BTreeMap<(String, String), Outcomes<'_>> = BTreeMap::new();
-    for row in rows {
-        let technique = field(row, "technique");
-        if !order.contains(&technique) {
-            order.push(technique.clone());
-        }
-        let user = row["user"].as_str().unwrap_or_default();
-        techniques
-            .entry((technique, field(row, "place")))
-            .or_default()
-            .insert(user, row);
+    let refused = |row: &&Value| row["control"] == NO_USER_NAMESPACE;
+    let few = rows.iter().filter(refused).count();
+    if few > 0 {
+        let _ = write!(
+            text,
+            "{few} of the closed are not listed: in `guard run` user namespaces are refused, so nothing is tried in one.\n"
+        );
     }
-    let mut family = String::new();
-    for technique in order {
-        for place in ["run", "attach"] {
-            let Some(users) = techniques.get(&(technique.clone(), place.to_owned())) else {
-                continue;
-            };
-            let Some(first) = users.values().next() else {
-                continue;
-            };
-            let own = field(first, "family");
-            if own != family {
-                let _ = write!(
-                    text,
-                    "\n### {own}\n\n| technique | mode | user | outcome | control or reason |\n|---|---|---|---|---|\n"
-                );
-                family = own;
-            }
-            for (users, outcome, control) in groups(users) {
-                let title = format!("`{technique}`: {}", field(first, "title"));
-                let _ = writeln!(
-                    text,
-                    "| {} | {place} | {users} | {outcome} | {} |",
-                    cell(&title),
-                    cell(&control)
-                );
-            }
+    text.push_str("\n### Open\n");
+    table(
+        &mut text,
+        "reason",
+        rows.iter().filter(|row| row["outcome"] == "open"),
+    );
+    let mut families: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["family"].as_str())
+        .collect();
+    let mut seen = BTreeSet::new();
+    families.retain(|family| seen.insert(*family));
+    for family in families {
+        let closed =
+            |row: &&Value| row["outcome"] == "closed" && row["family"] == family && !refused(row);
+        if rows.iter().any(|row| closed(&row)) {
+            let _ = write!(text, "\n### Closed: {family}\n");
+            table(&mut text, "closed by", rows.iter().filter(closed));
         }
     }
+    text.push_str("\n### Not testable\n");
+    table(
+        &mut text,
+        "reason",
+        rows.iter().filter(|row| row["outcome"] == "not-testable"),
+    );
     text
 }
 
-/// Users with the same outcome, together.
-fn groups(users: &Outcomes<'_>) -> Vec<(String, &'static str, String)> {
-    let mut groups: Vec<(String, &'static str, String)> = Vec::new();
-    for (key, name) in [("ordinary", "user"), ("userns", "userns"), ("root", "root")] {
-        let Some(row) = users.get(key) else { continue };
-        let outcome = match row["outcome"].as_str() {
-            Some("closed") => "closed",
-            Some("open") => "**open**",
-            Some("no-way") => "no way",
-            _ => "not testable",
+/// A table of some rows, one line for all users and modes of a technique that share a control.
+fn table<'a>(text: &mut String, why: &str, rows: impl Iterator<Item = &'a Value>) {
+    let mut lines: Vec<(&Value, Vec<(&str, Vec<&str>)>)> = Vec::new();
+    for row in rows {
+        let place = row["place"].as_str().unwrap_or_default();
+        let user = match row["user"].as_str() {
+            Some("ordinary") => "user",
+            other => other.unwrap_or_default(),
         };
-        let control = row["control"].as_str().unwrap_or_default();
-        match groups
-            .iter_mut()
-            .find(|(_, other, by)| *other == outcome && by == control)
-        {
-            Some((names, ..)) => {
-                names.push_str(", ");
-                names.push_str(name);
+        let same = |line: &&mut (&Value, _)| {
+            line.0["technique"] == row["technique"] && line.0["control"] == row["control"]
+        };
+        let places = match lines.iter_mut().find(same) {
+            Some((_, places)) => places,
+            None => {
+                lines.push((row, Vec::new()));
+                match lines.last_mut() {
+                    Some((_, places)) => places,
+                    None => continue,
+                }
             }
-            None => groups.push((name.to_owned(), outcome, control.to_owned())),
+        };
+        match places.iter_mut().find(|(other, _)| *other == place) {
+            Some((_, users)) => users.push(user),
+            None => places.push((place, vec![user])),
         }
     }
-    groups
+    if lines.is_empty() {
+        text.push_str("\nNothing.\n");
+        return;
+    }
+    let _ = write!(
+        text,
+        "\n| technique | mode: user | {why} |\n|---|---|---|\n"
+    );
+    for (row, places) in &mut lines {
+        let each: Vec<String> = places
+            .iter_mut()
+            .map(|(place, users)| {
+                users.sort_by_key(|user| USERS.iter().position(|known| known == user));
+                format!("{place}: {}", users.join(", "))
+            })
+            .collect();
+        let title = format!(
+            "`{}` {}",
+            row["technique"].as_str().unwrap_or_default(),
+            row["title"].as_str().unwrap_or_default()
+        );
+        let control = row["control"].as_str().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} |",
+            cell(&title),
+            each.join("; "),
+            cell(control)
+        );
+    }
 }
 
 /// Text that stays in its cell.
@@ -217,25 +247,26 @@ mod tests {
     use super::section;
 
     #[test]
-    fn users_with_the_same_outcome_share_a_row() {
-        let row = |user: &str, outcome: &str, control: &str| {
-            json!({"family": "UDP", "technique": "udp", "title": "a|b", "place": "run", "user": user,
+    fn what_shares_a_control_shares_a_line() {
+        let row = |place: &str, user: &str, outcome: &str, control: &str| {
+            json!({"family": "UDP", "technique": "udp", "title": "a|b", "place": place, "user": user,
                 "outcome": outcome, "control": control, "said": ""})
         };
         let text = section(&[
-            row("ordinary", "closed", "sendmsg4/6"),
-            row("userns", "closed", "sendmsg4/6"),
-            row("root", "open", "why"),
+            row("run", "root", "closed", "sendmsg4/6"),
+            row("attach", "ordinary", "closed", "sendmsg4/6"),
+            row("run", "ordinary", "closed", "sendmsg4/6"),
+            row("run", "userns", "closed", super::NO_USER_NAMESPACE),
+            row("attach", "root", "open", "why"),
         ]);
-        assert!(text.contains("3 rows: 2 closed, 1 open"), "{text}");
-        assert!(text.contains("### UDP"), "{text}");
-        assert!(
-            text.contains("| `udp`: a\\|b | run | user, userns | closed | sendmsg4/6 |"),
-            "{text}"
-        );
-        assert!(
-            text.contains("| `udp`: a\\|b | run | root | **open** | why |"),
-            "{text}"
-        );
+        for expected in [
+            "5 rows: 4 closed, 1 open, 0 no way, 0 not testable.\n1 of the closed",
+            "### Open\n\n| technique | mode: user | reason |\n|---|---|---|\n| `udp` a\\|b | attach: root | why |\n",
+            "### Closed: UDP\n",
+            "| `udp` a\\|b | run: user, root; attach: user | sendmsg4/6 |\n",
+            "### Not testable\n\nNothing.\n",
+        ] {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
     }
 }

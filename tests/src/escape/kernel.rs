@@ -38,7 +38,7 @@ const FILES: [Technique; 12] = *files! {
     "sysctl-ptrace", "/proc/sys/kernel/kptr_restrict", "/proc/sys/kernel/kptr_restrict";
     "sysrq", "/proc/sysrq-trigger", "/proc/sysrq-trigger";
     "sys-uevent-helper", "/sys/kernel/uevent_helper: a program that the kernel runs outside", "/sys/kernel/uevent_helper";
-    "sys-device", "/sys/devices/virtual/net/lo/mtu: the devices' settings", "/sys/devices/virtual/mem/null/uevent";
+    "sys-device", "/sys/devices: an event as if of the kernel", "/sys/devices/virtual/mem/null/uevent";
     "proc-init-memory", "/proc/1/mem", "/proc/1/mem";
     "proc-kcore", "/proc/kcore", "/proc/kcore";
 };
