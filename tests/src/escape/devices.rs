@@ -47,6 +47,12 @@ const TERMINAL: [Technique; 3] = [
             for byte in a.marker().bytes() {
                 call("TIOCSTI", unsafe {
                     libc::ioctl(terminal.as_raw_fd(), libc::TIOCSTI, &raw const byte)
+                })
+                .map_err(|stop| match stop {
+                    Stop::Refused(_, Errno::EIO) => {
+                        Stop::Unavailable("dev.tty.legacy_tiocsti is off".to_owned())
+                    }
+                    other => other,
                 })?;
             }
             Ok("typed".to_owned())

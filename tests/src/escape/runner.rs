@@ -10,7 +10,7 @@ use super::world::{Said, Session, User, World};
 use super::{Company, Technique, exec, techniques};
 
 /// How long one technique may take.
-const LIMIT: Duration = Duration::from_secs(4);
+const LIMIT: Duration = Duration::from_secs(10);
 /// How many run at a time.
 const AT_A_TIME: usize = 8;
 

@@ -59,7 +59,7 @@ impl Stage {
         }
         fs::write(
             "/run/resolv.conf",
-            format!("nameserver {ROUTER4}\noptions attempts:1 timeout:1\n"),
+            format!("nameserver {ROUTER4}\noptions attempts:2 timeout:2\n"),
         )?;
         let _ = fs::OpenOptions::new()
             .create(true)
