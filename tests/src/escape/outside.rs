@@ -17,7 +17,7 @@ use libc::{AF_UNIX, SOCK_DGRAM, SOCK_STREAM};
 
 use super::attempt::{NOBODY, marked, marker, target4};
 use super::sys::{Address, bind, call, descriptor, open, pause, socket};
-use super::unix::{ABSTRACT, LATE, MESSAGES, OTHERS, SERVICES};
+use super::unix::{ABSTRACT, LATE, MESSAGES, OTHERS, REPLACED, SERVICES};
 use super::world::{self, World};
 use super::{descriptors, namespaces};
 
@@ -59,6 +59,9 @@ pub fn run(world: World) {
         .read_line(&mut line)
         .is_ok_and(|size| size > 0)
     {
+        let replaced = world.home.join(REPLACED);
+        let _ = std::fs::remove_file(&replaced);
+        stream(&world, &replaced);
         stream(&world, &world.home.join(LATE));
         line.clear();
     }

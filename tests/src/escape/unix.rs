@@ -129,6 +129,7 @@ pub(super) const MESSAGES: &[(&str, &str, &str)] = &[
 /// Sockets in the home directory and elsewhere, by what opens them: name below the home, kind of socket.
 pub(super) const OTHERS: &[(&str, i32)] = &[
     ("stream.sock", SOCK_STREAM),
+    (REPLACED, SOCK_STREAM),
     ("dgram.sock", SOCK_DGRAM),
     ("seqpacket.sock", SOCK_SEQPACKET),
     ("deep/a/b/c/stream.sock", SOCK_STREAM),
@@ -140,6 +141,9 @@ pub(super) const ABSTRACT: &[(&str, i32)] = &[
     ("@escape-dgram-", SOCK_DGRAM),
     ("@escape-seqpacket-", SOCK_SEQPACKET),
 ];
+
+/// The socket that is made anew when the session runs already.
+pub(super) const REPLACED: &str = "replaced.sock";
 
 /// The socket that is made when the session runs already.
 pub(super) const LATE: &str = "late.sock";
@@ -220,6 +224,22 @@ pub(super) const TABLE: &[Technique] = &[
                 pause(20);
             }
             ask(a, &path, "{}")
+        },
+    )
+    .closed(MOUNTS, CONNECT)
+    .or(OR),
+    technique(
+        "unix-replaced",
+        "a socket that was there before and was made anew since, as a restarted service does",
+        |a| {
+            // The other is there when this one has been made anew.
+            for _ in 0..80 {
+                if a.world.home.join(LATE).exists() {
+                    break;
+                }
+                pause(20);
+            }
+            ask(a, &a.world.home.join(REPLACED), "{}")
         },
     )
     .closed(MOUNTS, CONNECT)

@@ -31,6 +31,14 @@ const KNOWN: &[Known] = &[
         techniques: &["profile", "unit", "program", "preload-file"],
     },
     Known {
+        place: Place::Run,
+        users: OWN_USER,
+        without_lsm: true,
+        reason: "a process outside offers it in a shared directory while the session runs",
+        always: true,
+        techniques: &["unix-late", "unix-replaced"],
+    },
+    Known {
         place: Place::Attach,
         users: ALL,
         without_lsm: true,
