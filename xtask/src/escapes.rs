@@ -102,23 +102,6 @@ fn files() -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
     Ok(kernels)
 }
 
-/// Keeps the rows that a guest printed, for its kernel.
-pub(crate) fn keep(kernel: &str, bpf_lsm: bool, output: &str) -> anyhow::Result<()> {
-    let rows: Vec<&str> = output
-        .lines()
-        .filter_map(|line| line.strip_prefix("ESCAPE "))
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let directory = target().join("escapes");
-    std::fs::create_dir_all(&directory)?;
-    let with = if bpf_lsm { "with" } else { "without" };
-    let file = directory.join(format!("{kernel}, {with} BPF LSM.jsonl"));
-    std::fs::write(&file, rows.join("\n") + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))
-}
-
 /// One technique in one place: what came of it, by user.
 type Outcomes<'a> = BTreeMap<&'a str, &'a Value>;
 
