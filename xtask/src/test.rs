@@ -165,7 +165,7 @@ const UNDER_EVERY_KERNEL: [(&str, &str); 6] = [
     ("hooks", ""),
     ("tracking", ""),
     ("escape", ""),
-    ("main_job", "boto3_calls aws_cli a_held_call_waits"),
+    ("main_job", "boto3_calls the_aws_cli a_held_call_waits"),
     ("attach", "a_running_tree"),
     ("recovery", "a_killed_daemons_session"),
 ];
