@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// How long anything in a test may take: it is some ten times slower under an emulated kernel.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Where installations lie. Not in /tmp, which is private in a session.
 const HOMES: &str = "/var/lib/guard-tests";

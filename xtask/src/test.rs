@@ -161,7 +161,14 @@ fn here(filter: Option<&str>, tally: &mut Tally) -> anyhow::Result<bool> {
 }
 
 /// What runs under every kernel: a test binary, and which of its tests.
-const UNDER_EVERY_KERNEL: [(&str, &str); 2] = [("hooks", ""), ("escape", "--nocapture")];
+const UNDER_EVERY_KERNEL: [(&str, &str); 6] = [
+    ("hooks", ""),
+    ("tracking", ""),
+    ("escape", "--nocapture"),
+    ("main_job", "boto3_calls the_aws_cli a_held_call_waits"),
+    ("attach", "a_running_tree"),
+    ("recovery", "a_killed_daemons_session"),
+];
 
 /// How long a guest may take; without KVM it is some ten times slower than this host.
 const GUEST_LIMIT: Duration = Duration::from_mins(15);
@@ -174,7 +181,7 @@ fn kernels(tally: &mut Tally) -> anyhow::Result<()> {
         let binary = binaries
             .get(name)
             .with_context(|| format!("there is no test binary {name}"))?;
-        // The suite's rows come out with what it prints.
+        // The escape suite's rows come out with what it prints.
         commands.push(format!("GUARD_ESCAPES=- {} {tests}", binary.display()));
     }
     let plan = vm::Plan {

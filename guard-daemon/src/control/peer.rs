@@ -106,11 +106,11 @@ impl Peer {
         })
     }
 
-    /// Decides whether it may use the socket. `confines` tells the live session of a cgroup and a network
+    /// Decides whether it may use the socket. `session_of` tells the live session of a cgroup and a network
     /// namespace.
     pub(super) fn examine(
         &self,
-        confines: impl FnOnce(&str, network::Identity) -> Option<SessionId>,
+        session_of: impl FnOnce(&str, network::Identity) -> Option<SessionId>,
     ) -> Result<Permitted, Refusal> {
         let pid = self.pid;
         let group = cgroup::of_process(pid).map_err(Refusal::Unknown)?;
@@ -120,7 +120,7 @@ impl Peer {
         if !self.lives().map_err(Refusal::Unknown)? {
             return Err(Refusal::Unknown(io::Error::other("it has ended")));
         }
-        let confined = cgroup::session_of(&group).or_else(|| confines(&group, namespace));
+        let confined = cgroup::session_of(&group).or_else(|| session_of(&group, namespace));
         if let Some(session) = confined {
             return Err(Refusal::Confined {
                 session,

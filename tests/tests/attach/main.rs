@@ -150,7 +150,6 @@ fn an_attached_trees_new_programs_use_aws_through_guard() {
             python_program("aws").display(),
         ))
     };
-    let _guard = Told(&guard);
     let listed = aws("s3api list-buckets --query Owner.ID");
     assert!(listed.contains("returncode=0"), "{listed}");
     let denied = aws("s3api delete-bucket --bucket attached-bucket");
@@ -313,20 +312,4 @@ fn a_session_ends_with_its_cgroup() {
     drop(servant);
     drop(place);
     eventually("the end is on record", || causes(&guard) == ["exited"]).expect("recorded");
-}
-
-struct Told<'a>(&'a Guard);
-impl Drop for Told<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for e in self.0.journal() {
-                eprintln!("{e}");
-            }
-            eprintln!(
-                "{}",
-                std::fs::read_to_string(self.0.directory().join("state/daemon.log"))
-                    .unwrap_or_default()
-            );
-        }
-    }
 }

@@ -89,10 +89,9 @@ impl Servant {
         assert!(!expression.contains('\n'));
         let input = self.child.stdin.as_mut().expect("piped");
         writeln!(input, "{expression}").expect("written");
-        match self.lines.next() {
-            Some(answer) => answer.expect("text"),
-            None => panic!("no answer; {}", self.child.wait().expect("it ended")),
-        }
+        let answer = self.lines.next().map(|answer| answer.expect("text"));
+        let child = &mut self.child;
+        answer.unwrap_or_else(|| format!("no answer: {}", child.wait().expect("it ended")))
     }
 
     /// Whether it is dead, soon.

@@ -116,8 +116,9 @@ impl Report {
             return Ok(());
         }
         let directory = target().join("escapes");
-        let bpf = if guest.bpf_lsm { "bpf" } else { "no-bpf" };
-        let file = directory.join(format!("{}-{bpf}.jsonl", self.release));
+        let with = if guest.bpf_lsm { "with" } else { "without" };
+        let kernel = guest.kernel.series();
+        let file = directory.join(format!("{kernel}, {with} BPF LSM.jsonl"));
         fs::create_dir_all(&directory)
             .and_then(|()| fs::write(&file, self.escapes.join("\n") + "\n"))
             .with_context(|| format!("cannot write {}", file.display()))
