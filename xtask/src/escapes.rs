@@ -142,9 +142,9 @@ fn section(rows: &[Value]) -> String {
     let refused = |row: &&Value| row["control"] == NO_USER_NAMESPACE;
     let few = rows.iter().filter(refused).count();
     if few > 0 {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "{few} of the closed are not listed: in `guard run` user namespaces are refused, so nothing is tried in one.\n"
+            "{few} of the closed are not listed: in `guard run` user namespaces are refused, so nothing is tried in one."
         );
     }
     text.push_str("\n### Open\n");
@@ -176,28 +176,26 @@ fn section(rows: &[Value]) -> String {
     text
 }
 
+/// Modes, each with its users.
+type Modes<'a> = Vec<(&'a str, Vec<&'a str>)>;
+
 /// A table of some rows, one line for all users and modes of a technique that share a control.
 fn table<'a>(text: &mut String, why: &str, rows: impl Iterator<Item = &'a Value>) {
-    let mut lines: Vec<(&Value, Vec<(&str, Vec<&str>)>)> = Vec::new();
+    let mut lines: Vec<(&Value, Modes<'_>)> = Vec::new();
     for row in rows {
         let place = row["place"].as_str().unwrap_or_default();
         let user = match row["user"].as_str() {
             Some("ordinary") => "user",
             other => other.unwrap_or_default(),
         };
-        let same = |line: &&mut (&Value, _)| {
-            line.0["technique"] == row["technique"] && line.0["control"] == row["control"]
+        let same = |(line, _): &(&Value, Modes<'_>)| {
+            line["technique"] == row["technique"] && line["control"] == row["control"]
         };
-        let places = match lines.iter_mut().find(same) {
-            Some((_, places)) => places,
-            None => {
-                lines.push((row, Vec::new()));
-                match lines.last_mut() {
-                    Some((_, places)) => places,
-                    None => continue,
-                }
-            }
-        };
+        let at = lines.iter().position(same).unwrap_or(lines.len());
+        if at == lines.len() {
+            lines.push((row, Vec::new()));
+        }
+        let places = &mut lines[at].1;
         match places.iter_mut().find(|(other, _)| *other == place) {
             Some((_, users)) => users.push(user),
             None => places.push((place, vec![user])),
