@@ -288,9 +288,8 @@ fn is_noise(frame: &[u8]) -> bool {
     }
 }
 
-/// Whether a report of groups names one of a technique's, `ff15::e5c:N`.
+/// Whether a report of groups names one of a technique's, `ff15::PASS:NUMBER`.
 fn reports_ours(report: &[u8]) -> bool {
-    report
-        .windows(15)
-        .any(|part| part[..2] == [0xff, 0x15] && part[12..14] == [0x0e, 0x5c])
+    const OURS: [u8; 13] = [0xff, 0x15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    report.windows(OURS.len()).any(|part| part == OURS)
 }

@@ -152,7 +152,7 @@ fn control(attempt: &Attempt<'_>) -> PathBuf {
 
 /// Asks for the status; an answer that is no refusal counts.
 fn status(mut stream: UnixStream) -> Outcome {
-    let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(1)));
+    let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(5)));
     stream
         .write_all(b"{\"request\":\"status\"}\n")
         .map_err(Stop::io("write"))?;

@@ -294,7 +294,14 @@ fn pin(attempt: &Attempt<'_>) -> Result<std::path::PathBuf> {
 }
 
 fn writable(attempt: &Attempt<'_>, path: &str) -> Outcome {
-    open(path, libc::O_WRONLY).map_err(|stop| attempt.of_host(stop))?;
+    let file = open(path, libc::O_WRONLY).map_err(|stop| attempt.of_host(stop))?;
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    call("fstat", unsafe {
+        libc::fstat(file.as_raw_fd(), &raw mut status)
+    })?;
+    if status.st_rdev == libc::makedev(1, 3) {
+        return Err(Stop::Nothing("covered by /dev/null".to_owned()));
+    }
     Ok("open for writing".to_owned())
 }
 

@@ -51,7 +51,7 @@ mod unix;
 mod uring;
 pub mod world;
 
-pub use attempt::{Attempt, NOBODY, Outcome, Stop, marked, port};
+pub use attempt::{Attempt, NOBODY, Outcome, Stop, marked, pass, port};
 pub use sys::{now, wiretap};
 use world::Place;
 

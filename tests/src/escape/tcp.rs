@@ -301,9 +301,20 @@ fn nonblocking(attempt: &Attempt<'_>) -> Outcome {
 fn fast_open(attempt: &Attempt<'_>, family: i32, to: SocketAddr, protocol: i32) -> Outcome {
     let fd = socket(family, SOCK_STREAM, protocol)?;
     let marker = attempt.marker();
-    super::sys::send_to(&fd, marker.as_bytes(), libc::MSG_FASTOPEN, &Address::ip(to))?;
+    super::sys::send_to(&fd, marker.as_bytes(), libc::MSG_FASTOPEN, &Address::ip(to))
+        .map_err(unsupported)?;
     pause(50);
     Ok("sent".to_owned())
+}
+
+/// A combination that the kernel does not have.
+fn unsupported(stop: Stop) -> Stop {
+    match stop {
+        Stop::Refused(_, Errno::EOPNOTSUPP) => {
+            Stop::Unavailable("the kernel does not have it".to_owned())
+        }
+        other => other,
+    }
 }
 
 fn repair(attempt: &Attempt<'_>) -> Outcome {
