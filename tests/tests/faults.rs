@@ -89,10 +89,13 @@ fn on_a_full_disk_nothing_leaves_and_afterwards_all_goes_on() {
 import boto3, sys
 from botocore.config import Config
 s3 = boto3.client('s3', config=Config(s3={'addressing_style': 'path'}))
-for bucket in ('before-full', 'while-full', 'after-full'):
-    try: s3.create_bucket(Bucket=bucket); print('made')
-    except boto3.exceptions.botocore.exceptions.ClientError as e: print(e.response['Error']['Code'], e.response['ResponseMetadata']['RetryAttempts'], e)
-    sys.stdin.readline()
+def make(bucket):
+    try: s3.create_bucket(Bucket=bucket); return 'made'
+    except boto3.exceptions.botocore.exceptions.ClientError as e: return f'{e.response[\"Error\"][\"Code\"]} {e.response[\"ResponseMetadata\"][\"RetryAttempts\"]} {bucket} {e}'
+print(make('before-full')); sys.stdin.readline()
+# The journal's last page may have room for a few entries more.
+print(next(said for said in (make(f'while-full-{n}') for n in range(40)) if said != 'made')); sys.stdin.readline()
+print(make('after-full')); sys.stdin.readline()
 ",
     );
     assert_eq!(client.hears(), "made");
@@ -106,10 +109,8 @@ for bucket in ('before-full', 'while-full', 'after-full'):
         refused.starts_with("AccessDenied 0 ") && refused.contains("record"),
         "{refused}"
     );
-    assert!(
-        Stand::shared().requests("while-full").is_empty(),
-        "nothing left"
-    );
+    let bucket = refused.split(' ').nth(2).expect("a bucket");
+    assert!(Stand::shared().requests(bucket).is_empty(), "nothing left");
     std::fs::remove_file(&filler).expect("removed");
     client.says();
     assert_eq!(client.hears(), "made");

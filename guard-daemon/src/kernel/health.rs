@@ -113,10 +113,24 @@ impl Link {
         {
             return Err(Tampered::Detached { hook: self.hook });
         }
-        let pinned = open_pin(&self.pin).map_err(|source| Tampered::Unpinned {
-            path: self.pin.clone(),
-            source,
-        })?;
+        let pinned = match open_pin(&self.pin) {
+            Ok(pinned) => pinned,
+            // Out of descriptors or memory, which says nothing of the pin; it is looked at again.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+                ) =>
+            {
+                return Ok(());
+            }
+            Err(source) => {
+                return Err(Tampered::Unpinned {
+                    path: self.pin.clone(),
+                    source,
+                });
+            }
+        };
         // What is pinned there may be no link at all.
         if link_info(pinned.as_fd()).is_ok_and(|pinned| pinned.id == self.id) {
             Ok(())

@@ -223,12 +223,6 @@ fn a_confined_process_cannot_approve_its_own_call() {
         .expect("guard runs");
     assert!(!output.status.success());
     let error = text(&output.stderr);
-    assert!(error.contains("confined"), "{error}");
-    assert!(
-        guard
-            .entries("refused")
-            .iter()
-            .any(|entry| entry["code"] == "control-socket"),
-        "the attempt is on record"
-    );
+    // In its mount namespace there is no such socket; a confined process that finds it is refused by `peer`.
+    assert!(error.contains("no guard daemon runs on"), "{error}");
 }

@@ -97,7 +97,7 @@ fn only_allowed_names_are_reached_and_everything_else_is_refused_and_recorded() 
          curl -sS --max-time 20 http://192.0.2.1/ ; echo plain $?\n\
          curl -sS --max-time 20 https://refused.example/ ; echo name $?\n\
          {} -c \"$1\"\n",
-        stand.roots().display(),
+        guard.hand(&stand.roots()).display(),
         python_program("python").display()
     );
     let udp = r"

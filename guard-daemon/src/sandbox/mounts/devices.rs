@@ -19,14 +19,9 @@ use super::syscalls::{self, Detached};
 use super::tmpfs;
 use crate::policy::Temporary;
 
-/// Devices that every program may use, and those for computing and drawing, which the host's modes
-/// govern. Directories are taken with what is in them.
-const TAKEN: [&str; 9] = [
-    "null", "zero", "full", "random", "urandom", "tty", "dri", "kfd", "kvm",
-];
-
-/// NVIDIA's names begin so.
-const TAKEN_BY_NAME: &str = "nvidia";
+/// Devices that every program may use: with the terminals, all that the hook on devices lets be opened
+/// (guard-ebpf/src/device.rs).
+const TAKEN: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// The highest number of a host's pseudo-terminal that gets its own name in the session.
 const MOST_TERMINALS: u32 = 256;
@@ -48,22 +43,14 @@ impl Devices {
     /// Takes them, before the host's /dev is covered. `terminals` are those of the standard streams.
     pub(super) fn take(terminals: &[PathBuf]) -> Result<Self, Report> {
         let directory = Path::new("/dev");
-        let by_name = fs::read_dir(directory)
-            .map_err(on(Stage::Devices, directory))?
-            .filter_map(Result::ok)
-            .map(|entry| entry.path())
-            .filter(|path| {
-                let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-                name.starts_with(TAKEN_BY_NAME.as_bytes())
-            });
-        let fixed = TAKEN.iter().map(|name| directory.join(name));
+        let mut fixed = TAKEN.iter().map(|name| directory.join(name));
         let all = |paths: &mut dyn Iterator<Item = PathBuf>| {
             paths
                 .filter_map(|path| take(path).transpose())
                 .collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
-            taken: all(&mut fixed.chain(by_name))?,
+            taken: all(&mut fixed)?,
             terminals: all(&mut terminals.iter().cloned())?,
             shared_memory: take(SHARED_MEMORY.into())?.map(|taken| taken.mount),
         })

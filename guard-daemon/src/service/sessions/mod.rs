@@ -294,7 +294,8 @@ impl Sessions {
         ));
         let claimed = Arc::new(AtomicBool::new(false));
         let tracker = self.gateway.tracker.as_deref();
-        let (enforced, limits) = supervise::standing(&saved.place, &hooks, tracker);
+        let (enforced, limits) =
+            supervise::standing(&saved, session.profile.reach(), &hooks, tracker);
         let supervised = supervise::Supervised {
             id: saved.id.clone(),
             hooks,

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Sessions;
-use super::saved::Place;
+use super::saved::{Place, Saved};
 use crate::kernel::Hooks;
 use crate::kernel::tracker::Tracker;
+use crate::policy::{Reach, Temporary};
 use crate::record::entry::Event;
 use crate::sandbox::cgroup::Cgroup;
 use crate::session::SessionId;
@@ -142,7 +143,8 @@ pub(in crate::service) async fn check_tracker(sessions: Weak<Sessions>, tracker:
 
 /// What holds a session's tree and what does not, for people.
 pub(super) fn standing(
-    place: &Place,
+    saved: &Saved,
+    reach: &Reach,
     hooks: &Hooks,
     tracker: Option<&Tracker>,
 ) -> (Vec<String>, Vec<String>) {
@@ -163,11 +165,17 @@ pub(super) fn standing(
         ),
     }
     let guarded = enforced.iter().any(|name| name == SECURITY_HOOKS);
-    match place {
+    match saved.place {
         Place::Launched { .. } => {
             enforced.extend(crate::sandbox::ENFORCED.map(str::to_owned));
             if !guarded {
                 limits.push(OPEN_WHERE_LAUNCHED.to_owned());
+            }
+            if reach.temporary == Temporary::Shared {
+                limits.push(OPEN_WHERE_SHARED.to_owned());
+            }
+            if saved.terms.identity.uid == 0 {
+                limits.push(OPEN_TO_ROOT.to_owned());
             }
         }
         Place::Attached { .. } | Place::Moved { .. } => {
@@ -187,6 +195,13 @@ const SECURITY_HOOKS: &str = "security-hooks";
 const OPEN_WHERE_LAUNCHED: &str = "a unix socket that a program outside makes after the start, in a directory that the session \
      sees, can be reached";
 
+/// What `sandbox.tmp = "shared"` opens.
+const OPEN_WHERE_SHARED: &str = "/tmp, /var/tmp and /dev/shm are the host's, by the profile: programs outside act on files there";
+
+/// What is open to a command that runs as root.
+const OPEN_TO_ROOT: &str =
+    "the command runs as root: it can change files of the host that act outside later (/etc, /usr)";
+
 /// What the hooks of cgroups cannot close by themselves.
 const OPEN_WITHOUT_SECURITY_HOOKS: [&str; 2] = [
     "other socket families: AF_VSOCK, and for root AF_PACKET and AF_XDP, pass the hooks by",
@@ -194,7 +209,8 @@ const OPEN_WITHOUT_SECURITY_HOOKS: [&str; 2] = [
 ];
 
 /// What hooks alone cannot close.
-const OPEN_WHERE_ATTACHED: [&str; 3] = [
+const OPEN_WHERE_ATTACHED: [&str; 4] = [
+    "other programs on the same loopback can reach the session's gateway and resolver, and so fill its record",
     "setuid programs still give the tree root's powers: no_new_privs can only be set at a program's start",
     "files of the tree's user that programs outside act on are within its reach",
     "the environment of programs that run already cannot be changed: they trust guard's CA only once they are told",
