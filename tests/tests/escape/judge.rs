@@ -224,6 +224,14 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
     if by_address.is_some() {
         return by_address;
     }
+    // IGMP, or ICMPv6 behind options: the kernel takes its time to say that groups of the pass before were left.
+    let reports_others = match bytes[0] >> 4 {
+        4 => bytes[9] == 2,
+        _ => bytes[6] == 0,
+    };
+    if reports_others {
+        return Some(NOBODY);
+    }
     let number = |id: &str| {
         let mut all = techniques();
         all.find(|(_, _, technique)| technique.id == id)
