@@ -75,7 +75,7 @@ fn only_allowed_unix_sockets_are_reached() {
             format!("d.sendto(b'x', {})", path("datagram")),
             "/datagram:",
         ),
-        (format!("s.connect('/' + 'x' * 106)"), "xxx"),
+        ("s.connect('/' + 'x' * 106)".to_owned(), "xxx"),
         ("s.connect('\\0abstract')".to_owned(), "@abstract:"),
     ] {
         assert_eq!(run(&call), "EPERM", "{call}");
