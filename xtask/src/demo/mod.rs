@@ -62,7 +62,13 @@ pub(crate) fn run_task(_arguments: &Arguments) -> anyhow::Result<()> {
     heading("guard run --profile profile.toml -- bash agent.sh");
     let script = directory.path().join("agent.sh");
     std::fs::copy(root().join("xtask/src/demo/agent.sh"), &script)?;
-    let mut agent = guard.run(&profile).arg("bash").arg(&script).spawn()?;
+    let mut agent = guard
+        .run(&profile)
+        .arg("bash")
+        .arg(&script)
+        // In the session /tmp is private, but for the working directory.
+        .current_dir(directory.path())
+        .spawn()?;
     guard.approve(&mut agent)?;
     let status = agent.wait()?;
     if !status.success() {
@@ -138,8 +144,6 @@ impl Guard<'_> {
             .arg("--upstream-roots")
             .arg(&self.stand.roots)
             .arg("--")
-            // In the session /tmp is private, but for the working directory.
-            .current_dir(&self.directory)
             .env("PATH", format!("{}:{path}", programs.display()))
             .env("AWS_PAGER", "")
             .env("HOME", &self.directory)
