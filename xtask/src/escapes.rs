@@ -111,23 +111,6 @@ fn files() -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
     Ok(kernels)
 }
 
-/// Keeps the rows that a guest printed, for its kernel.
-pub(crate) fn keep(kernel: &str, bpf_lsm: bool, output: &str) -> anyhow::Result<()> {
-    let rows: Vec<&str> = output
-        .lines()
-        .filter_map(|line| line.strip_prefix("ESCAPE "))
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let directory = target().join("escapes");
-    std::fs::create_dir_all(&directory)?;
-    let with = if bpf_lsm { "with" } else { "without" };
-    let file = directory.join(format!("{kernel}, {with} BPF LSM.jsonl"));
-    std::fs::write(&file, rows.join("\n") + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))
-}
-
 /// The tables of one kernel: what is open, what is closed by family, what could not be tried.
 fn section(rows: &[Value]) -> String {
     let count = |outcome: &str| rows.iter().filter(|row| row["outcome"] == outcome).count();

@@ -138,6 +138,8 @@ impl Guard<'_> {
             .arg("--upstream-roots")
             .arg(&self.stand.roots)
             .arg("--")
+            // In the session /tmp is private, but for the working directory.
+            .current_dir(&self.directory)
             .env("PATH", format!("{}:{path}", programs.display()))
             .env("AWS_PAGER", "")
             .env("HOME", &self.directory)
