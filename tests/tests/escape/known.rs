@@ -137,6 +137,11 @@ const KNOWN: &[Known] = &[
             "bpf-map-create",
             "daemon-signal",
             "daemon-memory",
+            "proc-init-memory",
+            "proc-kcore",
+            "module-load",
+            "kexec",
+            "io-ports",
         ],
     },
     Known {
