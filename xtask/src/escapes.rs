@@ -106,7 +106,10 @@ fn files() -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
             .into_owned();
         let text = std::fs::read_to_string(&path)?;
         let rows: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
-        kernels.insert(name, rows.with_context(|| path.display().to_string())?);
+        let mut rows = rows.with_context(|| path.display().to_string())?;
+        // Each user's test writes its rows when it ends.
+        rows.sort_by_key(|row| row["user"].as_str().map(str::to_owned));
+        kernels.insert(name, rows);
     }
     Ok(kernels)
 }
@@ -193,6 +196,7 @@ fn table<'a>(text: &mut String, why: &str, rows: impl Iterator<Item = &'a Value>
         "\n| technique | mode: user | {why} |\n|---|---|---|\n"
     );
     for (row, places) in &mut lines {
+        places.sort_by_key(|(place, _)| *place != "run");
         let each: Vec<String> = places
             .iter_mut()
             .map(|(place, users)| {
