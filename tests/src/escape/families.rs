@@ -10,9 +10,9 @@ const SECCOMP: &str = "seccomp: socket";
 const OR: &[(&str, &str)] = &[NO_CAPABILITY];
 
 macro_rules! families {
-    ($($id:literal, $title:literal, $family:expr, $kind:expr, $protocol:expr, $run:expr, $attach:expr;)*) => {
+    ($($id:literal, $title:literal, $family:expr, $kind:expr, $protocol:expr, $run:expr, $attach:literal $($needs:ident)?;)*) => {
         &[$(technique($id, $title, |_| made($family, $kind, $protocol))
-            .possession().closed($run, $attach).or(OR)),*]
+            .possession().closed($run, $attach).or(OR)$(.$needs())?),*]
     };
 }
 
@@ -27,7 +27,7 @@ pub(super) const TABLE: &[Technique] = families! {
     "dccp", "DCCP", 2, 6, 33, "sock_create", "sock_create";
     "smc", "AF_SMC", 43, 1, 0, SECCOMP, "";
     "smc-inet", "SMC as a protocol of AF_INET", 2, 1, 256, "sock_create", "sock_create";
-    "key", "AF_KEY", 15, 3, 2, SECCOMP, "";
+    "key", "AF_KEY", 15, 3, 2, SECCOMP, "" root;
     "bluetooth", "AF_BLUETOOTH", 31, 3, 1, SECCOMP, "";
     "rds", "AF_RDS", 21, 5, 0, SECCOMP, "";
     "can", "AF_CAN", 29, 3, 1, SECCOMP, "";
