@@ -1,7 +1,7 @@
 //! Sessions outlive the daemon: closed while there is none, picked up by the next one.
 
 use std::io::Read;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use guard_tests::guard::{Conversation, Guard, succeeded};
 use guard_tests::installation::eventually;
@@ -33,10 +33,13 @@ struct Daemon(Child);
 
 impl Daemon {
     fn start(guard: &Guard) -> Self {
+        Self::spawn(guard, guard.command(&["daemon"]))
+    }
+
+    fn spawn(guard: &Guard, mut command: Command) -> Self {
         let socket = guard.directory().join("run/guard.sock");
         let _ = std::fs::remove_file(&socket);
-        let daemon = guard
-            .command(&["daemon"])
+        let daemon = command
             .stdin(Stdio::null())
             .spawn()
             .expect("the daemon starts");
@@ -184,5 +187,43 @@ fn a_session_whose_aws_configuration_was_rewritten_is_not_picked_up() {
     );
     let status = session.wait().expect("it ends");
     assert!(!status.success(), "its tree is killed: {status}");
+    daemon.end_by(Signal::SIGINT);
+}
+
+#[test]
+fn a_daemon_out_of_descriptors_lets_nothing_out_and_goes_on() {
+    if !is_root("a_daemon_out_of_descriptors_lets_nothing_out_and_goes_on") {
+        return;
+    }
+    let guard = Guard::new(
+        "default = \"allow\"\n[network]\nallow = [\"allowed.example\"]\n",
+        "",
+    );
+    let plain = guard.command(&["daemon"]);
+    let mut few = Command::new("prlimit");
+    few.arg("--nofile=128:128")
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    let daemon = Daemon::spawn(&guard, few);
+    let script = "
+import boto3, socket, time
+held = []
+for _ in range(200):
+    s = socket.socket(); s.settimeout(1)
+    try: s.connect(('allowed.example', 443)); held.append(s)
+    except OSError: s.close()
+# Longer than it takes the supervisor to look at the hooks.
+time.sleep(3)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+try: u.sendto(b'x', ('192.0.2.1', 9)); print('out')
+except OSError as e: print(type(e).__name__)
+for s in held: s.close()
+for _ in range(30):
+    try: boto3.client('s3').create_bucket(Bucket='after-exhaustion'); print('made'); break
+    except Exception as e: time.sleep(1)
+";
+    let output = guard.python(Stand::shared(), script);
+    assert_eq!(succeeded(&output), "PermissionError\nmade\n");
+    assert_eq!(causes(&guard), ["exited"]);
     daemon.end_by(Signal::SIGINT);
 }

@@ -228,6 +228,10 @@ fn attribute(pass: &Pass, frame: &Frame) -> Option<u16> {
     if by_address.is_some() {
         return by_address;
     }
+    // A reset for a port that nobody listens on any more is the kernel's answer to the internet, and says nothing.
+    if is_bare_reset(bytes) {
+        return Some(NOBODY);
+    }
     // IGMP, or ICMPv6 behind options: the kernel takes its time to say that groups of the pass before were left.
     let reports_others = match bytes[0] >> 4 {
         4 => bytes[9] == 2,
@@ -284,5 +288,31 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().take(96).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
+    })
+}
+
+/// A TCP segment with RST and no payload. One of a connection that was made follows a SYN that counts.
+fn is_bare_reset(packet: &[u8]) -> bool {
+    let (protocol, header) = match packet[0] >> 4 {
+        4 => (packet.get(9), usize::from(packet[0] & 15) * 4),
+        _ => (packet.get(6), 40),
+    };
+    let length = |tcp: &[u8]| Some(usize::from(tcp.get(12)? >> 4) * 4);
+    let total = match packet[0] >> 4 {
+        4 => packet.get(2..4),
+        _ => packet.get(4..6),
+    };
+    let total = total.map_or(0, |bytes| {
+        usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
+    });
+    let end = if packet[0] >> 4 == 4 {
+        total
+    } else {
+        total + 40
+    };
+    packet.get(header..).is_some_and(|tcp| {
+        protocol == Some(&6)
+            && tcp.get(13).is_some_and(|flags| flags & 4 != 0)
+            && length(tcp).is_some_and(|length| header + length == end)
     })
 }
