@@ -223,7 +223,7 @@ fn account(matrix: vm::Matrix, tally: &mut Tally) {
 /// The test binaries by name, as cargo has built them.
 fn binaries() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let output = cargo()
-        .args(["test", "--package", "guard-tests", "--no-run"])
+        .args(["test", "--workspace", "--no-run"])
         .args(["--message-format", "json"])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
