@@ -103,10 +103,11 @@ impl Sessions {
         let frozen = Frozen::new(tree.cgroup.clone()).await?;
         let (cgroup, pins) = (tree.cgroup.clone(), remains.pins(0));
         let reach = session.profile.reach().clone();
+        let guarded = self.has_security_hooks();
         let (raised, namespace, destroyed) = tokio::task::spawn_blocking(move || {
             tree.gather()?;
             let namespace = Namespace::of_attached(tree.network()?)?;
-            let raised = raise(&namespace, &cgroup, &pins, &reach, None)?;
+            let raised = raise(&namespace, &cgroup, &pins, &reach, None, guarded)?;
             let destroyed = sockets::destroy(&cgroup.processes());
             Ok::<_, SessionError>((raised, namespace, destroyed))
         })

@@ -74,9 +74,11 @@ impl Sessions {
         let cgroup = self.hierarchy.create(&id)?;
         let (inner, group, pins) = (namespace.clone(), cgroup.clone(), remains.pins(0));
         let reach = session.profile.reach().clone();
-        let raised =
-            tokio::task::spawn_blocking(move || raise(&inner, &group, &pins, &reach, None))
-                .await??;
+        let guarded = self.has_security_hooks();
+        let raised = tokio::task::spawn_blocking(move || {
+            raise(&inner, &group, &pins, &reach, None, guarded)
+        })
+        .await??;
         self.track(&session, &cgroup, false).await?;
         self.save(&saved)?;
         self.record_start(&session).await?;

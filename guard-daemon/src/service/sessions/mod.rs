@@ -408,6 +408,12 @@ impl Sessions {
         .await?
     }
 
+    /// Whether all of the kernel's security hooks (BPF LSM) run guard's programs.
+    fn has_security_hooks(&self) -> bool {
+        let tracker = self.gateway.tracker.as_ref();
+        tracker.is_some_and(|tracker| supervise::has_security_hooks(&tracker.enforced()))
+    }
+
     async fn untrack(&self, id: &SessionId) {
         if let Some(tracker) = self.gateway.tracker.clone() {
             let id = id.clone();

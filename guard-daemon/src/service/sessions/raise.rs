@@ -17,13 +17,15 @@ pub(super) struct Raised {
 }
 
 /// Opens the session's sockets in its network namespace and attaches its hooks, in the place of those of an
-/// earlier daemon, if there are any. Blocks, some 100 ms.
+/// earlier daemon, if there are any. Where the kernel's security hooks run, they tell the tree's own unix sockets
+/// from others; the hooks of cgroups could only refuse both. Blocks, some 100 ms.
 pub(super) fn raise(
     namespace: &Namespace,
     cgroup: &Cgroup,
     pins: &Path,
     reach: &Reach,
     predecessor: Option<PathBuf>,
+    security_hooks: bool,
 ) -> Result<Raised, SessionError> {
     let launched = namespace.is_launched();
     let ports = if launched {
@@ -46,7 +48,7 @@ pub(super) fn raise(
         },
         netns_cookie: cookie(&wires)?,
         predecessor,
-        unix: (!launched).then(|| reach.unix.clone()),
+        unix: (!launched && !security_hooks).then(|| reach.unix.clone()),
     };
     let directory = cgroup.open()?;
     let hooks = Hooks::attach(directory.as_fd(), pins, &settings)?;

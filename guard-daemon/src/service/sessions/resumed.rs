@@ -93,9 +93,11 @@ impl Sessions {
         let pins = remains.pins(saved.generation);
         let (inner, before) = (namespace.clone(), old.last().cloned());
         let reach = session.profile.reach().clone();
-        let raised =
-            tokio::task::spawn_blocking(move || raise(&inner, &cgroup, &pins, &reach, before))
-                .await??;
+        let guarded = self.has_security_hooks();
+        let raised = tokio::task::spawn_blocking(move || {
+            raise(&inner, &cgroup, &pins, &reach, before, guarded)
+        })
+        .await??;
         self.track(&session, remains.cgroup(), true).await?;
         for pins in old {
             Hooks::remove(&pins)?;

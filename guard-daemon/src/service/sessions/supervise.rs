@@ -164,7 +164,7 @@ pub(super) fn standing(
                 .to_owned(),
         ),
     }
-    let guarded = enforced.iter().any(|name| name == SECURITY_HOOKS);
+    let guarded = has_security_hooks(&enforced);
     match saved.place {
         Place::Launched { .. } => {
             enforced.extend(crate::sandbox::ENFORCED.map(str::to_owned));
@@ -188,8 +188,10 @@ pub(super) fn standing(
     (enforced, limits)
 }
 
-/// What the tracker says where all of the kernel's security hooks (BPF LSM) run guard's programs.
-const SECURITY_HOOKS: &str = "security-hooks";
+/// Whether all of the kernel's security hooks (BPF LSM) run guard's programs, by what the tracker enforces.
+pub(super) fn has_security_hooks(enforced: &[String]) -> bool {
+    enforced.iter().any(|name| name == "security-hooks")
+}
 
 /// What the launcher cannot close without the security hooks.
 const OPEN_WHERE_LAUNCHED: &str = "a unix socket that a program outside makes after the start, in a directory that the session \
