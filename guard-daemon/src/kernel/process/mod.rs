@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-use super::{Origin, Refusal};
+use super::Origin;
 use crate::record::entry::Process;
 
 mod parents;
@@ -26,11 +26,6 @@ const STAT: u64 = 2048;
 /// Describes the process that made a connection.
 pub fn of_origin(origin: &Origin) -> Process {
     describe(origin.pid, origin.uid, &origin.comm, origin.at)
-}
-
-/// Describes the process that was refused; `None` for a report that stands for several.
-pub fn of_refusal(refusal: &Refusal) -> Option<Process> {
-    (refusal.pid != 0).then(|| describe(refusal.pid, refusal.uid, &refusal.comm, refusal.at))
 }
 
 /// Describes process `pid`, which called the kernel at `at` (`CLOCK_BOOTTIME` nanoseconds) as user
