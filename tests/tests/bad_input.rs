@@ -205,6 +205,8 @@ fn a_bad_profile_or_configuration_starts_nothing_and_says_where_it_is_wrong() {
     ];
     for (profile, config, word) in cases {
         let guard = Guard::new(profile, config);
+        // Without what `Guard::new` adds for a checkout in a private directory.
+        std::fs::write(guard.directory().join("profile.toml"), profile).expect("written");
         let output = guard
             .run(stand)
             .args(["touch", "ran"])

@@ -137,8 +137,13 @@ fn tests(filter: Option<&str>, skipped: Vec<String>) -> anyhow::Result<()> {
 fn here(filter: Option<&str>, tally: &mut Tally) -> anyhow::Result<bool> {
     let skips = target().join("skipped-tests");
     let _ = std::fs::remove_file(&skips);
-    let mut runner = cargo()
+    let cargo = cargo();
+    // What a shell ignores for a task in its background cannot be trapped below it, and tests do.
+    let mut runner = Command::new("env")
+        .args(["--default-signal=INT,QUIT"])
+        .arg(cargo.get_program())
         .args(["test", "--workspace", "--no-fail-fast"])
+        .current_dir(root())
         .args(filter)
         .env("GUARD_TEST_ENV", environment())
         .env("GUARD_TEST_SKIPS", &skips)

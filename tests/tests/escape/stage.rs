@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use guard_tests::escape::outside::forget;
 use guard_tests::escape::world::{Outside, Place, User, VARIABLE, World};
 use guard_tests::escape::{port, techniques};
 use guard_tests::guard::USER;
-use guard_tests::installation::{Installation, eventually, hierarchy};
+use guard_tests::installation::{Installation, binary, eventually, hierarchy};
 use guard_tests::internet::{Internet, ROUTER4};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -41,6 +42,9 @@ impl Stage {
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        // A checkout may lie in a place that is covered here.
+        let programs = [binary(), PathBuf::from(env!("CARGO_BIN_EXE_escape"))]
+            .map(|path| fs::File::open(&path).map(|file| (path, file)));
         for (place, mode) in [
             ("/run", "mode=1777"),
             ("/tmp", "mode=1777"),
@@ -56,6 +60,15 @@ impl Stage {
                 Some(mode),
             )
             .with_context(|| format!("cannot mount {place}"))?;
+        }
+        for program in programs {
+            let (path, file) = program.context("a program is not built: cargo build")?;
+            if !path.exists() {
+                fs::create_dir_all(path.parent().context("a path")?)?;
+                fs::File::create(&path)?;
+                let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+                mount(Some(source.as_str()), &path, none, MsFlags::MS_BIND, none)?;
+            }
         }
         fs::write(
             "/run/resolv.conf",
