@@ -161,8 +161,8 @@ pub(super) const TABLE: &[Technique] = &[
     .closed(CAPABILITIES, "connect_unix")
     .or(OR),
     technique("umount-covers", "take the private /run off", |a| {
-        // Only inside is there a cover; outside, the directory is the host's own.
-        if a.world.place != super::world::Place::Outside {
+        // Elsewhere the directory is the host's own.
+        if a.world.place == super::world::Place::Run {
             for cover in [c"/run", c"/tmp"] {
                 call("umount", unsafe {
                     libc::umount2(cover.as_ptr(), libc::MNT_DETACH)
@@ -185,7 +185,7 @@ pub(super) const TABLE: &[Technique] = &[
             call("unshare", unsafe {
                 libc::unshare(user | libc::CLONE_NEWNS)
             })?;
-            if a.world.place != super::world::Place::Outside {
+            if a.world.place == super::world::Place::Run {
                 call("umount", unsafe {
                     libc::umount2(c"/run".as_ptr(), libc::MNT_DETACH)
                 })?;

@@ -20,6 +20,16 @@ use guard_tests::internet::{Internet, ROUTER4};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
+/// Directories that are the stage's own, with their modes; cleared between passes.
+const PLACES: [(&str, &str); 5] = [
+    ("/run", "mode=1777"),
+    ("/tmp", "mode=1777"),
+    ("/var/tmp", "mode=1777"),
+    ("/dev/shm", "mode=1777"),
+    ("/home", "mode=755"),
+];
+/// By which their mounts are known.
+const SOURCE: &str = "escape";
 /// The home of the user.
 const HOME: &str = "/home/agent";
 /// What the session may reach.
@@ -45,15 +55,9 @@ impl Stage {
         // A checkout may lie in a place that is covered here.
         let programs = [binary(), PathBuf::from(env!("CARGO_BIN_EXE_escape"))]
             .map(|path| fs::File::open(&path).map(|file| (path, file)));
-        for (place, mode) in [
-            ("/run", "mode=1777"),
-            ("/tmp", "mode=1777"),
-            ("/var/tmp", "mode=1777"),
-            ("/dev/shm", "mode=1777"),
-            ("/home", "mode=755"),
-        ] {
+        for (place, mode) in PLACES {
             mount(
-                Some("escape"),
+                Some(SOURCE),
                 place,
                 Some("tmpfs"),
                 MsFlags::empty(),
@@ -206,6 +210,12 @@ pub(crate) struct Neighbour {
 impl Neighbour {
     /// Starts it; its world then names it.
     pub(crate) fn start(stage: &Stage, mut world: World) -> Result<(Self, World)> {
+        for (place, _) in PLACES {
+            ensure!(
+                is_covered(place),
+                "a technique took the stage's {place} away, and the host's is no place to play in"
+            );
+        }
         let mut child = stage
             .program(&world, "outside")
             .stdin(Stdio::piped())
@@ -234,11 +244,9 @@ impl Drop for Neighbour {
         let _ = self.child.kill();
         let _ = self.child.wait();
         forget(&self.world);
-        sweep(Path::new("/run"));
-        sweep(Path::new("/tmp"));
-        sweep(Path::new("/var/tmp"));
-        sweep(Path::new("/dev/shm"));
-        sweep(Path::new(HOME));
+        for (place, _) in PLACES.iter().filter(|(place, _)| is_covered(place)) {
+            sweep(Path::new(place));
+        }
     }
 }
 
@@ -261,6 +269,15 @@ fn sweep(directory: &Path) {
             let _ = fs::remove_file(&path);
         }
     }
+}
+
+/// Whether a place is the stage's own, and not the host's.
+fn is_covered(place: &str) -> bool {
+    let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
+    let last = mounts
+        .lines()
+        .rfind(|line| line.split(' ').nth(1) == Some(place));
+    last.is_some_and(|line| line.split(' ').next() == Some(SOURCE))
 }
 
 /// Sets a variable of the thread's network namespace; it is not essential.
