@@ -9,10 +9,13 @@ pub mod error;
 mod form;
 mod iam;
 mod json;
+mod keys;
 mod operation;
 pub mod sigv4;
 
 use http::{HeaderMap, Method};
+
+pub use keys::KeyValue;
 
 /// The parts of a request that AWS acts on. `path` and `query` are the raw bytes of the request target.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +84,21 @@ pub enum Resource {
     Any,
     /// Not derivable. A deny or approve statement matches it, an allow naming resources does not.
     Unknown,
+}
+
+/// The access level that the Service Authorization Reference gives an action.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum AccessLevel {
+    /// Finds out what there is.
+    List,
+    /// Reads what is in it.
+    Read,
+    /// Creates, changes or deletes.
+    Write,
+    /// Grants or changes permissions.
+    PermissionsManagement,
+    /// Changes tags only.
+    Tagging,
 }
 
 /// One IAM action with the resources it is asked for.
