@@ -210,10 +210,12 @@ impl Exchange {
     /// The account that ARNs without one are of. Asked of STS once in a session, where the credentials do
     /// not tell it.
     async fn account(&self) -> Option<String> {
-        self.session
+        let principal = self
+            .session
             .credentials
-            .resolve_account(|request| self.ask_on_record(request))
-            .await
+            .resolve_principal(false, |request| self.ask_on_record(request))
+            .await;
+        principal.map(|it| it.account)
     }
 
     /// A call of guard's own is in CloudTrail like any other, so it is on record before it leaves.
