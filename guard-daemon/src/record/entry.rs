@@ -1,5 +1,6 @@
 //! What a journal entry says. docs/journal.md is the schema for readers; keep both true.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -180,10 +181,9 @@ pub struct ExchangeDecided {
     pub service: Option<String>,
     /// The operation, if known; several where the wire does not tell them apart.
     pub operation: Vec<String>,
-    /// IAM actions; `null` for one that is not known.
-    pub actions: Vec<Option<String>>,
-    /// Resource ARNs; `*` where the action takes none, `null` for unknown.
-    pub resources: Vec<Option<String>>,
+    /// What IAM is asked for.
+    #[serde(default)]
+    pub access: Vec<Access>,
     /// The region, if known.
     pub region: Option<String>,
     /// `exact`, `partial` or `unknown`.
@@ -200,6 +200,38 @@ pub struct ExchangeDecided {
     pub presented_key: Option<String>,
     /// The access key id that it leaves with.
     pub signing_key: Option<String>,
+}
+
+impl ExchangeDecided {
+    /// The actions, each once.
+    pub fn actions(&self) -> impl Iterator<Item = &str> {
+        let mut seen = HashSet::new();
+        self.access
+            .iter()
+            .map(|it| it.action.as_deref().unwrap_or("unknown action"))
+            .filter(move |it| seen.insert(*it))
+    }
+
+    /// The resources, each once.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        let mut seen = HashSet::new();
+        self.access
+            .iter()
+            .flat_map(|it| &it.resources)
+            .map(|it| it.as_deref().unwrap_or("unknown resource"))
+            .filter(move |it| seen.insert(*it))
+    }
+}
+
+/// One IAM action and what it is asked for on.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Access {
+    /// The action; `null` where it is not known.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// Resource ARNs; `*` where the action takes none, `null` for unknown.
+    #[serde(default)]
+    pub resources: Vec<Option<String>>,
 }
 
 /// How an exchange ended.

@@ -36,8 +36,8 @@ fn the_aws_cli_is_denied_once_in_its_own_words_and_nothing_reaches_aws() {
     let decided = guard.entries("exchange_decided");
     assert_eq!(decided.len(), 1, "one attempt: {decided:#?}");
     assert_eq!(decided[0]["decision"], "deny");
-    assert_eq!(decided[0]["actions"][0], "s3:DeleteBucket");
-    assert_eq!(decided[0]["resources"][0], "arn:aws:s3:::kept-bucket");
+    assert_eq!(decided[0]["access"][0]["action"], "s3:DeleteBucket");
+    assert_eq!(decided[0]["access"][0]["resources"][0], "arn:aws:s3:::kept-bucket");
     assert!(
         decided[0]["process"]["pid"]
             .as_u64()
