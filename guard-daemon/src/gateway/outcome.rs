@@ -33,6 +33,7 @@ pub(super) fn undecided(
         region: None,
         confidence: "unknown".to_owned(),
         decision: "deny".to_owned(),
+        observed: None,
         statement: None,
         reason: String::new(),
         approval: None,

@@ -31,6 +31,7 @@ pub struct Profile {
     hosts: network::AllowList,
     reach: Reach,
     masked: Vec<Class>,
+    mode: Mode,
     statements: evaluate::Statements,
 }
 
@@ -44,6 +45,17 @@ pub enum Effect {
     Deny,
     /// Waits for a person.
     Approve,
+}
+
+/// What decisions do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// They hold.
+    #[default]
+    Enforce,
+    /// They are recorded; the call goes through.
+    Observe,
 }
 
 /// What was decided, and why.
@@ -93,6 +105,11 @@ impl Profile {
     /// What of the host itself the session may reach and see.
     pub fn reach(&self) -> &Reach {
         &self.reach
+    }
+
+    /// Whether decisions hold, or are recorded only.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Whether members of this class are masked.

@@ -12,7 +12,7 @@ use super::evaluate::{Patterns, Statement, Statements};
 use super::network::{AllowList, HostError};
 use super::pattern::{ActionPattern, PatternError, ResourcePattern};
 use super::reach::{Publish, Reach, ReachError, Temporary, path};
-use super::{Effect, Profile, position};
+use super::{Effect, Mode, Profile, position};
 use crate::mask::Class;
 
 /// Bytes a profile may have: it may come from a launcher over the control socket.
@@ -120,6 +120,8 @@ pub enum Problem {
 #[serde(deny_unknown_fields)]
 struct File {
     name: Option<Spanned<String>>,
+    #[serde(default)]
+    mode: Mode,
     #[serde(default = "deny")]
     default: Effect,
     #[serde(default)]
@@ -239,6 +241,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Profile, PolicyError> {
         hosts,
         reach: reach(&file).map_err(invalid)?,
         masked: file.mask.classes,
+        mode: file.mode,
         statements: Statements::new(compile(&file.statement).map_err(invalid)?, file.default),
     })
 }
@@ -573,7 +576,8 @@ mod tests {
     #[test]
     fn unknown_keys_values_and_types_are_errors_with_a_place() {
         for (text, line, part) in [
-            ("\nmode = 1", 2, "unknown field `mode`"),
+            ("\nmodes = 1", 2, "unknown field `modes`"),
+            ("mode = \"audit\"", 1, "unknown variant `audit`"),
             ("default = \"maybe\"", 1, "unknown variant `maybe`"),
             ("[network]\ndeny = []", 2, "unknown field `deny`"),
             ("[mask]\nclass = []", 2, "unknown field `class`"),
@@ -616,7 +620,7 @@ mod tests {
             );
             assert!(!message.contains('\n'), "{message}");
         }
-        let error = parse("test", "\nmode = 1").unwrap_err().to_string();
+        let error = parse("test", "\nmodes = 1").unwrap_err().to_string();
         assert!(
             error.starts_with("profile \"test\", line 2, column 1: "),
             "{error}"

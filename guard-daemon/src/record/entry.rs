@@ -190,6 +190,9 @@ pub struct ExchangeDecided {
     pub confidence: String,
     /// `allow`, `deny`.
     pub decision: String,
+    /// `approve`, `deny`: what would have been decided, had the session not only observed.
+    #[serde(default)]
+    pub observed: Option<String>,
     /// The statement's id (or its number) that decided; absent for the profile's default.
     pub statement: Option<String>,
     /// One sentence for people.

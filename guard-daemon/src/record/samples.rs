@@ -46,6 +46,7 @@ pub(super) fn decided(exchange: &str) -> ExchangeDecided {
         region: Some("eu-west-1".to_owned()),
         confidence: "exact".to_owned(),
         decision: "deny".to_owned(),
+        observed: None,
         statement: Some("no-bucket-deletes".to_owned()),
         reason: "s3:DeleteBucket on arn:aws:s3:::reports is denied by statement no-bucket-deletes"
             .to_owned(),

@@ -190,7 +190,10 @@ impl Summary {
             } = &decided;
             let _ = write!(self.what, " {method} {host}{path}");
         }
-        self.decision = decided.decision;
+        self.decision = match decided.observed {
+            Some(observed) => format!("{} (observed: {observed})", decided.decision),
+            None => decided.decision,
+        };
         self.reason = decided.reason;
         if let Some(approval) = decided.approval {
             let _ = write!(self.reason, " ({approval})");

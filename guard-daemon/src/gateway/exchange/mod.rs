@@ -29,7 +29,7 @@ use crate::aws::error::Code;
 use crate::aws::sigv4::{self, DeclaredPayload, Payload, Presented};
 use crate::aws::{self, BodyView, Call, Protocol, RequestView, Scope};
 use crate::mask;
-use crate::policy::Effect;
+use crate::policy::{Effect, Mode};
 use crate::record::entry::{Entry, Event, ExchangeDecided, Process};
 use crate::session::Session;
 
@@ -246,7 +246,8 @@ impl Exchange {
         let decision = self.session.profile.decide(&call.access);
         self.decided.statement.clone_from(&decision.statement);
         self.decided.reason.clone_from(&decision.reason);
-        if decision.effect == Effect::Deny {
+        let effect = self.enforced(decision.effect);
+        if effect == Effect::Deny {
             return Err(Refusal::denied(Code::AccessDenied, decision.reason));
         }
         let profile = &self.session.profile;
@@ -260,10 +261,23 @@ impl Exchange {
                  or query to this service",
             ));
         }
-        if decision.effect == Effect::Approve {
+        if effect == Effect::Approve {
             self.hold(parts, signed, call, body).await?;
         }
         Ok(output)
+    }
+
+    /// What holds of a decision: all of it, or where the session only observes, nothing.
+    fn enforced(&mut self, effect: Effect) -> Effect {
+        if self.session.profile.mode() == Mode::Enforce {
+            return effect;
+        }
+        self.decided.observed = match effect {
+            Effect::Allow => None,
+            Effect::Deny => Some("deny".to_owned()),
+            Effect::Approve => Some("approve".to_owned()),
+        };
+        Effect::Allow
     }
 
     async fn credentials(&self) -> Result<Credentials, Refusal> {
