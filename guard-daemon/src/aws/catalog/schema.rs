@@ -123,6 +123,28 @@ pub mod part {
     pub const ITEM: u32 = 5;
 }
 
+/// Values of `Part::form`.
+pub mod form {
+    /// The member as it is.
+    pub const PLAIN: u32 = 0;
+    /// In lower case.
+    pub const LOWER: u32 = 1;
+    /// Applies where it is letters, digits and `-_.`.
+    pub const NAME: u32 = 2;
+    /// Applies where it starts with the text.
+    pub const STARTS: u32 = 3;
+    /// Applies where it holds the text.
+    pub const HOLDS: u32 = 4;
+    /// Applies where it is not the text.
+    pub const NOT: u32 = 5;
+    /// Empty; applies where it is the text.
+    pub const IS: u32 = 6;
+    /// Empty; applies where it is surely not given.
+    pub const NONE: u32 = 7;
+    /// Applies where it is digits.
+    pub const DIGITS: u32 = 8;
+}
+
 /// Values of `Path::location`.
 pub mod location {
     /// In the body, among other members.
@@ -323,6 +345,10 @@ pub struct Part {
     pub kind: u32,
     /// A `Text`, or in `paths`.
     pub value: u32,
+    /// What a member must be, or is made into: see `form`.
+    pub form: u32,
+    /// What `form` compares with.
+    pub text: Text,
 }
 
 /// Where a member of an input is.

@@ -5,7 +5,7 @@ use anyhow::{Context, bail, ensure};
 use super::{
     super::schema::{alternative, location, part},
     data::{Action, Reference},
-    draft::{Alternative, CALL, Part, Path, Target},
+    draft::{Alternative, CALL, Form, Part, Path, Target},
     model::{Member, Operation},
     pattern,
 };
@@ -48,21 +48,25 @@ fn one(
     }
     let arns: Vec<&str> = reference.arns(prefix, action).map(|it| it.1).collect();
     if !written.starts_with("arn:") {
-        let (path, service) = written
+        let inner = written
             .strip_prefix('{')
             .and_then(|it| it.strip_suffix('}'))
-            .context("neither `*`, `?`, `{path}` nor `arn:…`")?
-            .split_once(':')
-            .map_or_else(
-                || (&written[1..written.len() - 1], None),
-                |(path, service)| (path, Some(service)),
-            );
+            .context("neither `*`, `?`, `{path}` nor `arn:…`")?;
+        let (path, service, form) = match inner.split_once(':') {
+            None => (inner, None, Form::plain()),
+            Some((path, "lower")) => (path, None, Form::read("lower").context("a form")?),
+            Some((path, service)) => {
+                let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
+                ensure!(service.chars().all(plain), "{service:?} is no service");
+                (path, Some(service), Form::plain())
+            }
+        };
         let services: Vec<String> = match service {
             Some(service) => vec![service.to_owned()],
             None => services(&arns),
         };
         ensure!(!services.is_empty(), "the action takes no resource");
-        return whole(&operation.resolve(path)?, services);
+        return whole(&operation.resolve(path)?, form, services);
     }
     ensure!(
         arns.iter()
@@ -91,9 +95,17 @@ pub(crate) fn services(arns: &[&str]) -> Vec<String> {
 }
 
 /// A member that is a whole ARN.
-pub(crate) fn whole(member: &Member, services: Vec<String>) -> anyhow::Result<Alternative> {
-    ensure!(member.is_text(), "the member is no text but a {}", member.kind);
-    let (each, part) = split(member);
+pub(crate) fn whole(
+    member: &Member,
+    form: Form,
+    services: Vec<String>,
+) -> anyhow::Result<Alternative> {
+    ensure!(
+        member.is_text(),
+        "the member is no text but a {}",
+        member.kind
+    );
+    let (each, part) = split(member, form);
     Ok(Alternative {
         kind: alternative::WHOLE,
         each,
@@ -133,9 +145,20 @@ pub(crate) fn template(
             depth == 0
         });
         let end = end.context("a brace is not closed")?;
-        let member = operation.resolve(&rest[1..end])?;
-        ensure!(member.is_text(), "{} is no text but a {}", &rest[1..end], member.kind);
-        let (over, part) = split(&member);
+        let (path, form) = match rest[1..end].split_once(':') {
+            None => (&rest[1..end], Form::plain()),
+            Some((path, form)) => (
+                path,
+                Form::read(form).with_context(|| format!("{form:?} is no form"))?,
+            ),
+        };
+        let member = operation.resolve(path)?;
+        ensure!(
+            member.is_text() || form.takes_any(),
+            "{path} is no text but a {}",
+            member.kind
+        );
+        let (over, part) = split(&member, form);
         if let Some(over) = over {
             match &each {
                 Some(other) if *other != over => bail!("two different lists in one template"),
@@ -157,14 +180,14 @@ pub(crate) fn template(
 }
 
 /// The list or map a member is in, and where the member is from there.
-fn split(member: &Member) -> (Option<Path>, Part) {
+fn split(member: &Member, form: Form) -> (Option<Path>, Part) {
     let path = &member.path;
     if member.each == 0 {
-        return (None, Part::Member(path.clone()));
+        return (None, Part::Member(path.clone(), form));
     }
     let mut over = path.clone();
     let inner = over.steps.split_off(member.each);
-    (Some(over), Part::Item(inner))
+    (Some(over), Part::Item(inner, form))
 }
 
 /// A path to text, for conditions: of any kind.
@@ -204,7 +227,7 @@ pub(crate) fn kind(part: &Part) -> u32 {
     match part {
         Part::Literal(_) => part::LITERAL,
         Part::Call(number) => *number,
-        Part::Member(_) => part::MEMBER,
-        Part::Item(_) => part::ITEM,
+        Part::Member(..) => part::MEMBER,
+        Part::Item(..) => part::ITEM,
     }
 }

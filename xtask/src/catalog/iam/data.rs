@@ -33,7 +33,7 @@ pub(crate) struct Reference {
 pub(crate) struct ServiceData {
     /// By name in lower case.
     pub(crate) actions: BTreeMap<String, Action>,
-    /// By name.
+    /// By name in lower case.
     pub(crate) types: BTreeMap<String, ResourceType>,
     /// Types of condition keys, by key in lower case.
     pub(crate) keys: BTreeMap<String, Key>,
@@ -68,6 +68,8 @@ pub(crate) struct TypeUse {
 /// A resource type.
 #[derive(Clone, Deserialize)]
 pub(crate) struct ResourceType {
+    /// Its name.
+    pub(crate) key: String,
     /// Its ARN template.
     pub(crate) arn: String,
 }
@@ -130,7 +132,7 @@ impl Reference {
         action
             .resource_types
             .iter()
-            .filter_map(move |it| Some((it, types?.get(&it.name)?.arn.as_str())))
+            .filter_map(move |it| Some((it, types?.get(&it.name.to_ascii_lowercase())?.arn.as_str())))
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     super::schema::{alternative, source},
     bind,
     data::{Action, Reference, TypeUse},
-    draft::{Alternative, Rule, Target},
+    draft::{Alternative, Form, Rule, Target},
     map::{Entry, From, Map},
     model::{Member, Operation},
     prefix,
@@ -94,7 +94,7 @@ impl Finder<'_> {
         }
         let arns: Vec<&str> = types.iter().map(|it| it.1).collect();
         if let Some(member) = self.whatever(types.len() == 1)
-            && let Ok(found) = bind::whole(&member, bind::services(&arns))
+            && let Ok(found) = bind::whole(&member, Form::plain(), bind::services(&arns))
         {
             return (vec![target(vec![found])], false);
         }
@@ -156,12 +156,12 @@ impl Finder<'_> {
         let mut found = Vec::new();
         let mut by_map = false;
         if let Some(path) = self.arn_member(used, single) {
-            found.push(bind::whole(&self.text(&path)?, services.clone()).ok()?);
+            found.push(bind::whole(&self.text(&path)?, Form::plain(), services.clone()).ok()?);
         } else if let Some(From::Member(path)) = self.entry.and_then(|it| it.arn(&used.name))
             && let Some(member) = self.text(&ours(&path))
         {
             by_map = true;
-            found.push(bind::whole(&member, services.clone()).ok()?);
+            found.push(bind::whole(&member, Form::plain(), services.clone()).ok()?);
         }
         if let Some((template, mapped)) = self.template(used, arn) {
             let kind = if bind::folds(self.operation.service()) {
@@ -324,7 +324,7 @@ fn members(template: &Alternative) -> Vec<super::draft::Part> {
     use super::draft::Part;
     let parts = template.parts.iter();
     parts
-        .filter(|it| matches!(it, Part::Member(_) | Part::Item(_)))
+        .filter(|it| matches!(it, Part::Member(..) | Part::Item(..)))
         .cloned()
         .collect()
 }
@@ -381,7 +381,7 @@ fn passed_roles(
     let mut rules = Vec::new();
     for path in paths {
         let Some(member) = operation.resolve(&path).ok().filter(Member::is_text) else { continue };
-        let (Ok(whole), Some(pass)) = (bind::whole(&member, vec!["iam".to_owned()]), pass) else {
+        let (Ok(whole), Some(pass)) = (bind::whole(&member, Form::plain(), vec!["iam".to_owned()]), pass) else {
             continue;
         };
         rules.push(Rule {

@@ -1,6 +1,6 @@
 //! Rules before they are laid out.
 
-use super::super::schema::{Step, alternative, part, source};
+use super::super::schema::{Step, alternative, form, part, source};
 
 /// An action that an operation asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,9 +80,52 @@ pub(crate) enum Part {
     /// `part::PARTITION`, `REGION` or `ACCOUNT`.
     Call(u32),
     /// A member of the input.
-    Member(Path),
+    Member(Path, Form),
     /// A member of the element at hand.
-    Item(Vec<NamedStep>),
+    Item(Vec<NamedStep>, Form),
+}
+
+/// What a member must be, or is made into.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Form {
+    /// As `schema::form`.
+    pub(crate) kind: u32,
+    /// What it is compared with.
+    pub(crate) text: String,
+}
+
+impl Form {
+    /// The member as it is.
+    pub(crate) fn plain() -> Self {
+        Self {
+            kind: form::PLAIN,
+            text: String::new(),
+        }
+    }
+
+    /// Reads what follows a path's colon: `lower`, `^TEXT`, …
+    pub(crate) fn read(written: &str) -> Option<Self> {
+        let (kind, text) = match (written, written.get(1..)) {
+            ("lower", _) => (form::LOWER, ""),
+            ("name", _) => (form::NAME, ""),
+            ("none", _) => (form::NONE, ""),
+            ("digits", _) => (form::DIGITS, ""),
+            (_, Some(text)) if written.starts_with('^') => (form::STARTS, text),
+            (_, Some(text)) if written.starts_with('+') => (form::HOLDS, text),
+            (_, Some(text)) if written.starts_with('!') => (form::NOT, text),
+            (_, Some(text)) if written.starts_with('=') => (form::IS, text),
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            text: text.to_owned(),
+        })
+    }
+
+    /// Whether it takes another than a text.
+    pub(crate) fn takes_any(&self) -> bool {
+        matches!(self.kind, form::NONE | form::IS | form::NOT)
+    }
 }
 
 /// Where a member is.

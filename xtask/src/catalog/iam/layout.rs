@@ -76,7 +76,7 @@ impl Layout {
             let mut types = HashMap::new();
             for (name, it) in &service.types {
                 let laid = ResourceType {
-                    name: tables.text(name),
+                    name: tables.text(&it.key),
                     arn: tables.text(&it.arn),
                 };
                 types.insert(name.as_str(), length(&self.types));
@@ -91,7 +91,10 @@ impl Layout {
             let uses: Vec<u32> = action
                 .resource_types
                 .iter()
-                .filter_map(|it| Some([*types.get(it.name.as_str())?, u32::from(it.required)]))
+                .filter_map(|it| {
+                    let place = types.get(it.name.to_ascii_lowercase().as_str())?;
+                    Some([*place, u32::from(it.required)])
+                })
                 .flatten()
                 .collect();
             let keys: Vec<u32> = action.keys().iter().map(|it| tables.text(it)).collect();
@@ -173,14 +176,19 @@ impl Layout {
         let parts: Vec<schema::Part> = it
             .parts
             .iter()
-            .map(|part| schema::Part {
-                kind: bind::kind(part),
-                value: match part {
-                    Part::Literal(text) => tables.text(text),
-                    Part::Call(_) => 0,
-                    Part::Member(path) => self.path(path, tables),
-                    Part::Item(steps) => self.within(steps, tables),
-                },
+            .map(|part| {
+                let (value, form) = match part {
+                    Part::Literal(text) => (tables.text(text), None),
+                    Part::Call(_) => (0, None),
+                    Part::Member(path, form) => (self.path(path, tables), Some(form)),
+                    Part::Item(steps, form) => (self.within(steps, tables), Some(form)),
+                };
+                schema::Part {
+                    kind: bind::kind(part),
+                    value,
+                    form: form.map_or(0, |it| it.kind),
+                    text: form.map_or(0, |it| tables.text(&it.text)),
+                }
             })
             .collect();
         let parts = match self.part_spans.get(&parts) {

@@ -14,9 +14,23 @@ pub(crate) fn reference(template: &str) -> Vec<Token> {
     tokens(template, "${")
 }
 
-/// The tokens of a template of ours, whose variables are `${Name}` and `{path}`.
+/// The tokens of a template of ours, whose variables are `${Name}` and `{path}`; those that only compare are
+/// empty.
 pub(crate) fn ours(template: &str) -> Vec<Token> {
-    tokens(&template.replace("${", "{"), "{")
+    let mut plain = String::new();
+    let template = template.replace("${", "{").replace("{}", "");
+    let mut rest = template.as_str();
+    while let Some((before, after)) = rest.split_once('{') {
+        let (inner, after) = after.split_once('}').unwrap_or((after, ""));
+        plain.push_str(before);
+        let form = inner.split_once(':').map_or("", |it| it.1);
+        if form != "none" && !form.starts_with('=') {
+            plain.push_str("{}");
+        }
+        rest = after;
+    }
+    plain.push_str(rest);
+    tokens(&plain, "{")
 }
 
 fn tokens(template: &str, open: &str) -> Vec<Token> {

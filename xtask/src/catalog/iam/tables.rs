@@ -13,14 +13,23 @@ use super::{
     super::schema::{alternative, source},
     bind,
     data::Reference,
-    draft::Rule,
+    draft::{Rule, Target},
     model::Operation,
 };
 
 /// All tables, by botocore's name of the service.
 pub(crate) struct Files {
-    files: BTreeMap<String, BTreeMap<String, Table>>,
+    files: BTreeMap<String, File>,
     used: BTreeSet<(String, String)>,
+}
+
+#[derive(Debug, Deserialize)]
+struct File {
+    /// Operations whose action is not known, and why.
+    #[serde(default)]
+    none: BTreeMap<String, String>,
+    #[serde(flatten)]
+    tables: BTreeMap<String, Table>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,8 +85,13 @@ impl Files {
         let service = operation.service();
         for of in [service, shared(service)] {
             let Some(file) = self.files.get(of) else { continue };
-            let Some(table) = file.get(operation.name) else { continue };
-            self.used.insert((of.to_owned(), operation.name.to_owned()));
+            let place = (of.to_owned(), operation.name.to_owned());
+            if file.none.contains_key(operation.name) {
+                self.used.insert(place);
+                return Ok(Some(Vec::new()));
+            }
+            let Some(table) = file.tables.get(operation.name) else { continue };
+            self.used.insert(place);
             let rules = rules(operation, reference, file, table);
             match rules {
                 // Its fork may lack a member.
@@ -95,7 +109,7 @@ impl Files {
     /// Fails if a table names an operation that no model has.
     pub(crate) fn finish(&self) -> anyhow::Result<()> {
         for (service, file) in &self.files {
-            for operation in file.keys() {
+            for operation in file.tables.keys().chain(file.none.keys()) {
                 ensure!(
                     self.used.contains(&(service.clone(), operation.clone())),
                     "access/{service}.toml [{operation}]: botocore has no such operation"
@@ -117,13 +131,13 @@ fn shared(service: &str) -> &str {
 fn rules(
     operation: &Operation<'_>,
     reference: &Reference,
-    file: &BTreeMap<String, Table>,
+    file: &File,
     table: &Table,
 ) -> anyhow::Result<Vec<Rule>> {
     let access = match (&table.access, &table.same_as) {
         (Some(access), None) => access,
         (None, Some(other)) => {
-            let other = file.get(other).with_context(|| format!("no table [{other}] to use"))?;
+            let other = file.tables.get(other).with_context(|| format!("no table [{other}] to use"))?;
             other.access.as_ref().context("`use` must name a table with `access`")?
         }
         _ => bail!("either `access` or `use`"),
@@ -151,7 +165,9 @@ fn rule(
         target.optional = true;
         targets.push(target);
     }
-    ensure!(!targets.is_empty(), "{} has no resources; `*` is one", access.action);
+    if targets.is_empty() {
+        targets.push(Target::any());
+    }
     if action.resource_types.is_empty() {
         let kinds = targets.iter().flat_map(|it| &it.alternatives);
         ensure!(
