@@ -67,7 +67,8 @@ fn recorded(access: &aws::Access) -> Access {
         Resource::Unknown => None,
     };
     Access {
-        action: access.action.clone(),
+        action: access.action.as_deref().map(str::to_owned),
+        level: access.level.map(|it| it.name().to_owned()),
         resources: access.resources.iter().map(text).collect(),
     }
 }

@@ -115,6 +115,7 @@ mod tests {
             decided.process.argv = Some(vec![unit.repeat(length / 100 + 1); count]);
             let access = Access {
                 action: Some(unit.repeat(64)),
+                level: Some(unit.repeat(length)),
                 resources: vec![Some(unit.repeat(length / 1000 + 40)); count / 10],
             };
             decided.access = vec![access; count / 10];

@@ -232,6 +232,9 @@ pub struct Access {
     /// The action; `null` where it is not known.
     #[serde(default)]
     pub action: Option<String>,
+    /// Its access level, as the Service Authorization Reference names it; `null` where it is not known.
+    #[serde(default)]
+    pub level: Option<String>,
     /// Resource ARNs; `*` where the action takes none, `null` for unknown.
     #[serde(default)]
     pub resources: Vec<Option<String>>,

@@ -41,6 +41,7 @@ pub(super) fn decided(exchange: &str) -> ExchangeDecided {
         operation: vec!["DeleteBucket".to_owned()],
         access: vec![Access {
             action: Some("s3:DeleteBucket".to_owned()),
+            level: Some("Write".to_owned()),
             resources: vec![Some("arn:aws:s3:::reports".to_owned())],
         }],
         region: Some("eu-west-1".to_owned()),

@@ -117,7 +117,7 @@ pub(super) fn sts(input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
         "AssumeRole" | "AssumeRoleWithSAML" | "AssumeRoleWithWebIdentity" => {
             let role = arn::given(input.text("RoleArn"), "iam");
             let mut access = vec![one(action, role.clone())];
-            if !input.lacks("Tags.") {
+            if !input.lacks("Tags") {
                 access.push(one("sts:TagSession", role.clone()));
             }
             if !input.lacks("SourceIdentity") {
