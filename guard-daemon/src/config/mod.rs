@@ -145,6 +145,17 @@ pub enum ConfigError {
         /// Why not.
         source: io::Error,
     },
+    /// A policy document that the profile names cannot be read.
+    #[error(
+        "cannot read the policy document {path:?}: {source}; check the path in the profile's [policies] and the \
+         file's permissions"
+    )]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The profile's text is not accepted.
     #[error(transparent)]
     Profile(#[from] PolicyError),

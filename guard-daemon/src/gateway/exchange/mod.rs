@@ -29,7 +29,7 @@ use crate::aws::error::Code;
 use crate::aws::sigv4::{self, DeclaredPayload, Payload, Presented};
 use crate::aws::{self, BodyView, Call, Protocol, RequestView, Scope};
 use crate::mask;
-use crate::policy::Effect;
+use crate::policy::{Effect, Masked, NothingKnown};
 use crate::record::entry::{Entry, Event, ExchangeDecided, Process};
 use crate::session::Session;
 
@@ -240,17 +240,18 @@ impl Exchange {
         signed: &Signed,
         call: &Call,
         body: &mut Spool<Incoming>,
-    ) -> Result<Option<Output>, Refusal> {
-        let decision = self.session.profile.decide(&call.access);
-        self.decided.statement.clone_from(&decision.statement);
-        self.decided.reason.clone_from(&decision.reason);
-        if decision.effect == Effect::Deny {
-            return Err(Refusal::denied(Code::AccessDenied, decision.reason));
-        }
+    ) -> Result<Option<(Output, Masked)>, Refusal> {
         let profile = &self.session.profile;
+        let decision = profile.decide(&call.access, &NothingKnown);
+        self.decided.statement = decision.statement.as_deref().map(str::to_owned);
+        self.decided.reason = decision.reason.to_string();
+        if decision.effect == Effect::Deny {
+            return Err(Refusal::denied(Code::AccessDenied, &*decision.reason));
+        }
+        let masked = profile.masked(&call.access, &NothingKnown);
         let output = call
             .output
-            .filter(|output| forward::has_masked(*output, |class| profile.masks(class)));
+            .filter(|output| forward::has_masked(*output, |class| masked.contains(class)));
         if output.is_some() && call.protocol == Protocol::Cbor {
             return Err(Refusal::denied(
                 Code::AccessDenied,
@@ -261,7 +262,7 @@ impl Exchange {
         if decision.effect == Effect::Approve {
             self.hold(parts, signed, call, body).await?;
         }
-        Ok(output)
+        Ok(output.map(|output| (output, masked)))
     }
 
     async fn credentials(&self) -> Result<Credentials, Refusal> {
@@ -333,7 +334,7 @@ impl Exchange {
     async fn answer(
         &self,
         response: Response<Incoming>,
-        output: Option<Output>,
+        output: Option<(Output, Masked)>,
         protocol: Protocol,
         mut completion: Completion,
     ) -> Result<Response<ResponseBody>, Refusal> {
@@ -341,7 +342,7 @@ impl Exchange {
         completion.answered(parts.status, &parts.headers);
         forward::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::HTTP_11;
-        let Some(output) = output.filter(|_| parts.status.is_success()) else {
+        let Some((output, masked)) = output.filter(|_| parts.status.is_success()) else {
             return Ok(Response::from_parts(
                 parts,
                 ResponseBody::through(body, completion),
@@ -356,9 +357,8 @@ impl Exchange {
             .await
             .map_err(|error| unmasked(&mut completion, error.to_string()))?;
         completion.received(bytes.len());
-        let profile = &self.session.profile;
         let (bytes, paths) = mask::mask_response(output, protocol, &mut parts, bytes, &|class| {
-            profile.masks(class)
+            masked.contains(class)
         })
         .map_err(|error| unmasked(&mut completion, error.to_string()))?;
         if self.reply.method != Method::HEAD {
