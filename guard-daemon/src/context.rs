@@ -15,13 +15,16 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::aws::{Access, Call, KeyValue, Operation, Resource};
 use crate::broker::Principal;
-use crate::policy::ConditionKeys;
+use crate::policy::{ConditionKeys, Profile};
+use crate::record::entry::Key;
 
 /// What is known of a call besides the call itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// The call.
     pub call: &'a Call,
+    /// What its request tells of condition keys, by their names in lower case.
+    pub told: &'a [(String, KeyValue)],
     /// The host it is for.
     pub host: &'a str,
     /// Its headers.
@@ -58,9 +61,28 @@ pub const GUARD_KEYS: &[&str] = &[
     "guard:User",
 ];
 
+/// Whether a profile speaks of the principal, so that STS must be asked who that is.
+pub fn asks_principal(profile: &Profile) -> bool {
+    let keys = profile.condition_keys();
+    OF_PRINCIPAL
+        .iter()
+        .any(|key| keys.iter().any(|it| it == key))
+}
+
+/// Keys that only the principal's ARN or identifier tells.
+const OF_PRINCIPAL: [&str; 4] = [
+    "aws:principalarn",
+    "aws:principaltype",
+    "aws:userid",
+    "aws:username",
+];
+
+/// Keys that differ from resource to resource, and are told by what the record has anyway.
+const OF_ACCESS: [&str; 2] = ["aws:resourceaccount", "guard:accesslevel"];
+
 impl ConditionKeys for Context<'_> {
     fn value(&self, key: &str, access: &Access, resource: &Resource) -> KeyValue {
-        let told = self.call.keys.iter().find(|(name, _)| name == key);
+        let told = self.told.iter().find(|(name, _)| name == key);
         if let Some((_, value)) = told {
             return value.clone();
         }
@@ -69,6 +91,27 @@ impl ConditionKeys for Context<'_> {
 }
 
 impl Context<'_> {
+    /// What is known of a profile's keys, for the record.
+    pub fn recorded(&self, keys: &[String]) -> Vec<Key> {
+        let nothing = Access {
+            action: None,
+            level: None,
+            resources: Vec::new(),
+        };
+        keys.iter()
+            .filter(|key| !OF_ACCESS.contains(&key.as_str()))
+            .map(|key| Key {
+                key: key.clone(),
+                values: match self.value(key, &nothing, &Resource::Unknown) {
+                    KeyValue::Unknown => None,
+                    KeyValue::Absent => Some(Vec::new()),
+                    KeyValue::One(value) => Some(vec![value]),
+                    KeyValue::Many(values) => Some(values),
+                },
+            })
+            .collect()
+    }
+
     fn own(&self, key: &str, access: &Access, resource: &Resource) -> Option<KeyValue> {
         let one = |text: &str| Some(KeyValue::One(text.to_owned()));
         match key {

@@ -106,6 +106,19 @@ pub enum AccessLevel {
     Tagging,
 }
 
+impl AccessLevel {
+    /// As the Service Authorization Reference writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "List",
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::PermissionsManagement => "Permissions management",
+            Self::Tagging => "Tagging",
+        }
+    }
+}
+
 /// One IAM action with the resources it is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Access {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Config, ConfigError, Limits};
-use crate::policy::{BUILT_IN_DEFAULT, Effect};
+use crate::policy::{BUILT_IN_DEFAULT, Effect, NothingKnown, Source};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ fn profiles_are_found_by_name_and_by_path() {
     config.profile_dir = directory.path().to_owned();
     // Nothing there: the built-in one, with and without its name.
     for wanted in [None, Some("default")] {
-        let (name, text) = config.profile_text(wanted).unwrap();
+        let Source { name, text, .. } = config.profile_source(wanted).unwrap();
         assert_eq!(
             (name.as_str(), text.as_str()),
             ("default", BUILT_IN_DEFAULT)
@@ -165,7 +165,10 @@ fn profiles_are_found_by_name_and_by_path() {
             resources: Vec::new(),
         };
         let profile = config.profile(wanted).unwrap();
-        (profile.name().to_owned(), profile.decide(&[access]).effect)
+        (
+            profile.name().to_owned(),
+            profile.decide(&[access], &NothingKnown).effect,
+        )
     };
     let path = directory.path().join("ci.toml");
     assert_eq!(decide(None), ("default".to_owned(), Effect::Deny));

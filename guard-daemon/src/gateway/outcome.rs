@@ -31,6 +31,7 @@ pub(super) fn undecided(
         operation: Vec::new(),
         access: Vec::new(),
         region: None,
+        keys: Vec::new(),
         confidence: "unknown".to_owned(),
         decision: "deny".to_owned(),
         observed: None,

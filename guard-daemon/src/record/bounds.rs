@@ -11,7 +11,7 @@ use super::entry::Entry;
 pub(super) const ENTRY_BYTES: usize = LINE_BYTES - OVERHEAD_BYTES;
 
 /// Bytes per string and elements per list, tried in this order until the entry fits. The last step fits
-/// whatever the content is: no entry has more than 38 strings, 8 lists and one list of lists (`access`), and
+/// whatever the content is: no entry has more than 38 strings, 8 lists and two lists of lists (`access`, `keys`), and
 /// an escaped byte takes six.
 const STEPS: [(usize, usize); 6] = [
     (8192, 256),
@@ -75,7 +75,7 @@ fn shorten(value: &mut Value, bytes: usize, elements: usize) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::entry::{Access, Event};
+    use super::super::entry::{Access, Event, Key};
     use super::super::samples;
     use super::*;
 
@@ -119,6 +119,11 @@ mod tests {
                 resources: vec![Some(unit.repeat(length / 1000 + 40)); count / 10],
             };
             decided.access = vec![access; count / 10];
+            let key = Key {
+                key: long.clone(),
+                values: Some(vec![unit.repeat(length / 1000 + 40); count / 10]),
+            };
+            decided.keys = vec![key; count / 10];
             let entry = Entry { session: None, event: Event::ExchangeDecided(Box::new(decided)) };
             let bytes = encode(&entry).unwrap();
             prop_assert!(bytes.len() <= ENTRY_BYTES);

@@ -186,6 +186,10 @@ pub struct ExchangeDecided {
     pub access: Vec<Access>,
     /// The region, if known.
     pub region: Option<String>,
+    /// The condition keys that the profile uses, but for `aws:ResourceAccount` and `guard:AccessLevel`, which
+    /// `access` tells.
+    #[serde(default)]
+    pub keys: Vec<Key>,
     /// `exact`, `partial` or `unknown`.
     pub confidence: String,
     /// `allow`, `deny`.
@@ -224,6 +228,17 @@ impl ExchangeDecided {
             .map(|it| it.as_deref().unwrap_or("unknown resource"))
             .filter(move |it| seen.insert(*it))
     }
+}
+
+/// What was known of a condition key.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Key {
+    /// The key, in lower case.
+    #[serde(default)]
+    pub key: String,
+    /// Its values; empty for a key that is absent, `null` for one that is not known.
+    #[serde(default)]
+    pub values: Option<Vec<String>>,
 }
 
 /// One IAM action and what it is asked for on.

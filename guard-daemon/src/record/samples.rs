@@ -45,6 +45,7 @@ pub(super) fn decided(exchange: &str) -> ExchangeDecided {
             resources: vec![Some("arn:aws:s3:::reports".to_owned())],
         }],
         region: Some("eu-west-1".to_owned()),
+        keys: Vec::new(),
         confidence: "exact".to_owned(),
         decision: "deny".to_owned(),
         observed: None,
