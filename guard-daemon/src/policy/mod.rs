@@ -6,6 +6,7 @@
 //! `profile` reads TOML, `document` IAM's JSON; both write statements down as `written` has them, which compiles
 //! them into `statement`s of `pattern`s and `condition`s. `index` finds those that could match, `evaluate` decides.
 
+mod built_in;
 mod condition;
 mod document;
 mod evaluate;
@@ -28,6 +29,7 @@ mod written;
 
 use std::sync::Arc;
 
+pub use built_in::{BUILT_IN, STANDARD, built_in};
 pub use condition::{OperatorError, ValueError};
 pub use evaluate::{ConditionTrace, Decider, StatementTrace, Trace};
 pub use keys::{ConditionKeys, NothingKnown};
@@ -44,9 +46,6 @@ pub(crate) use profile::is_name;
 
 use crate::aws::Access;
 use crate::mask::Class;
-
-/// The text of the profile `default`, for hosts that have none of their own.
-pub const BUILT_IN_DEFAULT: &str = include_str!("default.toml");
 
 /// A profile's text with those of the policy documents that it names, as they were read.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
