@@ -155,6 +155,8 @@ pub struct Call {
     pub service: Option<&'static str>,
     /// The operation.
     pub operation: Operation,
+    /// Every operation of every service it may be: several where the wire does not tell them apart.
+    pub candidates: Candidates,
     /// The IAM view of it: at least one entry.
     pub access: Vec<Access>,
     /// How sure the reading is.
@@ -162,6 +164,17 @@ pub struct Call {
     /// What the response holds that is worth masking; `None` where nothing is, or the operation is
     /// unknown.
     pub output: Option<catalog::Output>,
+}
+
+/// The operations that a request may be: none where it is unknown.
+#[derive(Clone, Debug)]
+pub struct Candidates(Vec<(catalog::Service, catalog::OperationModel)>);
+
+impl Candidates {
+    /// botocore's name of the service, and the operation's API name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'static str, &'static str)> {
+        self.0.iter().map(|it| (it.0.name(), it.1.name()))
+    }
 }
 
 /// Why a request is refused before any decision: what it says is ambiguous or not AWS.
@@ -272,6 +285,7 @@ pub fn identify(
         region: region.map(str::to_owned),
         service,
         operation,
+        candidates: Candidates(reading.operations),
         access,
         confidence,
         output,
