@@ -103,8 +103,6 @@ pub mod alternative {
     pub const NAMES: u32 = 4;
     /// As `NAMES`, and in lower case, because the service folds case.
     pub const FOLDED: u32 = 5;
-    /// As `TEMPLATE`, in lower case.
-    pub const FOLDED_TEMPLATE: u32 = 6;
 }
 
 /// Values of `Part::kind`.

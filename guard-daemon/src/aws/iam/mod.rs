@@ -6,7 +6,6 @@
 
 mod arn;
 mod dynamodb;
-mod ec2;
 mod input;
 mod lambda;
 mod named;
@@ -92,13 +91,12 @@ fn rule_reads_body(rule: catalog::Rule, rest: bool) -> bool {
     rule.when().is_some_and(|it| reads(it.0))
         || alternatives.any(|it| {
             it.each().is_some_and(reads)
-                || it.parts().any(|it| matches!(it, Part::Member(path) if reads(path)))
+                || it.parts().any(|it| matches!(it, Part::Member(path, _) if reads(path)))
         })
 }
 
 /// Services whose JSON bodies name their resources.
 const READ_BODIES: &[&str] = &[
-    "cloudwatch",
     "dynamodb",
     "kms",
     "secretsmanager",
@@ -116,7 +114,6 @@ fn entries(
     let known = match service.name() {
         "s3" => Some(s3::access(asked, name)),
         "dynamodb" => dynamodb::access(asked, input, name),
-        "ec2" => ec2::access(asked, input, name),
         "lambda" => Some(lambda::access(asked, input, name)),
         "iam" => named::iam(asked, input, name),
         "kms" => Some(named::kms(asked, input, name)),
@@ -124,9 +121,8 @@ fn entries(
         "sqs" => Some(named::sqs(asked, input, name)),
         "ssm" => named::ssm(asked, input, name),
         "sts" => named::sts(input, name),
-        "cloudwatch" => named::cloudwatch(asked, input, name),
-        "s3control" => s3::account(name),
-        "apigateway" | "apigatewayv2" => Some(api_gateway(asked)),
+        // Version 2 has some actions of operations' names.
+        "apigateway" | "apigatewayv2" if operation.rules().len() == 0 => Some(api_gateway(asked)),
         _ => None,
     };
     let mut access = known.unwrap_or_else(|| {
