@@ -4,6 +4,7 @@
 //! the body, and reads an operation only from what AWS itself acts on.
 
 pub mod catalog;
+mod cbor;
 pub mod endpoint;
 pub mod error;
 mod form;
@@ -12,6 +13,10 @@ mod json;
 mod keys;
 mod operation;
 pub mod sigv4;
+mod tree;
+mod value;
+
+use std::borrow::Cow;
 
 use http::{HeaderMap, Method};
 
@@ -104,8 +109,11 @@ pub enum AccessLevel {
 /// One IAM action with the resources it is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Access {
-    /// The IAM action (`s3:ListBucket`), or `None` where it is not derivable.
-    pub action: Option<String>,
+    /// The IAM action (`s3:ListBucket`), as the Service Authorization Reference spells it, or `None` where
+    /// it is not derivable.
+    pub action: Option<Cow<'static, str>>,
+    /// Its access level, or `None` where the action is not known.
+    pub level: Option<AccessLevel>,
     /// At least one.
     pub resources: Vec<Resource>,
 }

@@ -160,7 +160,8 @@ fn profiles_are_found_by_name_and_by_path() {
     write("notes.txt", "");
     let decide = |wanted: Option<&str>| {
         let access = crate::aws::Access {
-            action: Some("s3:GetObject".to_owned()),
+            action: Some("s3:GetObject".into()),
+            level: None,
             resources: Vec::new(),
         };
         let profile = config.profile(wanted).unwrap();

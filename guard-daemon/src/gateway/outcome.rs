@@ -53,7 +53,7 @@ pub(super) fn describe(decided: &mut ExchangeDecided, call: &Call) {
     decided.actions = call
         .access
         .iter()
-        .map(|access| access.action.clone())
+        .map(|access| access.action.as_deref().map(str::to_owned))
         .collect();
     decided.resources = Vec::new();
     for resource in call.access.iter().flat_map(|access| &access.resources) {

@@ -16,9 +16,10 @@ fn arn(text: &str) -> Resource {
 }
 
 fn access(action: &str, resources: &[Resource]) -> Access {
-    let action = (!action.is_empty()).then(|| action.to_owned());
+    let action = (!action.is_empty()).then(|| action.to_owned().into());
     Access {
         action,
+        level: None,
         resources: resources.to_vec(),
     }
 }
