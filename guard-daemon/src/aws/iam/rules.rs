@@ -190,6 +190,7 @@ impl<'t> Reader<'t, '_> {
             Form::Starts(start) if text.starts_with(start) => Read::Text(text.into_owned()),
             Form::Holds(part) if text.contains(part) => Read::Text(text.into_owned()),
             Form::Not(other) if text != other => Read::Text(text.into_owned()),
+            Form::Unqualified if is_unqualified(&text) => Read::Text(text.into_owned()),
             _ => Read::Other,
         }
     }
@@ -264,9 +265,14 @@ impl Form {
             Form::Holds(text) => member.contains(text) && !member.starts_with("arn:"),
             Form::Not(text) => member != text && !member.starts_with("arn:"),
             Form::Is(text) => member == text,
-            Form::None => false,
+            Form::None | Form::Unqualified => false,
         }
     }
+}
+
+/// Whether an ARN is without version or alias.
+fn is_unqualified(arn: &str) -> bool {
+    arn::parts(arn).is_some_and(|it| it.resource.matches(':').count() <= 1)
 }
 
 /// Adds a member to a template. False where it could be taken for more than a name.
