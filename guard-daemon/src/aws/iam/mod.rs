@@ -182,12 +182,17 @@ fn on(action: impl Into<Cow<'static, str>>, mut resources: Vec<Resource>) -> Acc
     if resources.is_empty() {
         resources.push(Resource::Unknown);
     }
-    if let [_] = resources.as_slice() {
-        return Access {
-            action: Some(action.into()),
-            level: None,
-            resources,
-        };
+    Access {
+        action: Some(action.into()),
+        level: None,
+        resources: distinct(resources),
+    }
+}
+
+/// Each resource once, in order.
+fn distinct(mut resources: Vec<Resource>) -> Vec<Resource> {
+    if let [] | [_] = resources.as_slice() {
+        return resources;
     }
     let mut seen = HashSet::with_capacity(resources.len());
     let new: Vec<bool> = resources
@@ -203,11 +208,7 @@ fn on(action: impl Into<Cow<'static, str>>, mut resources: Vec<Resource>) -> Acc
     drop(seen);
     let mut new = new.into_iter();
     resources.retain(|_| new.next().unwrap_or(true));
-    Access {
-        action: Some(action.into()),
-        level: None,
-        resources,
-    }
+    resources
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     Asked, arn,
+    distinct,
     input::{At, Input, Unclear},
     on,
 };
@@ -42,9 +43,20 @@ impl<'t> Reader<'t, '_> {
     /// What IAM is asked for; nothing where the catalog has no rules.
     pub(super) fn access(self) -> Vec<Access> {
         let rules = self.operation.rules();
-        let mut access = Vec::with_capacity(rules.len());
+        let mut access: Vec<Access> = Vec::with_capacity(rules.len());
         for rule in rules {
-            access.extend(self.rule(rule));
+            let Some(found) = self.rule(rule) else {
+                continue;
+            };
+            match access.iter_mut().find(|it| it.action == found.action) {
+                Some(same) => {
+                    let new = found.resources.into_iter();
+                    let mut resources = std::mem::take(&mut same.resources);
+                    resources.extend(new);
+                    same.resources = distinct(resources);
+                }
+                None => access.push(found),
+            }
         }
         access
     }

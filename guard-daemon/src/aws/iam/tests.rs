@@ -412,14 +412,14 @@ fn query_services() {
         (
             "ec2.us-east-1.amazonaws.com",
             "ec2",
-            "Action=TerminateInstances&InstanceId.1=weird",
+            "Action=TerminateInstances&InstanceId.1=i-0*",
             "ec2:TerminateInstances ?",
         ),
         (
             "ec2.us-east-1.amazonaws.com",
             "ec2",
             "Action=RunInstances",
-            "ec2:RunInstances ?",
+            "ec2:RunInstances ec2:us-east-1:123456789012:instance/* ? ec2:us-east-1:123456789012:network-interface/* ec2:us-east-1:123456789012:volume/*",
         ),
         (
             "monitoring.us-east-1.amazonaws.com",
@@ -437,7 +437,7 @@ fn query_services() {
             "elasticloadbalancing.us-east-1.amazonaws.com",
             "elasticloadbalancing",
             "Action=DescribeLoadBalancers",
-            "elasticloadbalancing:DescribeLoadBalancers ?",
+            "elasticloadbalancing:DescribeLoadBalancers *",
         ),
     ] {
         let form = ("content-type", "application/x-www-form-urlencoded");
