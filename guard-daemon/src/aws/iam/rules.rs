@@ -103,7 +103,7 @@ impl<'t> Reader<'t, '_> {
             resources.push(Resource::Any);
             return;
         }
-        let given = self.values(target.alternatives(), |text| {
+        let given = self.values(target.alternatives(), target.is_optional(), |text| {
             resources.push(text.map_or(Resource::Unknown, Resource::Arn));
         });
         if resources.len() == before && (given || !target.is_optional()) {
@@ -112,10 +112,12 @@ impl<'t> Reader<'t, '_> {
     }
 
     /// Hands on the value of the first alternative that applies, or one value per element; `None` where it is
-    /// not sure. Returns whether any member was given.
+    /// not sure. Of something `optional`, an element without the members gives none. Returns whether any member
+    /// was given.
     pub(super) fn values(
         self,
         alternatives: impl Iterator<Item = Alternative> + Clone,
+        optional: bool,
         mut value: impl FnMut(Option<String>),
     ) -> bool {
         let mut given = false;
@@ -144,13 +146,18 @@ impl<'t> Reader<'t, '_> {
             if elements.is_empty() {
                 continue;
             }
+            let mut found = false;
             for element in &elements {
-                match self.one(group.clone(), Some(element)) {
-                    Read::Text(text) => value(Some(text)),
-                    _ => value(None),
+                let read = self.one(group.clone(), Some(element));
+                if optional && matches!(read, Read::Absent) {
+                    continue;
                 }
+                found = true;
+                value(if let Read::Text(text) = read { Some(text) } else { None });
             }
-            return true;
+            if found {
+                return true;
+            }
         }
         given
     }
@@ -301,9 +308,11 @@ fn push(text: &mut String, kind: u32, form: Form, member: &str) -> bool {
     }
 }
 
-/// Whether a member can be of a resource: IAM's wildcards would make it more than one.
+/// Whether a member can be of a resource: IAM's wildcards would make it more than one, and white space at its
+/// ends a service may cut off.
 fn is_usable(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= LONGEST
+        && text.trim() == text
         && !text.contains(|it: char| matches!(it, '*' | '?') || it.is_control())
 }

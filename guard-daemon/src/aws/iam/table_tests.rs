@@ -153,11 +153,20 @@ fn ec2() {
         "ec2:RunInstances ec2:@instance/* ec2:us-east-1::image/ami-1 ec2:@subnet/subnet-1 \
          ec2:@security-group/sg-1 ec2:@network-interface/* ec2:@volume/*",
     );
+    ec2(
+        "Action=RegisterImage&Name=n&BlockDeviceMapping.1.DeviceName=/dev/a\
+         &BlockDeviceMapping.2.Ebs.SnapshotId=snap-1",
+        "ec2:RegisterImage ec2:us-east-1::image/* ec2:us-east-1::snapshot/snap-1",
+    );
+    ec2(
+        "Action=DeleteVolume&VolumeId=vol-1%20",
+        "ec2:DeleteVolume ?",
+    );
     // What a launch template names is not in the request.
     ec2(
         "Action=RunInstances&LaunchTemplate.LaunchTemplateId=lt-1&MinCount=1&MaxCount=1",
         "ec2:RunInstances ec2:@instance/* ? ec2:@network-interface/* ec2:@volume/* \
-         ec2:@launch-template/lt-1; ec2:RunInstances ?",
+         ec2:@launch-template/lt-1",
     );
 }
 
