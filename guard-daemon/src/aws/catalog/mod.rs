@@ -18,8 +18,8 @@ use rkyv::{rancor, rend::u32_le};
 
 pub use action::{ActionModel, ResourceType, action, actions};
 pub use output::{Output, OutputShape};
-pub(super) use rule::{Alternative, Default, KeyRule, Location, Part, Path, Rule, Step, Steps, Target};
-pub(super) use schema::{alternative, key, protocol, step};
+pub(super) use rule::{Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target};
+pub(super) use schema::{alternative, key, protocol, source, step};
 use schema::{
     ArchivedCatalog, ArchivedEntry, ArchivedOperation, ArchivedRoute, ArchivedService, ArchivedSpan,
 };

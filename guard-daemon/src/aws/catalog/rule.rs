@@ -33,9 +33,34 @@ pub(in crate::aws) enum Part {
     /// The account of the credentials.
     Account,
     /// A member of the input.
-    Member(Path),
+    Member(Path, Form),
     /// A member of the element at hand.
-    Item(Path),
+    Item(Path, Form),
+}
+
+/// What a member must be, or is made into.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::aws) enum Form {
+    /// The member as it is.
+    Plain,
+    /// In lower case.
+    Lower,
+    /// Applies where it is letters, digits and `-_.`.
+    Name,
+    /// Applies where it is digits.
+    Digits,
+    /// Applies where it is an ARN without version or alias: with one `:` in its resource part at most.
+    Unqualified,
+    /// Applies where it starts with this.
+    Starts(&'static str),
+    /// Applies where it holds this.
+    Holds(&'static str),
+    /// Applies where it is not this.
+    Not(&'static str),
+    /// Empty; applies where it is this.
+    Is(&'static str),
+    /// Empty; applies where it is surely not given.
+    None,
 }
 
 /// Where a member is.
@@ -123,7 +148,6 @@ impl Rule {
     }
 
     /// See `schema::source`.
-    #[cfg(test)]
     pub(in crate::aws) fn source(self) -> u32 {
         self.0.source.to_native()
     }
@@ -180,9 +204,27 @@ impl Part {
             schema::part::PARTITION => Self::Partition,
             schema::part::REGION => Self::Region,
             schema::part::ACCOUNT => Self::Account,
-            schema::part::MEMBER => Self::Member(path),
-            schema::part::ITEM => Self::Item(path),
+            schema::part::MEMBER => Self::Member(path, Form::of(part)),
+            schema::part::ITEM => Self::Item(path, Form::of(part)),
             _ => Self::Literal(text(part.value)),
+        }
+    }
+}
+
+impl Form {
+    fn of(part: &'static ArchivedPart) -> Self {
+        use schema::form;
+        match part.form.to_native() {
+            form::LOWER => Self::Lower,
+            form::NAME => Self::Name,
+            form::DIGITS => Self::Digits,
+            form::UNQUALIFIED => Self::Unqualified,
+            form::STARTS => Self::Starts(text(part.text)),
+            form::HOLDS => Self::Holds(text(part.text)),
+            form::NOT => Self::Not(text(part.text)),
+            form::IS => Self::Is(text(part.text)),
+            form::NONE => Self::None,
+            _ => Self::Plain,
         }
     }
 }

@@ -103,8 +103,6 @@ pub mod alternative {
     pub const NAMES: u32 = 4;
     /// As `NAMES`, and in lower case, because the service folds case.
     pub const FOLDED: u32 = 5;
-    /// As `TEMPLATE`, in lower case.
-    pub const FOLDED_TEMPLATE: u32 = 6;
 }
 
 /// Values of `Part::kind`.
@@ -143,6 +141,8 @@ pub mod form {
     pub const NONE: u32 = 7;
     /// Applies where it is digits.
     pub const DIGITS: u32 = 8;
+    /// Applies where it is an ARN without version or alias.
+    pub const UNQUALIFIED: u32 = 9;
 }
 
 /// Values of `Path::location`.

@@ -6,7 +6,6 @@
 
 mod arn;
 mod dynamodb;
-mod ec2;
 mod input;
 mod lambda;
 mod named;
@@ -80,7 +79,6 @@ pub(super) fn needs_body(request: &RequestView<'_>, reading: &Reading<'_>) -> bo
         || reading.operations.iter().any(|(service, operation)| {
             (match service.name() {
                 "s3" => operation.name() == "DeleteObjects",
-                "lambda" => lambda::reads_body(operation.name()),
                 name => READ_BODIES.contains(&name),
             }) || operation.rules().any(|it| rule_reads_body(it, rest))
         })
@@ -92,13 +90,12 @@ fn rule_reads_body(rule: catalog::Rule, rest: bool) -> bool {
     rule.when().is_some_and(|it| reads(it.0))
         || alternatives.any(|it| {
             it.each().is_some_and(reads)
-                || it.parts().any(|it| matches!(it, Part::Member(path) if reads(path)))
+                || it.parts().any(|it| matches!(it, Part::Member(path, _) if reads(path)))
         })
 }
 
 /// Services whose JSON bodies name their resources.
 const READ_BODIES: &[&str] = &[
-    "cloudwatch",
     "dynamodb",
     "kms",
     "secretsmanager",
@@ -116,17 +113,15 @@ fn entries(
     let known = match service.name() {
         "s3" => Some(s3::access(asked, name)),
         "dynamodb" => dynamodb::access(asked, input, name),
-        "ec2" => ec2::access(asked, input, name),
-        "lambda" => Some(lambda::access(asked, input, name)),
+        "lambda" => lambda::access(asked, name),
         "iam" => named::iam(asked, input, name),
         "kms" => Some(named::kms(asked, input, name)),
         "secretsmanager" => Some(named::secretsmanager(input, name)),
         "sqs" => Some(named::sqs(asked, input, name)),
         "ssm" => named::ssm(asked, input, name),
         "sts" => named::sts(input, name),
-        "cloudwatch" => named::cloudwatch(asked, input, name),
-        "s3control" => s3::account(name),
-        "apigateway" | "apigatewayv2" => Some(api_gateway(asked)),
+        // Version 2 has some actions of operations' names.
+        "apigateway" | "apigatewayv2" if operation.rules().len() == 0 => Some(api_gateway(asked)),
         _ => None,
     };
     let mut access = known.unwrap_or_else(|| {
@@ -187,12 +182,17 @@ fn on(action: impl Into<Cow<'static, str>>, mut resources: Vec<Resource>) -> Acc
     if resources.is_empty() {
         resources.push(Resource::Unknown);
     }
-    if let [_] = resources.as_slice() {
-        return Access {
-            action: Some(action.into()),
-            level: None,
-            resources,
-        };
+    Access {
+        action: Some(action.into()),
+        level: None,
+        resources: distinct(resources),
+    }
+}
+
+/// Each resource once, in order.
+fn distinct(mut resources: Vec<Resource>) -> Vec<Resource> {
+    if let [] | [_] = resources.as_slice() {
+        return resources;
     }
     let mut seen = HashSet::with_capacity(resources.len());
     let new: Vec<bool> = resources
@@ -208,12 +208,10 @@ fn on(action: impl Into<Cow<'static, str>>, mut resources: Vec<Resource>) -> Acc
     drop(seen);
     let mut new = new.into_iter();
     resources.retain(|_| new.next().unwrap_or(true));
-    Access {
-        action: Some(action.into()),
-        level: None,
-        resources,
-    }
+    resources
 }
 
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

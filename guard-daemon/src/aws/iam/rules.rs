@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use super::{
     Asked, arn,
+    distinct,
     input::{At, Input, Unclear},
     on,
 };
 use crate::aws::{
     Access, Resource,
-    catalog::{Alternative, OperationModel, Part, Path, Rule, Target, alternative},
+    catalog::{Alternative, Form, OperationModel, Part, Path, Rule, Target, alternative, source},
 };
 
 /// Longer than any ARN.
@@ -42,9 +43,20 @@ impl<'t> Reader<'t, '_> {
     /// What IAM is asked for; nothing where the catalog has no rules.
     pub(super) fn access(self) -> Vec<Access> {
         let rules = self.operation.rules();
-        let mut access = Vec::with_capacity(rules.len());
+        let mut access: Vec<Access> = Vec::with_capacity(rules.len());
         for rule in rules {
-            access.extend(self.rule(rule));
+            let Some(found) = self.rule(rule) else {
+                continue;
+            };
+            match access.iter_mut().find(|it| it.action == found.action) {
+                Some(same) => {
+                    let new = found.resources.into_iter();
+                    let mut resources = std::mem::take(&mut same.resources);
+                    resources.extend(new);
+                    same.resources = distinct(resources);
+                }
+                None => access.push(found),
+            }
         }
         access
     }
@@ -56,7 +68,11 @@ impl<'t> Reader<'t, '_> {
         match rule.when().map_or(Ok(true), |(path, value)| self.given(path, value)) {
             Ok(false) => return None,
             Ok(true) => targets.for_each(|it| self.target(it, &mut resources)),
-            Err(Unclear) => {}
+            Err(Unclear) => resources.push(Resource::Unknown),
+        }
+        // The tables' authors know that IAM is then asked for `*`.
+        if resources.is_empty() && rule.source() == source::TABLE {
+            resources.push(Resource::Any);
         }
         let mut access = on(action.name(), resources);
         access.level = Some(action.level());
@@ -87,7 +103,7 @@ impl<'t> Reader<'t, '_> {
             resources.push(Resource::Any);
             return;
         }
-        let given = self.values(target.alternatives(), |text| {
+        let given = self.values(target.alternatives(), target.is_optional(), |text| {
             resources.push(text.map_or(Resource::Unknown, Resource::Arn));
         });
         if resources.len() == before && (given || !target.is_optional()) {
@@ -96,10 +112,12 @@ impl<'t> Reader<'t, '_> {
     }
 
     /// Hands on the value of the first alternative that applies, or one value per element; `None` where it is
-    /// not sure. Returns whether any member was given.
+    /// not sure. Of something `optional`, an element without the members gives none. Returns whether any member
+    /// was given.
     pub(super) fn values(
         self,
         alternatives: impl Iterator<Item = Alternative> + Clone,
+        optional: bool,
         mut value: impl FnMut(Option<String>),
     ) -> bool {
         let mut given = false;
@@ -128,13 +146,18 @@ impl<'t> Reader<'t, '_> {
             if elements.is_empty() {
                 continue;
             }
+            let mut found = false;
             for element in &elements {
-                match self.one(group.clone(), Some(element)) {
-                    Read::Text(text) => value(Some(text)),
-                    _ => value(None),
+                let read = self.one(group.clone(), Some(element));
+                if optional && matches!(read, Read::Absent) {
+                    continue;
                 }
+                found = true;
+                value(if let Read::Text(text) = read { Some(text) } else { None });
             }
-            return true;
+            if found {
+                return true;
+            }
         }
         given
     }
@@ -154,59 +177,73 @@ impl<'t> Reader<'t, '_> {
     fn alternative(self, it: Alternative, element: Option<&At<'t>>) -> Read {
         match it.kind() {
             alternative::ANY | alternative::UNKNOWN => Read::Unknown,
-            alternative::WHOLE => {
-                let Some(part) = it.parts().next() else {
-                    return Read::Unknown;
-                };
-                match self.member(part, element) {
-                    Err(Unclear) => Read::Unknown,
-                    Ok(None) => Read::Absent,
-                    Ok(Some(text)) if !text.starts_with("arn:") => Read::Other,
-                    Ok(Some(text)) => {
-                        let fits = arn::parts(&text)
-                            .is_some_and(|found| it.services().any(|it| it == found.service));
-                        if fits && is_usable(&text) {
-                            Read::Text(text.into_owned())
-                        } else {
-                            Read::Unknown
-                        }
-                    }
-                }
-            }
+            alternative::WHOLE => it.parts().next().map_or(Read::Unknown, |part| {
+                let services = |found: &str| it.services().any(|it| it == found);
+                self.whole(part, element, services)
+            }),
             kind => self.template(kind, it, element),
+        }
+    }
+
+    fn whole(
+        self,
+        part: Part,
+        element: Option<&At<'t>>,
+        is_service: impl Fn(&str) -> bool,
+    ) -> Read {
+        let text = match self.member(part, element) {
+            Err(Unclear) => return Read::Unknown,
+            Ok(None) => return Read::Absent,
+            Ok(Some(text)) if !text.starts_with("arn:") => return Read::Other,
+            Ok(Some(text)) => text,
+        };
+        let (Part::Member(_, form) | Part::Item(_, form)) = part else {
+            return Read::Unknown;
+        };
+        if !is_usable(&text) || arn::parts(&text).is_none_or(|it| !is_service(it.service)) {
+            return Read::Unknown;
+        }
+        match form {
+            Form::Lower => Read::Text(text.to_lowercase()),
+            Form::Plain => Read::Text(text.into_owned()),
+            Form::Starts(start) if text.starts_with(start) => Read::Text(text.into_owned()),
+            Form::Holds(part) if text.contains(part) => Read::Text(text.into_owned()),
+            Form::Not(other) if text != other => Read::Text(text.into_owned()),
+            Form::Unqualified if is_unqualified(&text) => Read::Text(text.into_owned()),
+            _ => Read::Other,
         }
     }
 
     fn template(self, kind: u32, it: Alternative, element: Option<&At<'t>>) -> Read {
         let mut text = String::with_capacity(96);
-        let mut other = false;
+        let mut applies = true;
+        let mut usable = true;
         for part in it.parts() {
             let known = match part {
                 Part::Literal(literal) => Some(literal),
                 Part::Partition => Some(self.asked.endpoint.partition),
                 Part::Region => self.asked.region,
                 Part::Account => self.asked.account,
-                Part::Member(_) | Part::Item(_) => {
-                    match self.member(part, element) {
-                        Err(Unclear) => return Read::Unknown,
-                        Ok(None) => return Read::Absent,
-                        Ok(Some(member)) => {
-                            other |= member.starts_with("arn:");
-                            if !other && !fits(kind, &member) {
-                                return Read::Unknown;
-                            }
-                            text.push_str(&member);
+                Part::Member(_, form) | Part::Item(_, form) => {
+                    match (self.member(part, element), form) {
+                        (Err(Unclear), _) => return Read::Unknown,
+                        (Ok(None), Form::None) => {}
+                        (Ok(None), _) => return Read::Absent,
+                        (Ok(Some(member)), _) => {
+                            applies &= form.takes(&member);
+                            usable &= push(&mut text, kind, form, &member);
                         }
                     }
                     continue;
                 }
             };
-            // A member that is not given, or is an ARN, decides before what the call lacks.
-            text.push_str(known.unwrap_or("*"));
+            // Whether it applies is told by members alone, whatever else the call lacks.
+            usable &= known.is_some();
+            text.push_str(known.unwrap_or_default());
         }
-        if other {
+        if !applies {
             Read::Other
-        } else if is_usable(&text) {
+        } else if usable && text.len() <= LONGEST {
             Read::Text(text)
         } else {
             Read::Unknown
@@ -217,33 +254,65 @@ impl<'t> Reader<'t, '_> {
     fn member(self, part: Part, element: Option<&At<'t>>) -> Result<Option<Cow<'t, str>>, Unclear> {
         let mut found = Vec::new();
         match (part, element) {
-            (Part::Member(path), _) => self.input.find(self.operation, path, &mut found)?,
-            (Part::Item(path), Some(element)) => self.input.find_in(element, path, &mut found)?,
+            (Part::Member(path, _), _) => self.input.find(self.operation, path, &mut found)?,
+            (Part::Item(path, _), Some(element)) => {
+                self.input.find_in(element, path, &mut found)?;
+            }
             _ => return Err(Unclear),
         }
-        match found.as_slice() {
-            [] => Ok(None),
-            [one] => one.text().ok_or(Unclear).map(Some),
+        match (found.as_slice(), part) {
+            ([], _) => Ok(None),
+            // That it is given is all that counts.
+            ([..], Part::Member(_, Form::None) | Part::Item(_, Form::None)) => {
+                Ok(Some(Cow::Borrowed("")))
+            }
+            ([one], _) => one.text().ok_or(Unclear).map(Some),
             _ => Err(Unclear),
         }
     }
 }
 
-/// Whether a member can stand in a template without being taken for more than a name.
-fn fits(kind: u32, member: &str) -> bool {
-    let folded = matches!(kind, alternative::FOLDED | alternative::FOLDED_TEMPLATE);
-    if folded && member.chars().any(char::is_uppercase) {
-        return false;
-    }
-    match kind {
-        alternative::NAMES | alternative::FOLDED => arn::is_name(member, "+=,@"),
-        _ => !member.is_empty(),
+impl Form {
+    /// Whether a template with a member of this form applies to the member.
+    fn takes(self, member: &str) -> bool {
+        let alphanumeric = |it: char| it.is_ascii_alphanumeric() || "-_.".contains(it);
+        match self {
+            Form::Plain | Form::Lower => !member.starts_with("arn:"),
+            Form::Name => !member.is_empty() && member.chars().all(alphanumeric),
+            Form::Digits => !member.is_empty() && member.bytes().all(|it| it.is_ascii_digit()),
+            Form::Starts(text) => member.starts_with(text) && !member.starts_with("arn:"),
+            Form::Holds(text) => member.contains(text) && !member.starts_with("arn:"),
+            Form::Not(text) => member != text && !member.starts_with("arn:"),
+            Form::Is(text) => member == text,
+            Form::None | Form::Unqualified => false,
+        }
     }
 }
 
-/// Whether text can be a resource: IAM's wildcards would make it more than one.
+/// Whether an ARN is without version or alias.
+fn is_unqualified(arn: &str) -> bool {
+    arn::parts(arn).is_some_and(|it| it.resource.matches(':').count() <= 1)
+}
+
+/// Adds a member to a template. False where it could be taken for more than a name.
+fn push(text: &mut String, kind: u32, form: Form, member: &str) -> bool {
+    match form {
+        Form::Is(_) | Form::None => return true,
+        Form::Lower => text.extend(member.chars().flat_map(char::to_lowercase)),
+        _ => text.push_str(member),
+    }
+    let folded = kind == alternative::FOLDED && member.chars().any(char::is_uppercase);
+    match kind {
+        alternative::NAMES | alternative::FOLDED => !folded && arn::is_name(member, "+=,@"),
+        _ => is_usable(member),
+    }
+}
+
+/// Whether a member can be of a resource: IAM's wildcards would make it more than one, and white space at its
+/// ends a service may cut off.
 fn is_usable(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= LONGEST
+        && text.trim() == text
         && !text.contains(|it: char| matches!(it, '*' | '?') || it.is_control())
 }

@@ -54,12 +54,15 @@ fn one(
             .context("neither `*`, `?`, `{path}` nor `arn:…`")?;
         let (path, service, form) = match inner.split_once(':') {
             None => (inner, None, Form::plain()),
-            Some((path, "lower")) => (path, None, Form::read("lower").context("a form")?),
-            Some((path, service)) => {
-                let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
-                ensure!(service.chars().all(plain), "{service:?} is no service");
-                (path, Some(service), Form::plain())
-            }
+            Some((path, rest)) => match Form::read(rest) {
+                Some(form) => (path, None, form),
+                None => {
+                    let plain =
+                        |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
+                    ensure!(rest.chars().all(plain), "{rest:?} is no service, nor a form");
+                    (path, Some(rest), Form::plain())
+                }
+            },
         };
         let services: Vec<String> = match service {
             Some(service) => vec![service.to_owned()],
@@ -73,12 +76,7 @@ fn one(
             .any(|it| pattern::meet(&pattern::reference(it), &pattern::ours(written))),
         "no resource type of the action has such an ARN, but {arns:?}"
     );
-    let kind = if folds(operation.service()) {
-        alternative::FOLDED_TEMPLATE
-    } else {
-        alternative::TEMPLATE
-    };
-    template(operation, kind, written)
+    template(operation, alternative::TEMPLATE, written)
 }
 
 /// The services in ARN templates.
