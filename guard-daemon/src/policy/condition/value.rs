@@ -77,10 +77,7 @@ pub(super) enum Values {
 
 /// The components of an ARN, each matched for itself.
 #[derive(Debug)]
-pub(super) struct ArnText {
-    whole: Text,
-    parts: Vec<Text>,
-}
+pub(super) struct ArnText(Vec<Text>);
 
 impl Values {
     pub(super) fn parse(
@@ -125,7 +122,7 @@ impl Values {
                 network(value).ok_or(ValueError::Address)
             })?),
             Kind::ArnEquals | Kind::ArnLike => Self::Arn(each(written, |value| {
-                Ok(ArnText::new(pieces(value, true, language, keys)?))
+                Ok(ArnText::new(&pieces(value, true, language, keys)?))
             })?),
         })
     }
@@ -170,32 +167,18 @@ impl Values {
 }
 
 impl ArnText {
-    fn new(pieces: Vec<Piece>) -> Self {
-        let parts = split(&pieces, ARN_PARTS)
-            .into_iter()
-            .map(Text::new)
-            .collect();
-        Self {
-            whole: Text::new(pieces),
-            parts,
-        }
+    fn new(pieces: &[Piece]) -> Self {
+        Self(split(pieces, ARN_PARTS).into_iter().map(Text::new).collect())
     }
 
-    /// "Each of the six colon-delimited components of the ARN is checked separately." What a pattern with
-    /// fewer of them matches is not documented.
+    /// "Each of the six colon-delimited components of the ARN is checked separately." What a pattern or a value
+    /// with fewer of them matches is not documented.
     fn matches(&self, arn: &str, facts: &Facts<'_>) -> Match {
-        if arn.splitn(ARN_PARTS, ':').count() < ARN_PARTS {
-            return Match::No;
-        }
-        if self.parts.len() < ARN_PARTS {
-            return match self.whole.matches::<false>(arn, facts) {
-                Match::Yes if self.whole.is_any() => Match::Yes,
-                Match::Yes => Match::Unknown,
-                other => other,
-            };
+        if self.0.len() < ARN_PARTS || arn.splitn(ARN_PARTS, ':').count() < ARN_PARTS {
+            return Match::Unknown;
         }
         let mut all = Match::Yes;
-        for (part, text) in self.parts.iter().zip(arn.splitn(ARN_PARTS, ':')) {
+        for (part, text) in self.0.iter().zip(arn.splitn(ARN_PARTS, ':')) {
             match part.matches::<false>(text, facts) {
                 Match::No => return Match::No,
                 Match::Void => all = Match::Void,
