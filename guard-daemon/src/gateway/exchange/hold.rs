@@ -44,7 +44,7 @@ impl Exchange {
             Err(error) = keep_filling(body) => Err(error),
         };
         abandoned.disarm();
-        let answer = Answer::of(outcome?, patience);
+        let answer = Answer::of(outcome?, patience, &self.decided.reason);
         self.decided.approval = answer.approval;
         if let Some(text) = answer.refused {
             return Err(Refusal::denied(Code::AccessDenied, text));
@@ -99,7 +99,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(outcome: Outcome, patience: Duration) -> Self {
+    /// `why` it was asked for comes last: what to do must not be cut off where a reply is bounded.
+    fn of(outcome: Outcome, patience: Duration, why: &str) -> Self {
         let refused = |approval, text: String| Self {
             approval,
             refused: Some(text),
@@ -117,7 +118,7 @@ impl Answer {
             Outcome::TimedOut { approval } => {
                 let text = format!(
                     "this call needs approval {approval}, and nobody decided within {} s; ask a person to run \
-                     `guard approval approve {approval}`, then run the same call again",
+                     `guard approval approve {approval}`, then run the same call again ({why})",
                     patience.as_secs()
                 );
                 refused(Some(approval), text)
@@ -139,7 +140,8 @@ mod tests {
     #[test]
     fn only_an_approval_lets_the_call_run_and_a_timeout_says_what_to_do() {
         let id = || "a-1234abcd".to_owned();
-        let of = |outcome| Answer::of(outcome, Duration::from_secs(50));
+        let why = "s3:DeleteObject needs a person's approval by statement ask of profile p";
+        let of = |outcome| Answer::of(outcome, Duration::from_secs(50), why);
         let approved = of(Outcome::Approved { approval: id() });
         assert_eq!(
             approved,
@@ -153,7 +155,9 @@ mod tests {
         assert_eq!(late.approval, Some(id()));
         let text = late.refused.expect("refused");
         assert!(
-            text.contains("`guard approval approve a-1234abcd`") && text.contains("50 s"),
+            text.contains("`guard approval approve a-1234abcd`")
+                && text.contains("50 s")
+                && text.ends_with("by statement ask of profile p)"),
             "{text}"
         );
 

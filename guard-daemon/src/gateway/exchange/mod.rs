@@ -249,7 +249,10 @@ impl Exchange {
         self.decided.reason = decision.reason.to_string();
         let effect = self.enforced(decision.effect);
         if effect == Effect::Deny {
-            return Err(Refusal::denied(Code::AccessDenied, &*decision.reason));
+            return Err(Refusal {
+                advice: Some(WHOM_TO_ASK),
+                ..Refusal::denied(Code::AccessDenied, &*decision.reason)
+            });
         }
         let output = call
             .output
@@ -435,8 +438,8 @@ impl Exchange {
             service,
             ..
         } = &self.reply;
-        let response =
-            aws::error::response(*protocol, *service, method, refusal.code, &refusal.message);
+        let told = refusal.told();
+        let response = aws::error::response(*protocol, *service, method, refusal.code, &told);
         let mut response = response.map(|bytes: Bytes| ResponseBody::whole(bytes));
         if self.reply.expects && !body.has_arrived() {
             // Its body will never be read, so on HTTP/1.1 nothing can follow it.
@@ -466,6 +469,10 @@ impl Exchange {
         }
     }
 }
+
+/// An agent that guard denies something has nothing to change in IAM.
+const WHOM_TO_ASK: &str =
+    "guard refused it, not AWS: if the work needs this call, ask the person who runs this session";
 
 const NOT_RECORDED: &str =
     "guard could not record this call, so it may not run; see the daemon's log";
