@@ -13,16 +13,20 @@ use http::header::{HeaderName, REFERER, USER_AGENT};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::aws::{Access, Call, KeyValue, Operation, Resource};
+use crate::aws::{Access, KeyValue, Operation, Resource};
 use crate::broker::Principal;
 use crate::policy::{ConditionKeys, Profile};
 use crate::record::entry::Key;
 
-/// What is known of a call besides the call itself.
+/// What is known of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The call.
-    pub call: &'a Call,
+    /// The region it is signed for, else its host's.
+    pub region: Option<&'a str>,
+    /// Its service, as botocore names it.
+    pub service: Option<&'a str>,
+    /// Its operation.
+    pub operation: &'a Operation,
     /// What its request tells of condition keys, by their names in lower case.
     pub told: &'a [(String, KeyValue)],
     /// The host it is for.
@@ -131,16 +135,16 @@ impl Context<'_> {
             "aws:useragent" => header(self.headers, &USER_AGENT),
             "aws:referer" => header(self.headers, &REFERER),
             "aws:sourceip" => one(&self.source_ip?.to_string()),
-            "aws:requestedregion" => one(self.call.region.as_deref()?),
+            "aws:requestedregion" => one(self.region?),
             "aws:resourceaccount" => resource_account(resource),
             "guard:accesslevel" => one(access.level?.name()),
             "guard:executable" => one(self.session?.executable?),
             "guard:host" => one(self.host),
-            "guard:operation" => match self.call.operation {
+            "guard:operation" => match self.operation {
                 Operation::Known(name) => one(name),
                 Operation::Ambiguous(_) | Operation::Unknown => None,
             },
-            "guard:service" => one(self.call.service?),
+            "guard:service" => one(self.service?),
             "guard:session" => one(self.session?.session),
             "guard:user" => one(self.session?.user),
             _ => of_principal(self.principal?, key),
@@ -205,4 +209,98 @@ fn of_principal(principal: &Principal, key: &str) -> Option<KeyValue> {
         _ => return None,
     };
     Some(KeyValue::One(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::aws::AccessLevel;
+
+    fn value(key: &str, resource: &Resource, arn: Option<&str>) -> KeyValue {
+        let principal = Principal {
+            account: "123456789012".to_owned(),
+            arn: arn.map(str::to_owned),
+            user_id: Some("AIDAEXAMPLE".to_owned()),
+        };
+        let headers = HeaderMap::from_iter([(USER_AGENT, "aws-cli/2".parse().unwrap())]);
+        let told = [("s3:prefix".to_owned(), KeyValue::One("a/".to_owned()))];
+        let context = Context {
+            told: &told,
+            region: Some("eu-west-1"),
+            service: Some("s3"),
+            operation: &Operation::Known("ListObjectsV2"),
+            host: "b.s3.eu-west-1.amazonaws.com",
+            headers: &headers,
+            principal: Some(&principal),
+            source_ip: None,
+            now: OffsetDateTime::UNIX_EPOCH,
+            session: Some(Caller {
+                session: "7b1e09c44f2ad310",
+                user: "ada",
+                executable: None,
+            }),
+        };
+        let access = Access {
+            action: Some(Cow::Borrowed("s3:ListBucket")),
+            level: Some(AccessLevel::PermissionsManagement),
+            resources: Vec::new(),
+        };
+        context.value(key, &access, resource)
+    }
+
+    #[test]
+    fn what_is_known_is_told_and_the_rest_is_unknown() {
+        let user = Some("arn:aws:iam::123456789012:user/team/ada");
+        let role = Some("arn:aws:sts::123456789012:assumed-role/deploy/ci");
+        let one = |text: &str| KeyValue::One(text.to_owned());
+        for (key, arn, expected) in [
+            ("s3:prefix", user, one("a/")),
+            ("aws:currenttime", user, one("1970-01-01T00:00:00Z")),
+            ("aws:epochtime", user, one("0")),
+            ("aws:securetransport", user, one("true")),
+            ("aws:viaawsservice", user, one("false")),
+            ("aws:calledvia", user, KeyValue::Absent),
+            ("aws:useragent", user, one("aws-cli/2")),
+            ("aws:referer", user, KeyValue::Absent),
+            ("aws:sourceip", user, KeyValue::Unknown),
+            ("aws:requestedregion", user, one("eu-west-1")),
+            ("aws:principalaccount", None, one("123456789012")),
+            ("aws:userid", None, one("AIDAEXAMPLE")),
+            (
+                "aws:principalarn",
+                user,
+                one("arn:aws:iam::123456789012:user/team/ada"),
+            ),
+            // The role's path is not known.
+            ("aws:principalarn", role, KeyValue::Unknown),
+            ("aws:principalarn", None, KeyValue::Unknown),
+            ("aws:principaltype", role, one("AssumedRole")),
+            ("aws:username", user, one("ada")),
+            ("aws:username", role, KeyValue::Absent),
+            ("aws:principaltag/team", user, KeyValue::Unknown),
+            ("guard:accesslevel", user, one("Permissions management")),
+            ("guard:operation", user, one("ListObjectsV2")),
+            ("guard:service", user, one("s3")),
+            ("guard:user", user, one("ada")),
+            ("guard:executable", user, KeyValue::Unknown),
+        ] {
+            assert_eq!(value(key, &Resource::Any, arn), expected, "{key} {arn:?}");
+        }
+    }
+
+    #[test]
+    fn the_resources_account_is_its_arns() {
+        let of = |arn: &str| value("aws:resourceaccount", &Resource::Arn(arn.to_owned()), None);
+        assert_eq!(
+            of("arn:aws:sqs:eu-west-1:210987654321:q"),
+            KeyValue::One("210987654321".to_owned())
+        );
+        assert_eq!(of("arn:aws:s3:::anybodys"), KeyValue::Unknown);
+        assert_eq!(
+            value("aws:resourceaccount", &Resource::Unknown, None),
+            KeyValue::Unknown
+        );
+    }
 }

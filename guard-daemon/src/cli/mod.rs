@@ -8,6 +8,7 @@ mod daemon;
 mod exit;
 mod identify;
 mod journal;
+mod policy;
 mod run;
 mod status;
 mod terminal;
@@ -16,7 +17,8 @@ mod terms;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::config::{Config, ConfigError};
 use exit::Exit;
@@ -61,12 +63,16 @@ enum Command {
     Journal(journal::Arguments),
     /// Tell what AWS requests ask for
     Identify(identify::Arguments),
+    /// Check, test and explain policies
+    Policy(policy::Arguments),
     /// Show the daemon and its sessions
     Status,
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // Where a shell asks, its question is answered and the process ends.
+    CompleteEnv::with_factory(Cli::command).complete();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -85,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Approval(arguments) => (approval::run(arguments, global), Exit::Failure),
         Command::Journal(arguments) => (journal::run(arguments, global), Exit::Failure),
         Command::Identify(arguments) => (identify::run(arguments), Exit::Failure),
+        Command::Policy(arguments) => (policy::run(arguments, global), Exit::Failure),
         Command::Status => (status::run(global), Exit::Failure),
     };
     result.unwrap_or_else(|error| {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use http::request::Parts;
 use serde::Serialize;
 
 use super::Answers;
@@ -57,12 +58,13 @@ impl Identifier {
                 answers.lines.reserve(lines.len());
                 for (line, number) in lines.split(|it| *it == b'\n').zip(*first..) {
                     if !line.trim_ascii().is_empty() {
-                        answers.add(self.read(request::of_line(line)), number);
+                        answers.add(self.read_line(line), number);
                     }
                 }
             }
             Batch::Entry(entry, number) => {
-                answers.add(self.read(request::of_entry(entry.get())), *number);
+                let read = request::of_entry(entry.get()).map_err(Refused::from);
+                answers.add(read.and_then(|it| self.read(&it)), *number);
             }
             Batch::TooLong(number) => answers.add(Err(Refused::TooLong), *number),
             Batch::Broken(why, number) => answers.add(Err(Refused::Broken(why.clone())), *number),
@@ -70,16 +72,17 @@ impl Identifier {
         answers
     }
 
+    fn read_line(&mut self, line: &[u8]) -> Result<(Call, Option<SigV4Error>), Refused> {
+        self.read(&request::of_line(line)?)
+    }
+
     /// The call, and why its signature would not be taken.
-    fn read(
-        &mut self,
-        described: Result<Described, Malformed>,
-    ) -> Result<(Call, Option<SigV4Error>), Refused> {
-        let Described { parts, host, body } = described?;
-        gateway::check_described(&parts, &host, &mut self.head).map_err(Refused::NotAdmitted)?;
+    fn read(&mut self, described: &Described) -> Result<(Call, Option<SigV4Error>), Refused> {
+        let Described { parts, host, body } = described;
+        gateway::check_described(parts, host, &mut self.head).map_err(Refused::NotAdmitted)?;
         let mut view = RequestView {
             method: &parts.method,
-            host: &host,
+            host,
             path: parts.uri.path(),
             query: parts.uri.query().unwrap_or_default(),
             headers: &parts.headers,
@@ -101,6 +104,17 @@ impl Identifier {
         let call = aws::identify(&view, scope, self.account.as_deref())?;
         Ok((call, unsupported))
     }
+}
+
+/// The call that one line describes, with its host and head.
+pub(in crate::cli) fn call(
+    line: &[u8],
+    account: Option<String>,
+) -> Result<(Call, String, Parts), String> {
+    let described = request::of_line(line).map_err(|error| error.to_string())?;
+    let read = Identifier::new(account).read(&described);
+    let (call, _unsupported) = read.map_err(|error| error.to_string())?;
+    Ok((call, described.host, described.parts))
 }
 
 impl Answers {

@@ -16,6 +16,8 @@ use std::thread;
 
 use anyhow::Context as _;
 
+pub(super) use self::answer::call;
+
 use self::answer::Identifier;
 use self::input::{Batch, Batches};
 

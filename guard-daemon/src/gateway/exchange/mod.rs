@@ -275,7 +275,9 @@ impl Exchange {
         let profile = Arc::clone(&self.session.profile);
         let principal = self.principal(context::asks_principal(&profile)).await;
         let context = Context {
-            call,
+            region: call.region.as_deref(),
+            service: call.service,
+            operation: &call.operation,
             told: &[],
             host: &self.caller.server_name,
             headers: &parts.headers,
