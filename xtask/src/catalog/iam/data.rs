@@ -61,7 +61,8 @@ pub(crate) struct TypeUse {
     pub(crate) name: String,
     /// Whether one must be named.
     pub(crate) required: bool,
-    condition_keys: Vec<String>,
+    /// Where it is one of these.
+    pub(crate) condition_keys: Vec<String>,
     dependent_actions: Vec<String>,
 }
 
@@ -95,11 +96,11 @@ impl Action {
         })
     }
 
-    /// All condition keys, as spelled, sorted.
-    pub(crate) fn keys(&self) -> BTreeSet<&str> {
+    /// Whether a condition key may be in its context, in this spelling.
+    pub(crate) fn lists(&self, key: &str) -> bool {
         let of_types = self.resource_types.iter().flat_map(|it| &it.condition_keys);
-        let all = self.condition_keys.iter().chain(of_types);
-        all.map(String::as_str).collect()
+        let mut all = self.condition_keys.iter().chain(of_types);
+        all.any(|it| it == key)
     }
 
     /// Actions that it may need as well, sorted.
