@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 
 use rkyv::{rancor, rend::u32_le};
 
-pub use action::{ActionModel, ResourceType, action, actions};
+pub use action::{ActionModel, ResourceType, action, actions, has_prefix};
 pub use output::{Output, OutputShape};
 pub(super) use rule::{Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target};
 pub(super) use schema::{alternative, key, protocol, source, step};

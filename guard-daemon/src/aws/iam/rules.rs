@@ -15,6 +15,8 @@ use crate::aws::{
 
 /// Longer than any ARN.
 const LONGEST: usize = 2048;
+/// A condition key's value beyond this is unknown, in bytes.
+pub(super) const LONGEST_VALUE: usize = 64 * 1024;
 
 /// Applies rules to one operation of a request.
 #[derive(Clone, Copy)]
@@ -207,6 +209,11 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn template(self, kind: u32, it: Alternative, element: Option<&At<'t>>) -> Read {
+        let longest = if kind == alternative::VALUE {
+            LONGEST_VALUE
+        } else {
+            LONGEST
+        };
         let mut text = String::with_capacity(96);
         let mut applies = true;
         let mut usable = true;
@@ -222,7 +229,9 @@ impl<'t> Reader<'t, '_> {
                         (Ok(None), Form::None) => {}
                         (Ok(None), _) => return Read::Absent,
                         (Ok(Some(member)), _) => {
-                            applies &= form.takes(&member);
+                            // A condition key's value may well be an ARN.
+                            applies &= (kind == alternative::VALUE && form == Form::Plain)
+                                || form.takes(&member);
                             usable &= push(&mut text, kind, form, &member);
                         }
                     }
@@ -235,7 +244,7 @@ impl<'t> Reader<'t, '_> {
         }
         if !applies {
             Read::Other
-        } else if usable && text.len() <= LONGEST {
+        } else if usable && text.len() <= longest {
             Read::Text(text)
         } else {
             Read::Unknown
@@ -291,6 +300,7 @@ fn push(text: &mut String, kind: u32, form: Form, member: &str) -> bool {
     let folded = kind == alternative::FOLDED && member.chars().any(char::is_uppercase);
     match kind {
         alternative::NAMES | alternative::FOLDED => !folded && arn::is_name(member, "+=,@"),
+        alternative::VALUE => true,
         _ => is_usable(member),
     }
 }

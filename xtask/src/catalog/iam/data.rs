@@ -73,6 +73,8 @@ pub(crate) struct ResourceType {
     pub(crate) key: String,
     /// Its ARN template.
     pub(crate) arn: String,
+    #[serde(rename = "conditionKeys")]
+    condition_keys: Vec<String>,
 }
 
 /// A condition key.
@@ -111,6 +113,19 @@ impl Action {
             .flat_map(|it| &it.dependent_actions);
         let all = self.dependent_actions.iter().chain(of_types);
         all.map(|it| it.trim_end_matches('*').trim()).collect()
+    }
+}
+
+impl ServiceData {
+    /// A resource type's condition keys go with it wherever an action takes it.
+    fn spread_keys(&mut self) {
+        for used in self.actions.values_mut().flat_map(|it| &mut it.resource_types) {
+            if let Some(own) = self.types.get(&used.name.to_ascii_lowercase()) {
+                used.condition_keys.extend(own.condition_keys.iter().cloned());
+            }
+            used.condition_keys.sort();
+            used.condition_keys.dedup();
+        }
     }
 }
 
@@ -185,6 +200,7 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<Reference> {
         }
     }
     services.retain(|_, it| !it.actions.is_empty());
+    services.values_mut().for_each(ServiceData::spread_keys);
     ensure!(
         services.len() > 400,
         "only {} services in {}",
