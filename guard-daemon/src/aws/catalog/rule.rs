@@ -49,6 +49,8 @@ pub(in crate::aws) enum Form {
     Name,
     /// Applies where it is digits.
     Digits,
+    /// Applies where it is an ARN without version or alias: with one `:` in its resource part at most.
+    Unqualified,
     /// Applies where it starts with this.
     Starts(&'static str),
     /// Applies where it holds this.
@@ -216,6 +218,7 @@ impl Form {
             form::LOWER => Self::Lower,
             form::NAME => Self::Name,
             form::DIGITS => Self::Digits,
+            form::UNQUALIFIED => Self::Unqualified,
             form::STARTS => Self::Starts(text(part.text)),
             form::HOLDS => Self::Holds(text(part.text)),
             form::NOT => Self::Not(text(part.text)),

@@ -143,6 +143,8 @@ pub mod form {
     pub const NONE: u32 = 7;
     /// Applies where it is digits.
     pub const DIGITS: u32 = 8;
+    /// Applies where it is an ARN without version or alias.
+    pub const UNQUALIFIED: u32 = 9;
 }
 
 /// Values of `Path::location`.

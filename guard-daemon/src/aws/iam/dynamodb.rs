@@ -58,12 +58,22 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
             Some(vec![one(action, resource)])
         }
         _ => {
-            let resource = match (body.get("TableName"), body.get("ResourceArn")) {
-                (Some(name), None) => table(asked, name.text()),
-                (None, Some(given)) => arn::given(given.text(), "dynamodb"),
-                _ => Resource::Unknown,
+            let named = table(asked, body.get("TableName").and_then(Value::text));
+            let resources = match (body.get("TableName"), body.get("IndexName"), body.get("ResourceArn")) {
+                (Some(_), None, None) => vec![named],
+                (Some(_), Some(Value::Text(index)), None) if arn::is_name(index, "") => {
+                    let index = match &named {
+                        Resource::Arn(table) => Resource::Arn(format!("{table}/index/{index}")),
+                        _ => Resource::Unknown,
+                    };
+                    vec![named, index]
+                }
+                (None, None, Some(given)) => vec![arn::given(given.text(), "dynamodb")],
+                // Backups, exports, imports, global tables.
+                (None, None, None) => return None,
+                _ => vec![Resource::Unknown],
             };
-            Some(vec![one(action, resource)])
+            Some(vec![on(action, resources)])
         }
     }
 }

@@ -98,7 +98,6 @@ pub(super) fn needs_body(
         || reading.operations.iter().any(|(service, operation)| {
             (match service.name() {
                 "s3" => operation.name() == "DeleteObjects",
-                "lambda" => lambda::reads_body(operation.name()),
                 name => READ_BODIES.contains(&name),
             }) || operation.rules().any(|it| rule_reads_body(it, rest))
                 || (!wanted.is_empty() && key_reads_body(*operation, rest, wanted))
@@ -150,7 +149,7 @@ fn entries(reader: Reader<'_, '_>, service: Service) -> Vec<Access> {
     let known = match service.name() {
         "s3" => Some(s3::access(asked, name)),
         "dynamodb" => dynamodb::access(asked, input, name),
-        "lambda" => Some(lambda::access(asked, input, name)),
+        "lambda" => lambda::access(asked, name),
         "iam" => named::iam(asked, input, name),
         "kms" => Some(named::kms(asked, input, name)),
         "secretsmanager" => Some(named::secretsmanager(input, name)),
@@ -241,5 +240,7 @@ fn distinct(mut resources: Vec<Resource>) -> Vec<Resource> {
     resources
 }
 
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

@@ -105,7 +105,7 @@ impl<'t> Reader<'t, '_> {
             resources.push(Resource::Any);
             return;
         }
-        let given = self.values(target.alternatives(), |text| {
+        let given = self.values(target.alternatives(), target.is_optional(), |text| {
             resources.push(text.map_or(Resource::Unknown, Resource::Arn));
         });
         if resources.len() == before && (given || !target.is_optional()) {
@@ -114,10 +114,12 @@ impl<'t> Reader<'t, '_> {
     }
 
     /// Hands on the value of the first alternative that applies, or one value per element; `None` where it is
-    /// not sure. Returns whether any member was given.
+    /// not sure. Of something `optional`, an element without the members gives none. Returns whether any member
+    /// was given.
     pub(super) fn values(
         self,
         alternatives: impl Iterator<Item = Alternative> + Clone,
+        optional: bool,
         mut value: impl FnMut(Option<String>),
     ) -> bool {
         let mut given = false;
@@ -146,13 +148,18 @@ impl<'t> Reader<'t, '_> {
             if elements.is_empty() {
                 continue;
             }
+            let mut found = false;
             for element in &elements {
-                match self.one(group.clone(), Some(element)) {
-                    Read::Text(text) => value(Some(text)),
-                    _ => value(None),
+                let read = self.one(group.clone(), Some(element));
+                if optional && matches!(read, Read::Absent) {
+                    continue;
                 }
+                found = true;
+                value(if let Read::Text(text) = read { Some(text) } else { None });
             }
-            return true;
+            if found {
+                return true;
+            }
         }
         given
     }
@@ -204,6 +211,7 @@ impl<'t> Reader<'t, '_> {
             Form::Starts(start) if text.starts_with(start) => Read::Text(text.into_owned()),
             Form::Holds(part) if text.contains(part) => Read::Text(text.into_owned()),
             Form::Not(other) if text != other => Read::Text(text.into_owned()),
+            Form::Unqualified if is_unqualified(&text) => Read::Text(text.into_owned()),
             _ => Read::Other,
         }
     }
@@ -285,9 +293,14 @@ impl Form {
             Form::Holds(text) => member.contains(text) && !member.starts_with("arn:"),
             Form::Not(text) => member != text && !member.starts_with("arn:"),
             Form::Is(text) => member == text,
-            Form::None => false,
+            Form::None | Form::Unqualified => false,
         }
     }
+}
+
+/// Whether an ARN is without version or alias.
+fn is_unqualified(arn: &str) -> bool {
+    arn::parts(arn).is_some_and(|it| it.resource.matches(':').count() <= 1)
 }
 
 /// Adds a member to a template. False where it could be taken for more than a name.
@@ -305,9 +318,11 @@ fn push(text: &mut String, kind: u32, form: Form, member: &str) -> bool {
     }
 }
 
-/// Whether a member can be of a resource: IAM's wildcards would make it more than one.
+/// Whether a member can be of a resource: IAM's wildcards would make it more than one, and white space at its
+/// ends a service may cut off.
 fn is_usable(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= LONGEST
+        && text.trim() == text
         && !text.contains(|it: char| matches!(it, '*' | '?') || it.is_control())
 }

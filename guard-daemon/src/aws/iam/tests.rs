@@ -8,9 +8,9 @@ use crate::aws::{
     BodyView, Call, Confidence, KeyValue, RequestView, Resource, Scope, identify,
 };
 
-const ACCOUNT: &str = "123456789012";
+pub(super) const ACCOUNT: &str = "123456789012";
 
-fn call(
+pub(super) fn call(
     line: &str,
     scope: &str,
     headers: &[(&str, &str)],
@@ -58,7 +58,7 @@ fn call_for(
 }
 
 /// `action resource resource; action …`, `*` for any and `?` for unknown.
-fn shown(call: &Call) -> String {
+pub(super) fn shown(call: &Call) -> String {
     let resource = |it: &Resource| match it {
         Resource::Arn(arn) => arn.replace("arn:aws:", ""),
         Resource::Any => "*".to_owned(),
@@ -506,7 +506,7 @@ fn lambda_and_api_gateway() {
             format!("POST {lambda}/functions"),
             "lambda",
             r#"{"FunctionName":"f"}"#,
-            "lambda:CreateFunction lambda:us-east-1:123456789012:function:f",
+            "lambda:CreateFunction lambda:us-east-1:123456789012:function:f; iam:PassRole ?",
         ),
         (
             format!("GET {lambda}/functions/"),

@@ -73,7 +73,7 @@ pub(crate) struct ResourceType {
     pub(crate) key: String,
     /// Its ARN template.
     pub(crate) arn: String,
-    #[serde(rename = "conditionKeys")]
+    #[serde(default, rename = "conditionKeys")]
     condition_keys: Vec<String>,
 }
 

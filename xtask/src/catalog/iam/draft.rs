@@ -110,6 +110,7 @@ impl Form {
             ("name", _) => (form::NAME, ""),
             ("none", _) => (form::NONE, ""),
             ("digits", _) => (form::DIGITS, ""),
+            ("unqualified", _) => (form::UNQUALIFIED, ""),
             (_, Some(text)) if written.starts_with('^') => (form::STARTS, text),
             (_, Some(text)) if written.starts_with('+') => (form::HOLDS, text),
             (_, Some(text)) if written.starts_with('!') => (form::NOT, text),
