@@ -114,7 +114,7 @@ impl Reader<'_, '_> {
     fn values_of(self, rule: KeyRule) -> KeyValue {
         let mut values = Vec::new();
         let mut clear = true;
-        let given = self.values(rule.alternatives(), |it| match it {
+        let given = self.values(rule.alternatives(), true, |it| match it {
             Some(text) => values.push(text),
             None => clear = false,
         });

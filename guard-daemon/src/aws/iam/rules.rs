@@ -100,16 +100,20 @@ impl<'t> Reader<'t, '_> {
 
     fn target(self, target: Target, resources: &mut Vec<Resource>) {
         let before = resources.len();
+        let read = target
+            .alternatives()
+            .take_while(|it| it.kind() != alternative::ANY);
         let any = target.alternatives().any(|it| it.kind() == alternative::ANY);
-        if any && target.alternatives().count() == 1 {
-            resources.push(Resource::Any);
-            return;
-        }
-        let given = self.values(target.alternatives(), target.is_optional(), |text| {
+        let given = self.values(read, target.is_optional(), |text| {
             resources.push(text.map_or(Resource::Unknown, Resource::Arn));
         });
-        if resources.len() == before && (given || !target.is_optional()) {
-            resources.push(if any { Resource::Any } else { Resource::Unknown });
+        if resources.len() > before {
+            return;
+        }
+        if any {
+            resources.push(Resource::Any);
+        } else if given || !target.is_optional() {
+            resources.push(Resource::Unknown);
         }
     }
 
