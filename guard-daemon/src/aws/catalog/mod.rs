@@ -57,6 +57,12 @@ pub(super) fn service(name: &str) -> Option<Service> {
     services.get(place).map(Service)
 }
 
+/// All services, sorted by name.
+#[cfg(test)]
+pub(super) fn services() -> impl Iterator<Item = Service> {
+    tables().services.iter().map(Service)
+}
+
 /// The services at a host's labels, as `endpoint::classify` gives them.
 pub(super) fn services_at(labels: &str) -> impl Iterator<Item = Service> + use<> {
     let tables = tables();
@@ -314,7 +320,7 @@ mod tests {
     fn every_reference_holds() {
         let tables = tables();
         let texts = tables.text_ends.len();
-        for service in tables.services.iter().map(Service) {
+        for service in services() {
             assert!(!service.name().is_empty());
             assert_eq!(super::service(service.name()), Some(service));
             assert!(services_signing(service.signing_name()).any(|it| it == service));

@@ -243,4 +243,6 @@ fn distinct(mut resources: Vec<Resource>) -> Vec<Resource> {
 #[cfg(test)]
 mod table_tests;
 #[cfg(test)]
+mod coverage;
+#[cfg(test)]
 mod tests;
