@@ -336,7 +336,7 @@ fn same_members(targets: &[Target]) -> bool {
 }
 
 /// Letters and digits in lower case.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     letters.map(|it| it.to_ascii_lowercase()).collect()
 }
