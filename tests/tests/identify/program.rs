@@ -1,0 +1,1 @@
+//! `guard identify` as a program: files, pipes, bad lines.
