@@ -22,7 +22,9 @@ import io
 import json
 import multiprocessing
 import random
+import re
 import sys
+from urllib.parse import urlsplit
 
 import botocore.auth
 import botocore.session
@@ -220,6 +222,7 @@ class Calls:
 
     def __init__(self, session, service, **config):
         self.service = service
+        self.session = session
         self.client = session.create_client(
             service,
             region_name=config.pop("region", REGION),
@@ -265,6 +268,8 @@ class Calls:
         except Exception as error:
             why = f"{type(error).__name__}: {error}"[:300]
         request = self.request
+        if request is not None and truth["variant"] == "host":
+            truth["partition"] = self.partition(request)
         if request is None:
             return encode({"truth": truth, "impossible": why or "no request"})
         body = request.body or b""
@@ -290,6 +295,16 @@ class Calls:
         if body:
             line["body"] = base64.b64encode(body).decode()
         return encode(line)
+
+    def partition(self, request):
+        """Of the region in the host, else in the signature; `None` where neither tells."""
+        authorization = request.headers.get("Authorization", b"")
+        if isinstance(authorization, bytes):
+            authorization = authorization.decode()
+        for text in (urlsplit(request.url).netloc, authorization):
+            if region := re.search(r"\b(us|eu|ap|cn|eusc)(-[a-z]+)+-\d\b", text):
+                return self.session.get_partition_for_region(region[0])
+        return None
 
     def everything(self):
         operations = list(self.model.operation_names)
