@@ -253,9 +253,16 @@ pub fn identify(
     account: Option<&str>,
     wanted: &[&str],
 ) -> Result<Call, IdentifyError> {
-    let endpoint = endpoint::classify(request.host).ok_or_else(|| IdentifyError::NotAws {
+    let mut endpoint = endpoint::classify(request.host).ok_or_else(|| IdentifyError::NotAws {
         host: operation::shown(request.host),
     })?;
+    // A host without a region may be that of several partitions (`budgets-fips.api.aws`).
+    if endpoint.partition == "aws"
+        && endpoint.region.is_none()
+        && let Some(scope) = scope
+    {
+        endpoint.partition = endpoint::partition_of(scope.region);
+    }
     let reading = operation::read(request, &endpoint, scope)?;
     let region = scope
         .map(|it| it.region)

@@ -246,6 +246,18 @@ fn service(
                 continue;
             }
             let route = route(model, place, operation, tables)?;
+            if (model.name.as_str(), name.as_str()) == ("cloudsearchdomain", "Search") {
+                // SDKs send it as a form, its query in the body.
+                let method = tables.text("POST");
+                let statics = Span::default();
+                let required_query = Span::default();
+                tables.catalog.routes.push(Route {
+                    method,
+                    statics,
+                    required_query,
+                    ..route.clone()
+                });
+            }
             tables.catalog.operations[place as usize].route = length(&tables.catalog.routes);
             tables.catalog.routes.push(route);
         }
