@@ -78,6 +78,7 @@ fn what_of_the_host_is_open_is_said_key_by_key() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_error_names_its_place() {
     let statement = |rest: &str| format!("[[statement]]\neffect = \"allow\"\n{rest}");
     let pattern = |text: &str, error| Problem::Pattern {
