@@ -1,9 +1,9 @@
 //! Profiles: what is accepted, and where errors are.
 
 use super::*;
-use crate::policy::NothingKnown;
 use crate::policy::network::HostError;
 use crate::policy::pattern::PatternError;
+use crate::policy::{NothingKnown, SourceDocument};
 
 fn parse(name: &str, text: &str) -> Result<Profile, PolicyError> {
     Profile::parse(name, text)
@@ -282,13 +282,19 @@ fn size_and_name_are_bounded() {
 #[test]
 fn the_references_examples_are_profiles() {
     let reference = include_str!("../../../../docs/policy.md");
-    let examples: Vec<&str> = reference
-        .split("```toml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert_eq!(examples.len(), 3);
-    for example in examples {
-        parse("example", example).unwrap();
+    let examples = |language: &str| -> Vec<&str> {
+        let fence = format!("```{language}\n");
+        let rest = reference.split(fence.as_str()).skip(1);
+        rest.map(|rest| rest.split("```").next().unwrap()).collect()
+    };
+    let (profiles, documents) = (examples("toml"), examples("json"));
+    assert_eq!((profiles.len(), documents.len()), (6, 1));
+    for profile in profiles {
+        let mut source = Source::new("example", profile);
+        for path in source.document_paths().unwrap() {
+            let text = documents[0].to_owned();
+            source.documents.push(SourceDocument { path, text });
+        }
+        Profile::load(&source).unwrap();
     }
 }
