@@ -214,3 +214,50 @@ fn profiles_are_found_by_name_and_by_path() {
         Err(ConfigError::ProfileFile { .. })
     ));
 }
+
+#[test]
+fn policy_documents_are_read_beside_the_profile() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let mut config = load("").unwrap();
+    config.profile_dir = directory.path().to_owned();
+    write(
+        "p.toml",
+        "default = \"allow\"\n[policies]\nboundary = [\"b.json\"]\n",
+    );
+    let missing = config.profile(Some("p")).unwrap_err().to_string();
+    assert!(
+        missing.contains("b.json") && missing.contains("[policies]"),
+        "{missing}"
+    );
+    write(
+        "b.json",
+        r#"{"Statement":{"Effect":"Allow","Action":"s3:Get*","Resource":"*"}}"#,
+    );
+    let profile = config.profile(Some("p")).unwrap();
+    let effect = |action: &str| {
+        let access = crate::aws::Access {
+            action: Some(action.to_owned()),
+            resources: Vec::new(),
+        };
+        profile.decide(&[access], &NothingKnown).effect
+    };
+    assert_eq!(effect("s3:GetObject"), Effect::Allow);
+    assert_eq!(effect("s3:PutObject"), Effect::Deny);
+    write("b.json", "{\n  \"Statement\": 1\n}");
+    let wrong = config.profile(Some("p")).unwrap_err().to_string();
+    assert!(
+        wrong.starts_with("policy document \"b.json\", line 2, column 16: "),
+        "{wrong}"
+    );
+    // Together they may have no more than they may have in a session's saved file.
+    write(
+        "p.toml",
+        "[policies]\nidentity = [\"b.json\", \"c.json\"]\n",
+    );
+    for name in ["b.json", "c.json"] {
+        write(name, &" ".repeat(600 * 1024));
+    }
+    let large = config.profile(Some("p")).unwrap_err();
+    assert!(matches!(large, ConfigError::Document { .. }), "{large}");
+}

@@ -6,13 +6,17 @@
 use std::collections::BTreeMap;
 
 use super::Effect;
-use super::statement::Statement;
+use super::pattern::Start;
+use super::statement::{Patterns, Statement};
 use crate::aws::Resource;
 
 /// An index of statements, by their places in a list.
 #[derive(Debug, Default)]
 pub(super) struct Index {
+    /// By the beginnings of actions, services included.
     actions: Prefixes<Group>,
+    /// By the beginnings of names, where the service may be any.
+    names: Prefixes<Group>,
     /// All of them, for an action that is not known.
     all: Group,
 }
@@ -31,30 +35,35 @@ struct Group {
 impl Index {
     pub(super) fn new<'a>(statements: impl IntoIterator<Item = &'a Statement>) -> Self {
         let mut actions: BTreeMap<&str, Draft<'a>> = BTreeMap::new();
+        let mut names: BTreeMap<&str, Draft<'a>> = BTreeMap::new();
         let mut all = Draft::default();
         for (at, statement) in (0..).zip(statements) {
             all.add(at, statement);
-            if statement.actions.except {
-                actions.entry("").or_default().add(at, statement);
-                continue;
-            }
-            let mut starts: Vec<&str> = statement
-                .actions
-                .list
-                .iter()
-                .map(|action| action.pattern.start())
-                .collect();
+            let Patterns { except, list } = &statement.actions;
+            let mut starts: Vec<Start<&str>> = if *except {
+                vec![Start::Action("")]
+            } else {
+                list.iter().map(|action| action.pattern.start()).collect()
+            };
             starts.sort_unstable();
             starts.dedup();
             for start in starts {
-                actions.entry(start).or_default().add(at, statement);
+                let draft = match start {
+                    Start::Action(start) => actions.entry(start),
+                    Start::Name(start) => names.entry(start),
+                };
+                draft.or_default().add(at, statement);
             }
         }
-        let actions = actions
-            .into_iter()
-            .map(|(start, draft)| (start, draft.finish()));
+        let finish = |drafts: BTreeMap<&'a str, Draft<'a>>| {
+            let groups = drafts
+                .into_iter()
+                .map(|(start, draft)| (start, draft.finish()));
+            Prefixes::new(groups)
+        };
         Self {
-            actions: Prefixes::new(actions),
+            actions: finish(actions),
+            names: finish(names),
             all: all.finish(),
         }
     }
@@ -67,13 +76,39 @@ impl Index {
         resource: &Resource,
         visit: &mut impl FnMut(&[u32]),
     ) {
-        match action {
-            Some(action) => {
-                for group in self.actions.of::<true>(action) {
-                    group.visit(resource, visit);
-                }
+        let Some((action, (_, name))) = action.and_then(|it| Some((it, it.split_once(':')?)))
+        else {
+            return self.all.visit(resource, visit);
+        };
+        let named = self.names.of::<true>(name);
+        for group in self.actions.of::<true>(action).chain(named) {
+            group.visit(resource, visit);
+        }
+    }
+}
+
+impl Index {
+    /// Visits the lists of places of all statements that could match everything that starts so; `None`: any
+    /// resource.
+    pub(super) fn covering(
+        &self,
+        action: Start<&str>,
+        resource: Option<&str>,
+        visit: &mut impl FnMut(&[u32]),
+    ) {
+        let (whole, name) = match action {
+            Start::Action(start) => (start, start.split_once(':').map_or("", |(_, name)| name)),
+            Start::Name(name) => ("", name),
+        };
+        let named = self.names.of::<true>(name);
+        for group in self.actions.of::<true>(whole).chain(named) {
+            visit(&group.any);
+            for list in resource
+                .into_iter()
+                .flat_map(|start| group.named.of::<false>(start))
+            {
+                visit(list);
             }
-            None => self.all.visit(resource, visit),
         }
     }
 }

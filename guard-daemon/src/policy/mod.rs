@@ -13,6 +13,7 @@ mod evaluate;
 mod index;
 mod json;
 mod keys;
+pub mod lint;
 mod mask;
 mod network;
 mod pattern;

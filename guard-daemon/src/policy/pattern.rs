@@ -51,8 +51,16 @@ pub(super) struct ActionPattern {
     /// Lower case.
     service: Glob,
     name: Glob,
-    /// What every match starts with, in lower case.
-    start: Box<str>,
+    start: Start<Box<str>>,
+}
+
+/// What everything that an action pattern matches starts with, in lower case.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Start<T> {
+    /// The action with its service.
+    Action(T),
+    /// The name behind the service, which may be any.
+    Name(T),
 }
 
 impl ActionPattern {
@@ -62,7 +70,7 @@ impl ActionPattern {
             return Ok(Self {
                 service: Glob::Any,
                 name: Glob::Any,
-                start: "".into(),
+                start: Start::Action("".into()),
             });
         }
         let (service, name) = text.split_once(':').ok_or(PatternError::NoService)?;
@@ -77,11 +85,18 @@ impl ActionPattern {
             let plain = Language { variables: false };
             Ok::<_, PatternError>(Glob::new(&pieces(text, true, plain, &mut Keys::default())?))
         };
-        let lower = text.to_ascii_lowercase();
+        let start = |text: &str| {
+            let lower = text.to_ascii_lowercase();
+            lower.split(['*', '?']).next().unwrap_or_default().into()
+        };
+        let service_pattern = glob(&service.to_ascii_lowercase())?;
         Ok(Self {
-            service: glob(&service.to_ascii_lowercase())?,
+            start: match service_pattern {
+                Glob::Any => Start::Name(start(name)),
+                _ => Start::Action(start(text)),
+            },
+            service: service_pattern,
             name: glob(name)?,
-            start: lower.split(['*', '?']).next().unwrap_or_default().into(),
         })
     }
 
@@ -96,8 +111,11 @@ impl ActionPattern {
     }
 
     /// What every match starts with, in lower case.
-    pub(super) fn start(&self) -> &str {
-        &self.start
+    pub(super) fn start(&self) -> Start<&str> {
+        match &self.start {
+            Start::Action(start) => Start::Action(start),
+            Start::Name(start) => Start::Name(start),
+        }
     }
 }
 
@@ -403,7 +421,7 @@ mod tests {
 
         #[test]
         fn without_a_wildcard_before_the_last_part_nothing_is_left_open(
-            pattern in "arn:[ab]:[ab]?::[ab*?:/]{1,6}", arn in "arn:[ab]:[ab]?::[ab:/]{0,8}",
+            pattern in "arn:[ab]:[ab]?:::[ab*?:/]{1,6}", arn in "arn:[ab]:[ab]?:::[ab:/]{0,8}",
         ) {
             if let Ok(pattern) = resource(&pattern) {
                 prop_assert_ne!(matches(&pattern, &arn), Match::Unknown);

@@ -19,6 +19,8 @@ pub(super) struct Statement {
     pub(super) source: usize,
     /// Where it starts in its document, in bytes.
     pub(super) at: usize,
+    /// Whether its language has policy variables.
+    pub(super) variables: bool,
     pub(super) effect: Effect,
     pub(super) actions: Patterns<ActionPattern>,
     pub(super) resources: Patterns<ResourcePattern>,
@@ -90,14 +92,14 @@ impl Statement {
         let any = || list.iter().any(|resource| resource.pattern.is_any());
         match resource {
             Resource::Arn(arn) => {
-                let matches = list
+                let each = list
                     .iter()
                     .map(|resource| resource.pattern.matches(arn, facts));
-                let matched = Match::any(matches);
+                let listed = Match::any(each);
                 if *except {
-                    matched.fails()
+                    listed.fails()
                 } else {
-                    matched.holds()
+                    listed.holds()
                 }
             }
             // As IAM does: the resource of an action that takes none is `*`.

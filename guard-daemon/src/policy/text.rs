@@ -222,11 +222,6 @@ impl Text {
         }
     }
 
-    /// Whether it matches every text.
-    pub(super) fn is_any(&self) -> bool {
-        matches!(self, Self::Fixed(Glob::Any))
-    }
-
     /// What every match starts with.
     pub(super) fn start(&self) -> &str {
         match self {

@@ -38,8 +38,11 @@ pub(super) enum Value {
     Text(String),
     List(Vec<Placed<Value>>),
     /// In the order of the text; no key is there twice.
-    Table(Vec<(Placed<String>, Placed<Value>)>),
+    Table(Vec<Entry>),
 }
+
+/// A key and its value.
+pub(super) type Entry = (Placed<String>, Placed<Value>);
 
 /// A statement before it is compiled.
 pub(super) struct Written {
@@ -141,6 +144,7 @@ impl Compiler<'_> {
             label: label.into(),
             source,
             at: written.at.start,
+            variables: self.language.variables,
             effect: written.effect,
             actions,
             resources,
@@ -177,7 +181,8 @@ impl Compiler<'_> {
                     .iter()
                     .map(|value| value.it.as_str().into())
                     .collect();
-                let condition = Condition::new(operator, &key.it, texts, self.language, self.keys)
+                let name = Placed::new(key.at.clone(), key.it.as_str());
+                let condition = Condition::new(operator, &name, texts, self.language, self.keys)
                     .map_err(|(at, error)| {
                         let Placed { at, it } = values[at].clone();
                         Misplaced(at, Problem::Value { text: it, error })
@@ -236,10 +241,7 @@ fn patterns<P>(
     texts.iter().map(one).collect()
 }
 
-fn table<'a>(
-    value: &'a Placed<Value>,
-    what: &'static str,
-) -> Result<&'a [(Placed<String>, Placed<Value>)], Misplaced> {
+fn table<'a>(value: &'a Placed<Value>, what: &'static str) -> Result<&'a [Entry], Misplaced> {
     match &value.it {
         Value::Table(entries) => Ok(entries),
         _ => Err(value.wrong(Problem::NotTable(what))),

@@ -218,8 +218,11 @@ fn condition_corner(
     let negated = operator.contains("Not");
     let any_wanted = |part: &str| wanted.iter().any(|value| value.contains(part));
     let odd = |value: &&str| corner_values(operator).contains(value) && !value.is_empty();
+    let missing = found.is_none() || found == Some(&json!([]));
     let open = if operator == "Null" {
         None
+    } else if missing && if_exists && set == "ForAnyValue:" {
+        Some("ForAnyValue with IfExists on a missing key, where it is documented to hold and observed not to")
     } else if listed && set.is_empty() && !values.is_empty() {
         Some("a multivalued key without a set operator, which such keys require")
     } else if any_wanted("${aws:TagKeys}") {
@@ -237,8 +240,6 @@ fn condition_corner(
     };
     let documented = if found == Some(&json!([])) {
         Some("a set without values is a null data set, like a missing key")
-    } else if found.is_none() && if_exists && set == "ForAnyValue:" {
-        Some("IfExists holds where the key is missing")
     } else if !set.is_empty() && !listed && values == [""] {
         Some("set operators take an empty text for a null data set")
     } else if operator.ends_with("IpAddress") && any_wanted("2001:db8:0::1") {

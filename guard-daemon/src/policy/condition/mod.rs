@@ -18,6 +18,7 @@ use value::Values;
 use super::keys::{Facts, KeyId, Keys};
 use super::text::Language;
 use super::truth::Truth;
+use super::written::Placed;
 use crate::aws::KeyValue;
 
 /// One operator on one key. Those of a statement must all hold.
@@ -26,6 +27,8 @@ pub(super) struct Condition {
     operator: Operator,
     id: KeyId,
     values: Values,
+    /// Where the key stands in the statement's document, in bytes.
+    at: usize,
     /// The key and the values as they were written, for people.
     key: Box<str>,
     written: Box<[Box<str>]>,
@@ -36,7 +39,7 @@ impl Condition {
     /// The place among the values, and what is wrong there.
     pub(super) fn new(
         operator: Operator,
-        key: &str,
+        key: &Placed<&str>,
         written: Vec<Box<str>>,
         language: Language,
         keys: &mut Keys,
@@ -44,15 +47,21 @@ impl Condition {
         let values = Values::parse(operator.kind, &written, language, keys)?;
         Ok(Self {
             operator,
-            id: keys.id(key),
+            id: keys.id(key.it),
             values,
-            key: key.into(),
+            at: key.at.start,
+            key: key.it.into(),
             written: written.into(),
         })
     }
 
     pub(super) fn operator(&self) -> Operator {
         self.operator
+    }
+
+    /// Where the key stands in the statement's document, in bytes.
+    pub(super) fn at(&self) -> usize {
+        self.at
     }
 
     pub(super) fn key(&self) -> &str {
@@ -82,7 +91,7 @@ impl Condition {
         let one = |value: &String| self.holds_for(value, facts);
         match (self.operator.quantifier, found) {
             (_, KeyValue::Unknown) => Truth::Unknown,
-            (_, KeyValue::Absent) => self.without_key().into(),
+            (_, KeyValue::Absent) => self.without_key(),
             // An empty text is a "null data set" to the set operators.
             (Some(quantifier), KeyValue::One(value)) if value.is_empty() => {
                 (quantifier == Quantifier::All).into()
@@ -100,19 +109,20 @@ impl Condition {
     }
 
     /// What holds where the request has no such key.
-    fn without_key(&self) -> bool {
+    fn without_key(&self) -> Truth {
         let Operator {
             quantifier,
             negated,
             if_exists,
             ..
         } = self.operator;
-        if_exists
-            || match quantifier {
-                Some(Quantifier::All) => true,
-                Some(Quantifier::Any) => false,
-                None => negated,
-            }
+        match quantifier {
+            // `IfExists` is documented to hold here, and observed not to.
+            Some(Quantifier::Any) if if_exists => Truth::Unknown,
+            Some(Quantifier::Any) => Truth::False,
+            Some(Quantifier::All) => Truth::True,
+            None => (if_exists || negated).into(),
+        }
     }
 
     fn holds_for(&self, value: &str, facts: &Facts<'_>) -> Truth {

@@ -162,6 +162,11 @@ impl Operator {
         })
     }
 
+    /// Whether it compares ARNs.
+    pub(in crate::policy) fn is_arn(self) -> bool {
+        matches!(self.kind, Kind::ArnEquals | Kind::ArnLike)
+    }
+
     /// The name it would have with its opposite meaning for a single value; `None` where IAM has none.
     #[cfg(test)]
     pub(in crate::policy) fn negation(self) -> Option<Self> {

@@ -116,7 +116,9 @@ impl Values {
                 Self::Null { absent, present }
             }
             Kind::Binary => Self::Binary(each(written, |value| {
-                STANDARD.decode(value).map_err(|_| ValueError::Binary)
+                STANDARD
+                    .decode(value)
+                    .map_err(|_undecodable| ValueError::Binary)
             })?),
             Kind::Address => Self::Address(each(written, |value| {
                 network(value).ok_or(ValueError::Address)
@@ -168,7 +170,12 @@ impl Values {
 
 impl ArnText {
     fn new(pieces: &[Piece]) -> Self {
-        Self(split(pieces, ARN_PARTS).into_iter().map(Text::new).collect())
+        Self(
+            split(pieces, ARN_PARTS)
+                .into_iter()
+                .map(Text::new)
+                .collect(),
+        )
     }
 
     /// "Each of the six colon-delimited components of the ARN is checked separately." What a pattern or a value

@@ -75,6 +75,7 @@ fn documents_load_as_aws_prints_them() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_error_names_its_place() {
     let statement =
         |rest: &str| format!("{{\n\"Statement\": {{\n\"Effect\": \"Allow\",\n{rest}\n}}\n}}");

@@ -82,8 +82,6 @@ impl Policy {
     fn trace(&self, access: &Access, resource: &Resource, keys: &dyn ConditionKeys) -> Trace {
         let outcome = self.outcome(access, resource, keys);
         let facts = Facts::new(keys, access, resource, &self.keys);
-        let limits = self.limits.iter().flat_map(|limit| &limit.statements);
-        let statements = self.ordered.iter().chain(limits);
         Trace {
             action: access.action.as_deref().map(str::to_owned),
             resource: resource.clone(),
@@ -93,7 +91,8 @@ impl Policy {
                 By::Limit(limit) => Decider::Limit(limit.name.clone()),
                 By::Default => Decider::Default,
             },
-            statements: statements
+            statements: self
+                .statements()
                 .filter_map(|statement| self.part(statement, access, resource, &facts))
                 .collect(),
         }

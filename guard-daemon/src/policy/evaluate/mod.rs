@@ -122,6 +122,26 @@ impl Policy {
         &self.keys
     }
 
+    /// All statements.
+    pub(super) fn statements(&self) -> impl Iterator<Item = &Statement> {
+        let limits = self.limits.iter().flat_map(|limit| &limit.statements);
+        self.ordered.iter().chain(limits)
+    }
+
+    /// Statements that decide together, with their index: those of the identity and all denials, and what each
+    /// limit allows.
+    pub(super) fn layers(&self) -> impl Iterator<Item = (&[Statement], &Index)> {
+        let limits = self.limits.iter();
+        let limits = limits.map(|limit| (limit.statements.as_slice(), &limit.index));
+        std::iter::once((self.ordered.as_slice(), &self.index)).chain(limits)
+    }
+
+    /// The path of a document by a statement's number of it; `None`: the profile itself.
+    pub(super) fn document(&self, source: usize) -> Option<&str> {
+        let document = self.documents.get(source.checked_sub(1)?)?;
+        Some(&document.path)
+    }
+
     /// Decides: the strictest outcome over every access and resource, and of equally strict ones the first.
     /// An access without resources is one whose resource is unknown.
     pub(super) fn decide(&self, access: &[Access], keys: &dyn ConditionKeys) -> Decision {
@@ -295,8 +315,7 @@ fn first(
     facts: &Facts<'_>,
 ) -> Option<usize> {
     let mut first: Option<usize> = None;
-    let whole = action.and(facts.action());
-    index.visit(whole, resource, &mut |places| {
+    index.visit(facts.action(), resource, &mut |places| {
         for &at in places {
             let at = at as usize;
             if first.is_some_and(|first| first <= at) {
@@ -312,7 +331,7 @@ fn first(
 }
 
 /// The lower, the stricter.
-fn rank(effect: Effect) -> u8 {
+pub(super) fn rank(effect: Effect) -> u8 {
     match effect {
         Effect::Deny => 0,
         Effect::Approve => 1,

@@ -1,6 +1,7 @@
 //! A profile's text and its policy documents → a checked, compiled profile; every error names its place and
 //! what to write instead.
 
+mod layers;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -11,23 +12,17 @@ use std::fmt;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::evaluate::{Document, Kind, Limit, Parts, Policy};
+use self::layers::{Layers, layers};
+use super::evaluate::{Parts, Policy};
 use super::keys::Keys;
 use super::mask::{Masking, Rule as MaskRule};
 use super::network::AllowList;
-use super::problem::{
-    LARGEST_DOCUMENTS, LARGEST_PROFILE, LONGEST_NAME, MOST_DOCUMENTS, Misplaced, PolicyError,
-    Problem,
-};
+use super::problem::{LARGEST_PROFILE, LONGEST_NAME, Misplaced, PolicyError, Problem};
 use super::reach::{Publish, Reach, ReachError, Temporary, path};
-use super::statement::Statement;
 use super::text::Language;
 use super::written::{Choice, Compiler, Placed, TOML, Value, Written};
-use super::{Effect, Mode, Profile, Source, document, position};
+use super::{Effect, Mode, Profile, Source, position};
 use crate::mask::Class;
-
-/// Bytes of a document's path.
-const LONGEST_PATH: usize = 4096;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,11 +121,7 @@ pub(super) fn document_paths(name: &str, text: &str) -> Result<Vec<String>, Poli
 
 /// Parses and checks. `source.name` is the profile's name unless the text says another.
 pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
-    let Source {
-        name,
-        text,
-        documents,
-    } = source;
+    let Source { name, text, .. } = source;
     let wrong = |misplaced: Misplaced| invalid(name, text, misplaced);
     let file = read(name, text)?;
     let own_name = match &file.name {
@@ -152,13 +143,6 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
             wrong(Misplaced(host.span(), Problem::Host { text, error }))
         })?;
     }
-    let bytes = documents.iter().map(|document| document.text.len()).sum();
-    if bytes > LARGEST_DOCUMENTS {
-        return Err(PolicyError::DocumentsTooLarge {
-            profile: name.clone(),
-            bytes,
-        });
-    }
     let reach = reach(&file).map_err(wrong)?;
     let mut keys = Keys::default();
     let mut statements = Vec::new();
@@ -177,53 +161,13 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
         );
     }
     let masking = masking(file.mask, &mut keys).map_err(wrong)?;
-    let mut named = Vec::new();
-    let mut limits = Vec::new();
-    let mut open: Option<(Layer, Vec<String>, Vec<Statement>)> = None;
-    for Named { path, layer } in layers(&file.policies).map_err(wrong)? {
-        let path = path.it;
-        let document = documents.iter().find(|document| document.path == path);
-        let text = &document
-            .ok_or_else(|| PolicyError::NoDocument {
-                profile: name.clone(),
-                document: path.clone(),
-            })?
-            .text;
-        named.push(Document {
-            path: path.clone(),
-            kind: layer.kind(),
-        });
-        let read = document::read(text, &path, named.len(), &mut keys);
-        let read = read.map_err(|Misplaced(span, problem)| {
-            let (line, column) = position::of(text, span.start);
-            PolicyError::InvalidDocument {
-                document: path.clone(),
-                line,
-                column,
-                problem,
-            }
-        })?;
-        if layer == Layer::Identity {
-            statements.extend(read);
-            continue;
-        }
-        // What limits allows only within its own layer, but denies everywhere.
-        let (allowed, denied): (Vec<_>, Vec<_>) = read
-            .into_iter()
-            .partition(|statement| statement.effect == Effect::Allow);
-        statements.extend(denied);
-        match &mut open {
-            Some((same, paths, statements)) if *same == layer => {
-                paths.push(path);
-                statements.extend(allowed);
-            }
-            _ => {
-                limits.extend(open.take().map(limit));
-                open = Some((layer, vec![path], allowed));
-            }
-        }
-    }
-    limits.extend(open.take().map(limit));
+    let named = layers(&file.policies).map_err(wrong)?;
+    let Layers {
+        documents,
+        statements: others,
+        limits,
+    } = Layers::compile(named, source, &mut keys)?;
+    statements.extend(others);
     let keys = keys.into_names();
     let mut sorted = keys.clone();
     sorted.sort_unstable();
@@ -236,7 +180,7 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
         masking,
         policy: Policy::new(Parts {
             profile: own_name.to_owned(),
-            documents: named,
+            documents,
             statements,
             limits,
             default: file.default,
@@ -285,79 +229,6 @@ fn sha256(source: &Source) -> String {
         .map(|document| format!("{}  {}\n", digest(document.text.as_bytes()), document.path));
     let list = std::iter::once(format!("{own}\n")).chain(documents);
     digest(list.collect::<String>().as_bytes())
-}
-
-/// A document, and the layer it stands in.
-struct Named {
-    path: Placed<String>,
-    layer: Layer,
-}
-
-/// What limits together: documents of the same layer allow side by side.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Layer {
-    Identity,
-    /// Each boundary for itself, by number.
-    Boundary(usize),
-    /// A level of service control policies, by number.
-    Scp(usize),
-}
-
-impl Layer {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Identity => Kind::Identity,
-            Self::Boundary(_) => Kind::Boundary,
-            Self::Scp(_) => Kind::Scp,
-        }
-    }
-}
-
-/// All documents, those of a layer side by side.
-fn layers(policies: &Policies) -> Result<Vec<Named>, Misplaced> {
-    let mut named = Vec::new();
-    let mut add = |path: Placed<String>, layer| {
-        if path.it.is_empty() || path.it.len() > LONGEST_PATH || path.it.contains('\0') {
-            return Err(path.wrong(Problem::DocumentPath));
-        }
-        if named.len() == MOST_DOCUMENTS {
-            return Err(path.wrong(Problem::ManyDocuments));
-        }
-        named.push(Named { path, layer });
-        Ok(())
-    };
-    for path in &policies.identity {
-        add(path.clone().into(), Layer::Identity)?;
-    }
-    for (at, path) in policies.boundary.iter().enumerate() {
-        add(path.clone().into(), Layer::Boundary(at))?;
-    }
-    for (at, level) in policies.scp.iter().enumerate() {
-        let level: Placed<Value> = level.clone().into();
-        let paths = match level.it {
-            Value::List(paths) if paths.is_empty() => {
-                return Err(Misplaced(level.at, Problem::EmptyList("scp".to_owned())));
-            }
-            Value::List(paths) => paths,
-            _ => vec![level],
-        };
-        for path in paths {
-            match path.it {
-                Value::Text(text) => add(Placed::new(path.at, text), Layer::Scp(at))?,
-                _ => return Err(path.wrong(Problem::NotText("scp".to_owned()))),
-            }
-        }
-    }
-    Ok(named)
-}
-
-fn limit((layer, paths, statements): (Layer, Vec<String>, Vec<Statement>)) -> Limit {
-    let paths = paths.join(", ");
-    let name = match layer {
-        Layer::Scp(at) => format!("level {} of the service control policies ({paths})", at + 1),
-        layer => format!("the {} {paths}", layer.kind().name()),
-    };
-    Limit::new(name, statements)
 }
 
 fn compiler(keys: &mut Keys) -> Compiler<'_> {

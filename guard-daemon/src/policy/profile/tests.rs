@@ -1,9 +1,9 @@
 //! Profiles: what is accepted, and where errors are.
 
 use super::*;
-use crate::policy::NothingKnown;
 use crate::policy::network::HostError;
 use crate::policy::pattern::PatternError;
+use crate::policy::{NothingKnown, SourceDocument};
 
 fn parse(name: &str, text: &str) -> Result<Profile, PolicyError> {
     Profile::parse(name, text)
@@ -78,6 +78,7 @@ fn what_of_the_host_is_open_is_said_key_by_key() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_error_names_its_place() {
     let statement = |rest: &str| format!("[[statement]]\neffect = \"allow\"\n{rest}");
     let pattern = |text: &str, error| Problem::Pattern {
@@ -282,13 +283,19 @@ fn size_and_name_are_bounded() {
 #[test]
 fn the_references_examples_are_profiles() {
     let reference = include_str!("../../../../docs/policy.md");
-    let examples: Vec<&str> = reference
-        .split("```toml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert_eq!(examples.len(), 3);
-    for example in examples {
-        parse("example", example).unwrap();
+    let examples = |language: &str| -> Vec<&str> {
+        let fence = format!("```{language}\n");
+        let rest = reference.split(fence.as_str()).skip(1);
+        rest.map(|rest| rest.split("```").next().unwrap()).collect()
+    };
+    let (profiles, documents) = (examples("toml"), examples("json"));
+    assert_eq!((profiles.len(), documents.len()), (6, 1));
+    for profile in profiles {
+        let mut source = Source::new("example", profile);
+        for path in source.document_paths().unwrap() {
+            let text = documents[0].to_owned();
+            source.documents.push(SourceDocument { path, text });
+        }
+        Profile::load(&source).unwrap();
     }
 }
