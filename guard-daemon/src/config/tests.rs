@@ -237,7 +237,8 @@ fn policy_documents_are_read_beside_the_profile() {
     let profile = config.profile(Some("p")).unwrap();
     let effect = |action: &str| {
         let access = crate::aws::Access {
-            action: Some(action.to_owned()),
+            action: Some(action.to_owned().into()),
+            level: None,
             resources: Vec::new(),
         };
         profile.decide(&[access], &NothingKnown).effect
