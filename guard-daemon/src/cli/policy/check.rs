@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::FINDINGS;
 use crate::aws::catalog;
 use crate::cli::terminal::printable;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::context::GUARD_KEYS;
 use crate::policy::lint::{self, Actions, KeyType, Model};
 use crate::policy::{Source, SourceDocument};
@@ -30,39 +30,32 @@ pub(super) fn run(arguments: &Arguments, global: &crate::cli::Global) -> anyhow:
     let config = global.load()?;
     let mut out = std::io::stdout().lock();
     let mut wrong = false;
-    let sources = if arguments.files.is_empty() {
-        vec![("the profile".to_owned(), config.profile_source(None)?)]
+    let files = if arguments.files.is_empty() {
+        vec![("the profile".to_owned(), None)]
     } else {
-        let read = |path: &PathBuf| Ok((path.display().to_string(), source(&config, path)?));
-        arguments
-            .files
-            .iter()
-            .map(read)
-            .collect::<anyhow::Result<_>>()?
+        let named = |path: &PathBuf| (path.display().to_string(), Some(path.clone()));
+        arguments.files.iter().map(named).collect()
     };
-    for (name, source) in sources {
-        match lint::lint(&source, &Catalog) {
-            Ok(findings) if findings.is_empty() => writeln!(out, "{}: ok", printable(&name))?,
-            Ok(findings) => {
-                wrong = true;
-                for finding in findings {
-                    writeln!(
-                        out,
-                        "{}: {}",
-                        printable(&name),
-                        printable(&finding.to_string())
-                    )?;
-                }
-            }
-            Err(error) => {
-                wrong = true;
-                writeln!(
-                    out,
-                    "{}: {}",
-                    printable(&name),
-                    printable(&error.to_string())
-                )?;
-            }
+    for (name, path) in files {
+        let findings = match source(&config, path.as_deref()) {
+            Ok(source) => lint::lint(&source, &Catalog),
+            Err(error) => match error.downcast::<ConfigError>() {
+                Ok(ConfigError::Profile(error)) => Err(error),
+                Ok(error) => return Err(error.into()),
+                Err(error) => return Err(error),
+            },
+        };
+        let lines: Vec<String> = match findings {
+            Ok(findings) => findings.iter().map(ToString::to_string).collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        wrong |= !lines.is_empty();
+        let name = printable(&name);
+        if lines.is_empty() {
+            writeln!(out, "{name}: ok")?;
+        }
+        for line in lines {
+            writeln!(out, "{name}: {}", printable(&line))?;
         }
     }
     Ok(if wrong {
@@ -73,7 +66,10 @@ pub(super) fn run(arguments: &Arguments, global: &crate::cli::Global) -> anyhow:
 }
 
 /// A profile, or an IAM policy as one that a profile names.
-fn source(config: &Config, path: &Path) -> anyhow::Result<Source> {
+fn source(config: &Config, path: Option<&Path>) -> anyhow::Result<Source> {
+    let Some(path) = path else {
+        return Ok(config.profile_source(None)?);
+    };
     if path.extension() != Some(OsStr::new("json")) {
         let name = path.to_string_lossy();
         return Ok(config.profile_source(Some(&name))?);
