@@ -122,6 +122,15 @@ impl<'a> Operation<'a> {
         required.into_iter().flatten().any(|it| it == member)
     }
 
+    /// What the model says about a top-level member, in lower case.
+    pub(crate) fn documentation(&self, member: &str) -> String {
+        let reference = &self.input["members"][member];
+        let target = &self.shapes.target(reference)["documentation"];
+        let texts = [&reference["documentation"], target];
+        let texts: Vec<&str> = texts.iter().filter_map(|it| it.as_str()).collect();
+        texts.join(" ").to_lowercase()
+    }
+
     /// Finds a member by path (`overrides.taskRoleArn`, `Entries[].Arn`, `RequestItems{}`); a last `{=}` stands
     /// for a map's values.
     pub(crate) fn resolve(&self, path: &str) -> anyhow::Result<Member> {
