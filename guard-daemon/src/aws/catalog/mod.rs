@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 
 use rkyv::{rancor, rend::u32_le};
 
-pub use action::{ActionModel, ResourceType, action, actions};
+pub use action::{ActionModel, ResourceType, action, actions, has_prefix};
 pub use output::{Output, OutputShape};
 pub(super) use rule::{Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target};
 pub(super) use schema::{alternative, key, protocol, source, step};
@@ -55,6 +55,12 @@ pub(super) fn service(name: &str) -> Option<Service> {
         .binary_search_by(|it| text(it.name).cmp(name))
         .ok()?;
     services.get(place).map(Service)
+}
+
+/// All services, sorted by name.
+#[cfg(test)]
+pub(super) fn services() -> impl Iterator<Item = Service> {
+    tables().services.iter().map(Service)
 }
 
 /// The services at a host's labels, as `endpoint::classify` gives them.
@@ -314,7 +320,7 @@ mod tests {
     fn every_reference_holds() {
         let tables = tables();
         let texts = tables.text_ends.len();
-        for service in tables.services.iter().map(Service) {
+        for service in services() {
             assert!(!service.name().is_empty());
             assert_eq!(super::service(service.name()), Some(service));
             assert!(services_signing(service.signing_name()).any(|it| it == service));

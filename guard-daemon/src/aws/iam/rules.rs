@@ -15,6 +15,8 @@ use crate::aws::{
 
 /// Longer than any ARN.
 const LONGEST: usize = 2048;
+/// A condition key's value beyond this is unknown, in bytes.
+pub(super) const LONGEST_VALUE: usize = 64 * 1024;
 
 /// Applies rules to one operation of a request.
 #[derive(Clone, Copy)]
@@ -98,16 +100,20 @@ impl<'t> Reader<'t, '_> {
 
     fn target(self, target: Target, resources: &mut Vec<Resource>) {
         let before = resources.len();
+        let read = target
+            .alternatives()
+            .take_while(|it| it.kind() != alternative::ANY);
         let any = target.alternatives().any(|it| it.kind() == alternative::ANY);
-        if any && target.alternatives().count() == 1 {
-            resources.push(Resource::Any);
-            return;
-        }
-        let given = self.values(target.alternatives(), target.is_optional(), |text| {
+        let given = self.values(read, target.is_optional(), |text| {
             resources.push(text.map_or(Resource::Unknown, Resource::Arn));
         });
-        if resources.len() == before && (given || !target.is_optional()) {
-            resources.push(if any { Resource::Any } else { Resource::Unknown });
+        if resources.len() > before {
+            return;
+        }
+        if any {
+            resources.push(Resource::Any);
+        } else if given || !target.is_optional() {
+            resources.push(Resource::Unknown);
         }
     }
 
@@ -215,6 +221,11 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn template(self, kind: u32, it: Alternative, element: Option<&At<'t>>) -> Read {
+        let longest = if kind == alternative::VALUE {
+            LONGEST_VALUE
+        } else {
+            LONGEST
+        };
         let mut text = String::with_capacity(96);
         let mut applies = true;
         let mut usable = true;
@@ -230,7 +241,9 @@ impl<'t> Reader<'t, '_> {
                         (Ok(None), Form::None) => {}
                         (Ok(None), _) => return Read::Absent,
                         (Ok(Some(member)), _) => {
-                            applies &= form.takes(&member);
+                            // A condition key's value may well be an ARN.
+                            applies &= (kind == alternative::VALUE && form == Form::Plain)
+                                || form.takes(&member);
                             usable &= push(&mut text, kind, form, &member);
                         }
                     }
@@ -243,7 +256,7 @@ impl<'t> Reader<'t, '_> {
         }
         if !applies {
             Read::Other
-        } else if usable && text.len() <= LONGEST {
+        } else if usable && text.len() <= longest {
             Read::Text(text)
         } else {
             Read::Unknown
@@ -304,6 +317,7 @@ fn push(text: &mut String, kind: u32, form: Form, member: &str) -> bool {
     let folded = kind == alternative::FOLDED && member.chars().any(char::is_uppercase);
     match kind {
         alternative::NAMES | alternative::FOLDED => !folded && arn::is_name(member, "+=,@"),
+        alternative::VALUE => true,
         _ => is_usable(member),
     }
 }

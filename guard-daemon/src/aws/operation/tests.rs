@@ -74,7 +74,7 @@ impl Sent {
             region: "us-east-1",
             service,
         });
-        identify(&self.view(), scope, Some("123456789012"))
+        identify(&self.view(), scope, Some("123456789012"), &[])
     }
 }
 
@@ -594,6 +594,7 @@ fn an_unread_body_makes_nothing_up() {
             service: "iam",
         }),
         None,
+        &[],
     )
     .unwrap();
     assert_eq!(call.operation, Operation::Unknown);
@@ -615,6 +616,7 @@ fn bodies_that_are_needed() {
                 region: "us-east-1",
                 service,
             }),
+            &[],
         )
     };
     assert!(needs(&Sent::new("POST iam.amazonaws.com/").form(""), "iam"));

@@ -189,7 +189,7 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Call, Refusal> {
         let host = &self.caller.server_name;
-        if aws::needs_body(&view(parts, host, BodyView::Unread), Some(signed.scope())) {
+        if aws::needs_body(&view(parts, host, BodyView::Unread), Some(signed.scope()), &[]) {
             body.collect().await?;
         } else if parts.headers.contains_key(TRANSFER_ENCODING) {
             // A bad chunk at the beginning leaves nothing half sent; a later one breaks the request off, which
@@ -199,7 +199,7 @@ impl Exchange {
         signed.check_digest(body)?;
         let account = self.account().await;
         let request = view(parts, host, body.view());
-        let call = aws::identify(&request, Some(signed.scope()), account.as_deref())
+        let call = aws::identify(&request, Some(signed.scope()), account.as_deref(), &[])
             .map_err(|error| Refusal::denied(Code::InvalidRequest, error.to_string()))?;
         outcome::describe(&mut self.decided, &call);
         self.reply.protocol = call.protocol;

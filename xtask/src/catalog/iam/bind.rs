@@ -152,7 +152,9 @@ pub(crate) fn template(
         };
         let member = operation.resolve(path)?;
         ensure!(
-            member.is_text() || form.takes_any(),
+            member.is_text()
+                || form.takes_any()
+                || (kind == alternative::VALUE && member.kind == "boolean"),
             "{path} is no text but a {}",
             member.kind
         );

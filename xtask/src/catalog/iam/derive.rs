@@ -163,8 +163,8 @@ impl Finder<'_> {
             by_map = true;
             found.push(bind::whole(&member, Form::plain(), services.clone()).ok()?);
         }
-        if let Some((template, mapped)) = self.template(used, arn) {
-            let kind = if bind::folds(self.operation.service()) {
+        if let Some((template, folds, mapped)) = self.template(used, arn) {
+            let kind = if folds || bind::folds(self.operation.service()) {
                 alternative::FOLDED
             } else {
                 alternative::NAMES
@@ -207,12 +207,14 @@ impl Finder<'_> {
         found.next().is_none().then_some(one)
     }
 
-    /// The ARN template with members for its variables.
-    fn template(&self, used: &TypeUse, arn: &str) -> Option<(String, bool)> {
+    /// The ARN template with members for its variables, whether one of them is taken in any case, and whether
+    /// the map was needed.
+    fn template(&self, used: &TypeUse, arn: &str) -> Option<(String, bool, bool)> {
         let mut written = String::new();
         let mut rest = arn;
         let mut by_map = false;
         let mut any = false;
+        let mut folds = false;
         while let Some((before, after)) = rest.split_once("${") {
             let (variable, after) = after.split_once('}')?;
             written.push_str(before);
@@ -223,7 +225,9 @@ impl Finder<'_> {
             }
             any = true;
             let named = self.named(used, variable);
-            let path = match (named, self.entry.and_then(|it| it.variable(variable))) {
+            let mapped = self.entry.and_then(|it| it.variable(variable));
+            let mapped = mapped.filter(|it| is_certain(it, used, variable));
+            let path = match (named, mapped) {
                 (Some(path), None) => path,
                 (Some(path), Some(From::Member(other))) if ours(&other) == path => path,
                 // Made of the same member: some of what it takes is no plain name, and stays unknown.
@@ -239,10 +243,16 @@ impl Finder<'_> {
                 _ => return None,
             };
             self.text(&path)?;
+            let member = path.split(['.', '[', '{']).next().unwrap_or(&path);
+            let says = self.operation.documentation(member);
+            if EITHER.iter().any(|it| says.contains(it)) {
+                return None;
+            }
+            folds |= ANY_CASE.iter().any(|it| says.contains(it));
             written.push_str(&format!("{{{path}}}"));
         }
         written.push_str(rest);
-        (any && !written.contains(['*', '|'])).then_some((written, by_map))
+        (any && !written.contains(['*', '|'])).then_some((written, folds, by_map))
     }
 
     /// The member named like a variable.
@@ -257,11 +267,13 @@ impl Finder<'_> {
             let plain = plain(name);
             let of_type = wanted == format!("{kind}{plain}") || wanted == plain;
             match shape["type"].as_str().unwrap_or_default() {
-                "string" | "integer" | "long" if plain == wanted => exact = Some(name.to_owned()),
+                "string" | "integer" | "long" if plain == wanted && (own || !is_vague(&wanted)) => {
+                    exact = Some(name.to_owned());
+                }
                 "string" if own && of_type && matches!(plain.as_str(), "name" | "id") => {
                     short = Some(name.to_owned());
                 }
-                "list" if plain == format!("{wanted}s") => listed = Some(format!("{name}[]")),
+                "list" if plain == format!("{wanted}s") && !is_vague(&wanted) => listed = Some(format!("{name}[]")),
                 _ => {}
             }
         }
@@ -335,8 +347,64 @@ fn same_members(targets: &[Target]) -> bool {
     targets.iter().all(|it| it == first)
 }
 
+/// What a model says of a member that may be one of two things of which only one is in the ARN.
+const EITHER: &[&str] = &[
+    "alias or",
+    "id or alias",
+    "id or name",
+    "id or the name",
+    "id, or name",
+    "id, or the name",
+    "identifier or name",
+    "identifier or the name",
+    "name or friendly id",
+    "name or id",
+    "name or the id",
+    "name or unique",
+    "name or uuid",
+    "name, id",
+    "name/id",
+    "names or ids",
+    "or alias",
+    "unique name or",
+];
+
+/// What it says of one that is the same in any case.
+const ANY_CASE: &[&str] = &[
+    "case insensitive",
+    "case-insensitive",
+    "lowercase string",
+    "not case sensitive",
+    "not case-sensitive",
+    "n't case sensitive",
+    "n't case-sensitive",
+    "converted to lowercase",
+];
+
+/// Variables that do not say of which type they are.
+fn is_vague(variable: &str) -> bool {
+    matches!(
+        variable,
+        "id" | "name" | "identifier" | "resourceid" | "resourcename" | "resourceidentifier" | "uuid" | "version"
+    )
+}
+
+/// Whether what the map says of a variable is of this type: it has one entry for variables of one name, whatever
+/// the type.
+fn is_certain(from: &From, used: &TypeUse, variable: &str) -> bool {
+    let From::Member(path) = from else { return true };
+    let member = path.rsplit(['.', '[']).find(|it| !it.is_empty() && *it != "]");
+    let member = plain(member.unwrap_or(path));
+    let (kind, variable) = (plain(&used.name), plain(variable));
+    let of_type = member.strip_prefix(kind.as_str());
+    of_type.is_some_and(|it| matches!(it, "" | "id" | "ids" | "name" | "names" | "identifier"))
+        || (!is_vague(&variable)
+            && !is_vague(&member)
+            && (variable.contains(&member) || member.contains(&variable)))
+}
+
 /// Letters and digits in lower case.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     letters.map(|it| it.to_ascii_lowercase()).collect()
 }

@@ -88,23 +88,21 @@ impl Layout {
         }
         all.sort_by_cached_key(|it| it.0.to_ascii_lowercase());
         for (name, action, types) in all {
-            let uses: Vec<u32> = action
-                .resource_types
-                .iter()
-                .filter_map(|it| {
-                    let place = types.get(it.name.to_ascii_lowercase().as_str())?;
-                    Some([*place, u32::from(it.required)])
-                })
-                .flatten()
-                .collect();
-            let keys: Vec<u32> = action.keys().iter().map(|it| tables.text(it)).collect();
+            let mut uses = Vec::new();
+            for used in &action.resource_types {
+                let Some(place) = types.get(used.name.to_ascii_lowercase().as_str()) else {
+                    continue;
+                };
+                let keys = self.texts(&used.condition_keys, tables);
+                uses.extend([*place, u32::from(used.required), keys.start, keys.end]);
+            }
             let dependents = action.dependents();
             let dependents: Vec<u32> = dependents.iter().map(|it| tables.text(it)).collect();
             let laid = Action {
                 name: tables.text(&name),
                 level: action.level()?,
                 types: self.span(uses, tables),
-                keys: self.span(keys, tables),
+                keys: self.texts(&action.condition_keys, tables),
                 dependents: self.span(dependents, tables),
             };
             self.actions.insert(name, length(&self.table_actions));
@@ -265,6 +263,11 @@ impl Layout {
             },
         };
         self.key_rules.number(laid)
+    }
+
+    fn texts(&mut self, texts: &[String], tables: &mut Tables) -> Span {
+        let numbers = texts.iter().map(|it| tables.text(it)).collect();
+        self.span(numbers, tables)
     }
 
     fn span(&mut self, numbers: Vec<u32>, tables: &mut Tables) -> Span {

@@ -122,11 +122,21 @@ impl<'a> Operation<'a> {
         required.into_iter().flatten().any(|it| it == member)
     }
 
-    /// Finds a member by path (`overrides.taskRoleArn`, `Entries[].Arn`, `RequestItems{}`).
+    /// What the model says about a top-level member, in lower case.
+    pub(crate) fn documentation(&self, member: &str) -> String {
+        let reference = &self.input["members"][member];
+        let target = &self.shapes.target(reference)["documentation"];
+        let texts = [&reference["documentation"], target];
+        let texts: Vec<&str> = texts.iter().filter_map(|it| it.as_str()).collect();
+        texts.join(" ").to_lowercase()
+    }
+
+    /// Finds a member by path (`overrides.taskRoleArn`, `Entries[].Arn`, `RequestItems{}`); a last `{=}` stands
+    /// for a map's values.
     pub(crate) fn resolve(&self, path: &str) -> anyhow::Result<Member> {
         let mut pieces = Vec::new();
         for segment in path.split('.') {
-            let name = segment.trim_end_matches(['[', ']', '{', '}']);
+            let name = segment.trim_end_matches(['[', ']', '{', '}', '=']);
             ensure!(!name.is_empty(), "{path:?} is no path");
             pieces.push(Piece::Member(name));
             let mut rest = &segment[name.len()..];
@@ -136,6 +146,9 @@ impl<'a> Operation<'a> {
                     rest = after;
                 } else if let Some(after) = rest.strip_prefix("{}") {
                     pieces.push(Piece::Entries);
+                    rest = after;
+                } else if let Some(after) = rest.strip_prefix("{=}") {
+                    pieces.push(Piece::Values);
                     rest = after;
                 } else {
                     bail!("{path:?} is no path");
@@ -193,12 +206,12 @@ impl<'a> Operation<'a> {
                     flat = shapes.ec2 && shape["type"] == "list" || shape["flattened"] == true;
                     each = steps.len();
                 }
-                (Piece::Entries, "map") => {
+                (Piece::Entries | Piece::Values, "map") => {
                     let name = |part: &str, plain: &str| {
                         let name = shape[part]["locationName"].as_str().unwrap_or(plain);
                         name.to_owned()
                     };
-                    let last = place + 1 == pieces.len();
+                    let last = place + 1 == pieces.len() && matches!(piece, Piece::Entries);
                     let kind = match (last, flat) {
                         (true, false) => step::KEY,
                         (true, true) => step::FLAT_KEY,
@@ -265,6 +278,7 @@ enum Piece<'a> {
     Member(&'a str),
     Elements,
     Entries,
+    Values,
 }
 
 /// Members of a structure, as the model orders them.
