@@ -36,6 +36,8 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Table {
     access: Option<Vec<Access>>,
+    /// Beside what names tell.
+    also: Option<Vec<Access>>,
     #[serde(rename = "use")]
     same_as: Option<String>,
 }
@@ -97,6 +99,9 @@ impl Files {
                 continue;
             };
             self.used.insert(place);
+            if table.also.is_some() {
+                return Ok(None);
+            }
             let rules = rules(operation, reference, file, table);
             match rules {
                 // Its fork may lack a member.
@@ -109,6 +114,23 @@ impl Files {
             }
         }
         Ok(None)
+    }
+
+    /// The rules of an operation beside those that names tell.
+    pub(crate) fn further(
+        &self,
+        operation: &Operation<'_>,
+        reference: &Reference,
+    ) -> anyhow::Result<Vec<Rule>> {
+        let service = operation.service();
+        let table = self.files.get(service).and_then(|it| it.tables.get(operation.name));
+        let also = table.and_then(|it| it.also.as_deref()).unwrap_or_default();
+        let only = table.is_none_or(|it| it.also.is_none() || it.access.is_none() && it.same_as.is_none());
+        let rules: anyhow::Result<Vec<Rule>> =
+            also.iter().map(|it| rule(operation, reference, it)).collect();
+        let place = || format!("access/{service}.toml [{}]", operation.name);
+        ensure!(only, "{}: `also` stands alone", place());
+        rules.with_context(place)
     }
 
     /// Fails if a table names an operation that no model has.
