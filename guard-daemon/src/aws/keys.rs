@@ -66,7 +66,10 @@ impl Keys {
         let (Some(_), Resource::Arn(arn)) = (typed.peek(), resource) else {
             return Some(value.clone());
         };
-        let kind = arn.splitn(6, ':').nth(5).and_then(|it| it.split('/').next());
+        let kind = arn
+            .splitn(6, ':')
+            .nth(5)
+            .and_then(|it| it.split('/').next());
         let mut own = typed.filter(|it| Some(it.kind.as_str()) == kind);
         Some(match (own.next(), own.next()) {
             (None, _) => KeyValue::Absent,

@@ -174,7 +174,10 @@ mod tests {
     #[test]
     fn says_what_the_reference_says() {
         let get = action("dynamodb:getitem").unwrap();
-        assert_eq!((get.name(), get.level()), ("dynamodb:GetItem", AccessLevel::Read));
+        assert_eq!(
+            (get.name(), get.level()),
+            ("dynamodb:GetItem", AccessLevel::Read)
+        );
         let types: Vec<ResourceType> = get.resource_types().collect();
         assert_eq!(
             types,
@@ -197,7 +200,13 @@ mod tests {
         assert!(run.has_condition_key_on("ec2:region", image));
         let run = action("ecs:RegisterTaskDefinition").unwrap();
         assert!(run.dependent_actions().all(|it| it.contains(':')));
-        assert_eq!(action("iam:PutRolePolicy").unwrap().level(), AccessLevel::PermissionsManagement);
-        assert_eq!(action("sqs:TagQueue").unwrap().level(), AccessLevel::Tagging);
+        assert_eq!(
+            action("iam:PutRolePolicy").unwrap().level(),
+            AccessLevel::PermissionsManagement
+        );
+        assert_eq!(
+            action("sqs:TagQueue").unwrap().level(),
+            AccessLevel::Tagging
+        );
     }
 }

@@ -72,7 +72,9 @@ fn value(
     for reader in readers {
         let rules = reader.operation.keys().filter(|it| it.takes(name));
         let mut own = rules.map(|it| reader.key(it, name, typed));
-        let own = own.next().or_else(|| s3_keys::value(asked, reader.operation, name));
+        let own = own
+            .next()
+            .or_else(|| s3_keys::value(asked, reader.operation, name));
         let own = own.unwrap_or(KeyValue::Unknown);
         // Of operations that the wire does not tell apart, all must agree.
         match &found {
@@ -103,9 +105,7 @@ impl Reader<'_, '_> {
             key::ENTRIES => self.entries(rule).map(|tags| entry(&tags, wanted)),
             key::TAG_KEYS => self.tag_keys(rule).map(many),
             key::ENTRY_KEYS => self.texts(rule, 0).map(many),
-            key::TYPED_TAGS | key::TYPED_TAG_KEYS => {
-                self.typed(rule, name, wanted, typed)
-            }
+            key::TYPED_TAGS | key::TYPED_TAG_KEYS => self.typed(rule, name, wanted, typed),
             _ => Err(Unclear),
         };
         found.unwrap_or(KeyValue::Unknown)
@@ -119,7 +119,6 @@ impl Reader<'_, '_> {
             None => clear = false,
         });
         match (clear, values.len(), rule.kind()) {
-            (false, ..) => KeyValue::Unknown,
             (true, 0, _) if given => KeyValue::Unknown,
             (true, 0, _) => match rule.absent() {
                 Default::Absent => KeyValue::Absent,
@@ -143,24 +142,7 @@ impl Reader<'_, '_> {
         let mut elements = Vec::new();
         let path = rule.path(0).ok_or(Unclear)?;
         self.input.find(self.operation, path, &mut elements)?;
-        self.tags_in(&elements, rule, 1)
-    }
-
-    /// Keys and values of elements; `first` and the next path of the rule lead to them.
-    fn tags_in(
-        self,
-        elements: &[At<'_>],
-        rule: KeyRule,
-        first: usize,
-    ) -> Result<Vec<(String, String)>, Unclear> {
-        let mut tags = Vec::with_capacity(elements.len());
-        for element in elements {
-            let key = self.within(element, rule, first)?.ok_or(Unclear)?;
-            // A tag without a value has the empty one.
-            let value = self.within(element, rule, first + 1)?;
-            tags.push((key, value.unwrap_or_default()));
-        }
-        Ok(tags)
+        tags_in(&elements, rule, 1)
     }
 
     fn tag_keys(self, rule: KeyRule) -> Result<Vec<String>, Unclear> {
@@ -169,7 +151,7 @@ impl Reader<'_, '_> {
         self.input.find(self.operation, path, &mut elements)?;
         elements
             .iter()
-            .map(|it| self.within(it, rule, 1)?.ok_or(Unclear))
+            .map(|it| within(it, rule, 1)?.ok_or(Unclear))
             .collect()
     }
 
@@ -195,11 +177,11 @@ impl Reader<'_, '_> {
         self.input.find(self.operation, path, &mut elements)?;
         let mut all = Vec::with_capacity(elements.len());
         for element in &elements {
-            let kind = self.within(element, rule, 1)?.ok_or(Unclear)?;
+            let kind = within(element, rule, 1)?.ok_or(Unclear)?;
             let mut inner = Vec::new();
             let path = rule.path(2).ok_or(Unclear)?;
-            self.input.find_in(element, path, &mut inner)?;
-            let tags = self.tags_in(&inner, rule, 3)?;
+            element.find(path, &mut inner)?;
+            let tags = tags_in(&inner, rule, 3)?;
             let value = if rule.kind() == key::TYPED_TAGS {
                 entry(&tags, wanted)
             } else {
@@ -222,26 +204,40 @@ impl Reader<'_, '_> {
         typed.append(&mut all);
         Ok(value)
     }
+}
 
-    fn within(
-        self,
-        element: &At<'_>,
-        rule: KeyRule,
-        path: usize,
-    ) -> Result<Option<String>, Unclear> {
-        let mut found = Vec::new();
-        let path = rule.path(path).ok_or(Unclear)?;
-        self.input.find_in(element, path, &mut found)?;
-        match found.as_slice() {
-            [] => Ok(None),
-            [one] => text(one).map(Some),
-            _ => Err(Unclear),
-        }
+/// Keys and values of elements; `first` and the next path of the rule lead to them.
+fn tags_in(
+    elements: &[At<'_>],
+    rule: KeyRule,
+    first: usize,
+) -> Result<Vec<(String, String)>, Unclear> {
+    let mut tags = Vec::with_capacity(elements.len());
+    for element in elements {
+        let key = within(element, rule, first)?.ok_or(Unclear)?;
+        // A tag without a value has the empty one.
+        let value = within(element, rule, first + 1)?;
+        tags.push((key, value.unwrap_or_default()));
+    }
+    Ok(tags)
+}
+
+fn within(element: &At<'_>, rule: KeyRule, path: usize) -> Result<Option<String>, Unclear> {
+    let mut found = Vec::new();
+    let path = rule.path(path).ok_or(Unclear)?;
+    element.find(path, &mut found)?;
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] => text(one).map(Some),
+        _ => Err(Unclear),
     }
 }
 
 fn text(at: &At<'_>) -> Result<String, Unclear> {
-    let text = at.text().filter(|it| it.len() <= LONGEST_VALUE).ok_or(Unclear)?;
+    let text = at
+        .text()
+        .filter(|it| it.len() <= LONGEST_VALUE)
+        .ok_or(Unclear)?;
     Ok(Cow::into_owned(text))
 }
 

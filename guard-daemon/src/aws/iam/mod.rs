@@ -131,13 +131,7 @@ fn is_in_body(path: Path, rest: bool) -> bool {
 }
 
 /// Services whose JSON bodies name their resources.
-const READ_BODIES: &[&str] = &[
-    "dynamodb",
-    "kms",
-    "secretsmanager",
-    "sqs",
-    "ssm",
-];
+const READ_BODIES: &[&str] = &["dynamodb", "kms", "secretsmanager", "sqs", "ssm"];
 
 fn entries(reader: Reader<'_, '_>, service: Service) -> Vec<Access> {
     let Reader {
@@ -241,8 +235,8 @@ fn distinct(mut resources: Vec<Resource>) -> Vec<Resource> {
 }
 
 #[cfg(test)]
-mod table_tests;
-#[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Asked, arn,
-    distinct,
+    Asked, arn, distinct,
     input::{At, Input, Unclear},
     on,
 };
@@ -67,7 +66,10 @@ impl<'t> Reader<'t, '_> {
         let action = rule.action()?;
         let targets = rule.targets();
         let mut resources = Vec::with_capacity(targets.len());
-        match rule.when().map_or(Ok(true), |(path, value)| self.given(path, value)) {
+        match rule
+            .when()
+            .map_or(Ok(true), |(path, value)| self.given(path, value))
+        {
             Ok(false) => return None,
             Ok(true) => targets.for_each(|it| self.target(it, &mut resources)),
             Err(Unclear) => resources.push(Resource::Unknown),
@@ -103,7 +105,9 @@ impl<'t> Reader<'t, '_> {
         let read = target
             .alternatives()
             .take_while(|it| it.kind() != alternative::ANY);
-        let any = target.alternatives().any(|it| it.kind() == alternative::ANY);
+        let any = target
+            .alternatives()
+            .any(|it| it.kind() == alternative::ANY);
         let given = self.values(read, target.is_optional(), |text| {
             resources.push(text.map_or(Resource::Unknown, Resource::Arn));
         });
@@ -145,7 +149,11 @@ impl<'t> Reader<'t, '_> {
                 return true;
             };
             let mut elements = Vec::new();
-            if self.input.find(self.operation, each, &mut elements).is_err() {
+            if self
+                .input
+                .find(self.operation, each, &mut elements)
+                .is_err()
+            {
                 value(None);
                 return true;
             }
@@ -159,7 +167,11 @@ impl<'t> Reader<'t, '_> {
                     continue;
                 }
                 found = true;
-                value(if let Read::Text(text) = read { Some(text) } else { None });
+                value(if let Read::Text(text) = read {
+                    Some(text)
+                } else {
+                    None
+                });
             }
             if found {
                 return true;
@@ -269,7 +281,7 @@ impl<'t> Reader<'t, '_> {
         match (part, element) {
             (Part::Member(path, _), _) => self.input.find(self.operation, path, &mut found)?,
             (Part::Item(path, _), Some(element)) => {
-                self.input.find_in(element, path, &mut found)?;
+                element.find(path, &mut found)?;
             }
             _ => return Err(Unclear),
         }

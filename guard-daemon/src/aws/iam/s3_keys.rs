@@ -45,7 +45,11 @@ pub(super) fn value(asked: &Asked<'_>, operation: OperationModel, key: &str) -> 
         },
         "authtype" => {
             let header = asked.request.headers.contains_key("authorization");
-            let kind = if header { "REST-HEADER" } else { "REST-QUERY-STRING" };
+            let kind = if header {
+                "REST-HEADER"
+            } else {
+                "REST-QUERY-STRING"
+            };
             Some(KeyValue::One(kind.to_owned()))
         }
         // The key is an ARN, and the header may name it otherwise.
@@ -92,7 +96,11 @@ impl Asked<'_> {
     /// The one value of a header, or of the query member that it may be moved to.
     fn single(&self, header: Option<&str>, query: &str) -> KeyValue {
         let mut values = Vec::new();
-        for value in header.map(|it| self.request.headers.get_all(it)).into_iter().flatten() {
+        for value in header
+            .map(|it| self.request.headers.get_all(it))
+            .into_iter()
+            .flatten()
+        {
             match value.to_str() {
                 Ok(text) => values.push(text.to_owned()),
                 Err(_) => return KeyValue::Unknown,

@@ -4,9 +4,7 @@
 
 use http::{HeaderMap, HeaderName, Method};
 
-use crate::aws::{
-    BodyView, Call, Confidence, KeyValue, RequestView, Resource, Scope, identify,
-};
+use crate::aws::{BodyView, Call, Confidence, KeyValue, RequestView, Resource, Scope, identify};
 
 pub(super) const ACCOUNT: &str = "123456789012";
 
@@ -564,7 +562,12 @@ fn key(call: &Call, key: &str, place: (usize, usize)) -> String {
 
 #[test]
 fn condition_keys() {
-    let json = |target: &'static str| [("x-amz-target", target), ("content-type", "application/x-amz-json-1.1")];
+    let json = |target: &'static str| {
+        [
+            ("x-amz-target", target),
+            ("content-type", "application/x-amz-json-1.1"),
+        ]
+    };
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let sts = "POST sts.amazonaws.com/";
     let assume = "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/r&RoleSessionName=s&Tags.member.1.Key=Team&Tags.member.1.Value=a&TransitiveTagKeys.member.1=Team";
@@ -581,29 +584,131 @@ fn condition_keys() {
         (sts, "sts", &form, assume, "sts:rolesessionname", "s"),
         (sts, "sts", &form, assume, "sts:externalid", "-"),
         (sts, "sts", &form, assume, "s3:prefix", "-"),
-        (sts, "sts", &form, assume, "aws:requestedregion", "us-east-1"),
+        (
+            sts,
+            "sts",
+            &form,
+            assume,
+            "aws:requestedregion",
+            "us-east-1",
+        ),
         (sts, "sts", &form, assume, "aws:sourceip", "none"),
         (sts, "sts", &form, assume, "guard:session", "none"),
-        (ssm, "ssm", &put, r#"{"Name":"a","Value":"b","Overwrite":true}"#, "ssm:overwrite", "true"),
-        (ssm, "ssm", &put, r#"{"Name":"a","Value":"b"}"#, "ssm:overwrite", "false"),
-        (ssm, "ssm", &put, r#"{"Name":"a","Tags":[{"Key":"T","Value":"v"}]}"#, "aws:requesttag/t", "v"),
-        (ssm, "ssm", &put, r#"{"Name":"a","Tags":[{"Key":"T","Value":"v"},{"Key":"t","Value":"w"}]}"#, "aws:requesttag/t", "?"),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Value":"b","Overwrite":true}"#,
+            "ssm:overwrite",
+            "true",
+        ),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Value":"b"}"#,
+            "ssm:overwrite",
+            "false",
+        ),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Tags":[{"Key":"T","Value":"v"}]}"#,
+            "aws:requesttag/t",
+            "v",
+        ),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Tags":[{"Key":"T","Value":"v"},{"Key":"t","Value":"w"}]}"#,
+            "aws:requesttag/t",
+            "?",
+        ),
         (ssm, "ssm", &put, "", "ssm:overwrite", "false"),
         (ssm, "ssm", &put, "no json", "ssm:overwrite", "?"),
-        (kms, "kms", &encrypt, context, "kms:encryptioncontext:app", "x"),
-        (kms, "kms", &encrypt, context, "kms:encryptioncontextkeys", "[App]"),
+        (
+            kms,
+            "kms",
+            &encrypt,
+            context,
+            "kms:encryptioncontext:app",
+            "x",
+        ),
+        (
+            kms,
+            "kms",
+            &encrypt,
+            context,
+            "kms:encryptioncontextkeys",
+            "[App]",
+        ),
         (kms, "kms", &encrypt, context, "kms:viaservice", "-"),
         (kms, "kms", &encrypt, context, "kms:calleraccount", ACCOUNT),
-        ("GET b.s3.amazonaws.com/?list-type=2&prefix=a%2F", "s3", &[], "", "s3:prefix", "a/"),
-        ("GET b.s3.amazonaws.com/?list-type=2", "s3", &[], "", "s3:prefix", "-"),
+        (
+            "GET b.s3.amazonaws.com/?list-type=2&prefix=a%2F",
+            "s3",
+            &[],
+            "",
+            "s3:prefix",
+            "a/",
+        ),
+        (
+            "GET b.s3.amazonaws.com/?list-type=2",
+            "s3",
+            &[],
+            "",
+            "s3:prefix",
+            "-",
+        ),
         ("GET b.s3.amazonaws.com/k", "s3", &[], "", "s3:prefix", "-"),
-        ("PUT b.s3.amazonaws.com/k", "s3", &[("x-amz-tagging", "a=b&c=d")], "", "s3:requestobjecttag/c", "d"),
-        ("PUT b.s3.amazonaws.com/k", "s3", &[("x-amz-tagging", "a=b&c=d")], "", "s3:requestobjecttagkeys", "[a,c]"),
-        ("PUT b.s3.amazonaws.com/k", "s3", &[("x-amz-acl", "private")], "", "s3:x-amz-acl", "private"),
-        ("PUT b.s3.amazonaws.com/k", "s3", &[], "", "s3:x-amz-acl", "-"),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[("x-amz-tagging", "a=b&c=d")],
+            "",
+            "s3:requestobjecttag/c",
+            "d",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[("x-amz-tagging", "a=b&c=d")],
+            "",
+            "s3:requestobjecttagkeys",
+            "[a,c]",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[("x-amz-acl", "private")],
+            "",
+            "s3:x-amz-acl",
+            "private",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[],
+            "",
+            "s3:x-amz-acl",
+            "-",
+        ),
     ] {
-        let call = call_for(line, scope, headers, body.as_bytes(), Some(ACCOUNT), &[wanted]);
-        assert_eq!(key(&call, wanted, (0, 0)), expected, "{line} {wanted} {body}");
+        let call = call_for(
+            line,
+            scope,
+            headers,
+            body.as_bytes(),
+            Some(ACCOUNT),
+            &[wanted],
+        );
+        assert_eq!(
+            key(&call, wanted, (0, 0)),
+            expected,
+            "{line} {wanted} {body}"
+        );
     }
 }
 
@@ -632,5 +737,92 @@ fn condition_keys_by_resource() {
             .unwrap_or_else(|| panic!("{resource} in {}", shown(&call)));
         let found = wanted.map(|it| key(&call, it, (0, place)));
         assert_eq!(found, expected, "{resource}");
+    }
+}
+
+/// One call in each protocol that its service takes.
+#[test]
+fn the_same_in_every_wire_form() {
+    let monitoring = "monitoring.us-east-1.amazonaws.com";
+    let json = [
+        ("x-amz-target", "GraniteServiceVersion20100801.DeleteAlarms"),
+        ("content-type", "application/x-amz-json-1.0"),
+    ];
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let cbor = [
+        ("smithy-protocol", "rpc-v2-cbor"),
+        ("content-type", "application/cbor"),
+    ];
+    let cbor_path = "/service/GraniteServiceVersion20100801/operation/DeleteAlarms";
+    // {"AlarmNames": ["a", "b"]}
+    let cbor_body = b"\xa1\x6aAlarmNames\x82\x61a\x61b";
+    let expected = "cloudwatch:DeleteAlarms cloudwatch:us-east-1:123456789012:alarm:a cloudwatch:us-east-1:123456789012:alarm:b";
+    for (path, headers, body) in [
+        ("/", &json[..], &br#"{"AlarmNames":["a","b"]}"#[..]),
+        (
+            "/",
+            &form,
+            b"Action=DeleteAlarms&AlarmNames.member.2=b&AlarmNames.member.1=a",
+        ),
+        (cbor_path, &cbor, cbor_body),
+    ] {
+        let line = format!("POST {monitoring}{path}");
+        let call = call_for(&line, "monitoring", headers, body, Some(ACCOUNT), &[]);
+        assert_eq!(shown(&call), expected, "{}", String::from_utf8_lossy(body));
+    }
+    for body in [
+        // A list in another shape than the protocol's, and members that AWS may read otherwise.
+        &b"Action=DeleteAlarms&AlarmNames.1=a"[..],
+        b"Action=DeleteAlarms&AlarmNames.member.01=a",
+        b"Action=DeleteAlarms&AlarmNames.member.1=a&AlarmNames.member.1=b",
+        b"Action=DeleteAlarms&AlarmNames=a",
+        b"Action=DeleteAlarms",
+    ] {
+        let line = format!("POST {monitoring}/");
+        let call = call_for(&line, "monitoring", &form, body, Some(ACCOUNT), &[]);
+        assert_eq!(
+            shown(&call),
+            "cloudwatch:DeleteAlarms ?",
+            "{}",
+            String::from_utf8_lossy(body)
+        );
+    }
+}
+
+#[test]
+fn labels_and_xml() {
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for (line, scope, headers, body, expected) in [
+        (
+            "GET route53.amazonaws.com/2013-04-01/hostedzone/Z1",
+            "route53",
+            &[][..],
+            "",
+            "route53:GetHostedZone route53:::hostedzone/Z1",
+        ),
+        (
+            "GET route53.amazonaws.com/2013-04-01/hostedzone/Z%2A",
+            "route53",
+            &[],
+            "",
+            "route53:GetHostedZone ?",
+        ),
+        (
+            "GET kafka.us-east-1.amazonaws.com/v1/clusters/arn%3Aaws%3Akafka%3Aus-east-1%3A1%3Acluster%2Fc%2Fu",
+            "kafka",
+            &[],
+            "",
+            "kafka:DescribeCluster kafka:us-east-1:1:cluster/c/u",
+        ),
+        (
+            "POST sns.us-east-1.amazonaws.com/",
+            "sns",
+            &form,
+            "Action=Publish&TopicArn=arn:aws:sqs:us-east-1:1:q",
+            "sns:Publish ?",
+        ),
+    ] {
+        let call = call(line, scope, headers, body, Some(ACCOUNT));
+        assert_eq!(shown(&call), expected, "{line}");
     }
 }

@@ -54,15 +54,16 @@ fn one(
             .context("neither `*`, `?`, `{path}` nor `arn:…`")?;
         let (path, service, form) = match inner.split_once(':') {
             None => (inner, None, Form::plain()),
-            Some((path, rest)) => match Form::read(rest) {
-                Some(form) => (path, None, form),
-                None => {
-                    let plain =
-                        |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
-                    ensure!(rest.chars().all(plain), "{rest:?} is no service, nor a form");
-                    (path, Some(rest), Form::plain())
-                }
-            },
+            Some((path, rest)) => {
+                let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
+                let form = Form::read(rest);
+                ensure!(
+                    form.is_some() || rest.chars().all(plain),
+                    "{rest:?} is no service, nor a form"
+                );
+                let service = form.is_none().then_some(rest);
+                (path, service, form.unwrap_or_else(Form::plain))
+            }
         };
         let services: Vec<String> = match service {
             Some(service) => vec![service.to_owned()],
@@ -131,7 +132,10 @@ pub(crate) fn template(
             rest = &rest[name.len()..];
             continue;
         }
-        ensure!(rest.starts_with('{'), "only ${{Partition}}, ${{Region}} and ${{Account}} are known");
+        ensure!(
+            rest.starts_with('{'),
+            "only ${{Partition}}, ${{Region}} and ${{Account}} are known"
+        );
         // A path may hold `{}` itself.
         let mut depth = 0usize;
         let end = rest.find(|letter| {
@@ -191,12 +195,17 @@ fn split(member: &Member, form: Form) -> (Option<Path>, Part) {
 }
 
 /// A path to text, for conditions: of any kind.
-pub(crate) fn when(operation: &Operation<'_>, written: &str) -> anyhow::Result<(Path, Option<String>)> {
+pub(crate) fn when(
+    operation: &Operation<'_>,
+    written: &str,
+) -> anyhow::Result<(Path, Option<String>)> {
     let (path, value) = match written.split_once('=') {
         Some((path, value)) => (path, Some(value.to_owned())),
         None => (written, None),
     };
-    let member = operation.resolve(path).with_context(|| format!("when {written:?}"))?;
+    let member = operation
+        .resolve(path)
+        .with_context(|| format!("when {written:?}"))?;
     Ok((member.path, value))
 }
 

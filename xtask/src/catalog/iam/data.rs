@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     fs::{self, File},
     io::Read,
     path::Path,
@@ -119,9 +120,14 @@ impl Action {
 impl ServiceData {
     /// A resource type's condition keys go with it wherever an action takes it.
     fn spread_keys(&mut self) {
-        for used in self.actions.values_mut().flat_map(|it| &mut it.resource_types) {
+        for used in self
+            .actions
+            .values_mut()
+            .flat_map(|it| &mut it.resource_types)
+        {
             if let Some(own) = self.types.get(&used.name.to_ascii_lowercase()) {
-                used.condition_keys.extend(own.condition_keys.iter().cloned());
+                used.condition_keys
+                    .extend(own.condition_keys.iter().cloned());
             }
             used.condition_keys.sort();
             used.condition_keys.dedup();
@@ -145,10 +151,9 @@ impl Reference {
         action: &'a Action,
     ) -> impl Iterator<Item = (&'a TypeUse, &'a str)> {
         let types = self.services.get(prefix).map(|it| &it.types);
-        action
-            .resource_types
-            .iter()
-            .filter_map(move |it| Some((it, types?.get(&it.name.to_ascii_lowercase())?.arn.as_str())))
+        action.resource_types.iter().filter_map(move |it| {
+            Some((it, types?.get(&it.name.to_ascii_lowercase())?.arn.as_str()))
+        })
     }
 }
 
@@ -159,10 +164,10 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<Reference> {
         download(directory)?;
     }
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|it| format!("{it:02x}"))
-        .collect();
+    let mut digest = String::new();
+    for byte in Sha256::digest(&bytes) {
+        write!(digest, "{byte:02x}")?;
+    }
     ensure!(
         digest == PACKAGE.digest,
         "{} has SHA-256 {digest}, not {}: remove it, or review the new one",

@@ -17,7 +17,7 @@ use super::{
     data::{Action, Reference},
     derive::plain,
     draft::{self, Alternative, Part},
-    layout::{Absent, KeyDraft},
+    layout::{KeyDraft, Missing},
     model::{Member, Operation, members},
 };
 
@@ -47,7 +47,8 @@ struct Entry {
 
 /// Reads it.
 pub(crate) fn read(path: &Path) -> anyhow::Result<File> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -76,7 +77,7 @@ impl File {
         {
             self.used.insert(operation.service().to_owned());
             let value = value(vec![Part::Literal(principal.clone())]);
-            found.push(one("iam:PassedToService", vec![value], Absent::Unknown));
+            found.push(one("iam:PassedToService", vec![value], Missing::Unknown));
         }
         for (name, entry) in &self.keys {
             let listed = if name.ends_with(':') {
@@ -88,8 +89,8 @@ impl File {
             if !listed || !right {
                 continue;
             }
-            if let Some(draft) = from_table(operation, name, entry)
-                .with_context(|| format!("keys.toml {name:?}"))?
+            if let Some(draft) =
+                from_table(operation, name, entry).with_context(|| format!("keys.toml {name:?}"))?
             {
                 self.used.insert(name.clone());
                 found.push(draft);
@@ -122,7 +123,7 @@ impl File {
 const REQUEST_TAG: &str = "aws:RequestTag/${TagKey}";
 const TAG_KEYS: &str = "aws:TagKeys";
 
-fn one(name: &str, alternatives: Vec<Alternative>, absent: Absent) -> KeyDraft {
+fn one(name: &str, alternatives: Vec<Alternative>, absent: Missing) -> KeyDraft {
     KeyDraft {
         key: name.to_ascii_lowercase(),
         kind: key::ONE,
@@ -147,10 +148,10 @@ fn from_table(
     entry: &Entry,
 ) -> anyhow::Result<Option<KeyDraft>> {
     let absent = match entry.absent.as_deref() {
-        None | Some("unknown") => Absent::Unknown,
-        Some("absent") => Absent::Absent,
+        None | Some("unknown") => Missing::Unknown,
+        Some("absent") => Missing::Absent,
         Some(text) => match text.strip_prefix('=') {
-            Some(value) => Absent::Value(value.to_owned()),
+            Some(value) => Missing::Value(value.to_owned()),
             None => bail!("`absent` is \"absent\", \"unknown\" or \"=VALUE\""),
         },
     };
@@ -201,7 +202,11 @@ fn by_name(
     if matches!(prefix, "ec2" | "s3") {
         return None;
     }
-    let known = reference.services.get(prefix)?.keys.get(&name.to_ascii_lowercase())?;
+    let known = reference
+        .services
+        .get(prefix)?
+        .keys
+        .get(&name.to_ascii_lowercase())?;
     let short = name.strip_prefix(prefix)?.strip_prefix(':')?;
     if short.contains(['$', '/', '<']) {
         return None;
@@ -217,7 +222,7 @@ fn by_name(
     };
     let plain_kind = matches!(kind, "string" | "integer" | "long" | "boolean" | "list");
     let found = bind::template(operation, alternative::VALUE, &format!("{{{path}}}")).ok()?;
-    let mut draft = one(name, vec![found], Absent::Unknown);
+    let mut draft = one(name, vec![found], Missing::Unknown);
     if many {
         draft.kind = key::MANY;
     }
@@ -234,13 +239,13 @@ fn tags(operation: &Operation<'_>) -> Vec<KeyDraft> {
     let draft = |name: &str, kind, paths| KeyDraft {
         kind,
         paths,
-        ..one(name, Vec::new(), Absent::Absent)
+        ..one(name, Vec::new(), Missing::Absent)
     };
     match candidates.as_slice() {
         // Without a member there are no tags.
         [] => vec![
-            one("aws:requesttag/", Vec::new(), Absent::Absent),
-            one("aws:tagkeys", Vec::new(), Absent::Absent),
+            one("aws:requesttag/", Vec::new(), Missing::Absent),
+            one("aws:tagkeys", Vec::new(), Missing::Absent),
         ],
         all => {
             for (name, shape) in all {
@@ -251,7 +256,7 @@ fn tags(operation: &Operation<'_>) -> Vec<KeyDraft> {
                         .map(|it| vec![it.path, within(Vec::new())]);
                     if let Some(paths) = paths {
                         drafts.push(draft("aws:tagkeys", key::TAG_KEYS, paths));
-                        drafts.push(one("aws:requesttag/", Vec::new(), Absent::Absent));
+                        drafts.push(one("aws:requesttag/", Vec::new(), Missing::Absent));
                     }
                 } else if let Some((kinds, paths)) = container(operation, name, shape) {
                     drafts.push(draft("aws:requesttag/", kinds.0, paths.clone()));
@@ -259,7 +264,11 @@ fn tags(operation: &Operation<'_>) -> Vec<KeyDraft> {
                 }
             }
             // Two of them are not understood together.
-            if drafts.len() == 2 { drafts } else { Vec::new() }
+            if drafts.len() == 2 {
+                drafts
+            } else {
+                Vec::new()
+            }
         }
     }
 }
@@ -278,9 +287,8 @@ fn elements(operation: &Operation<'_>, name: &str, shape: &Value) -> Option<Stri
     match shape["type"].as_str()? {
         "list" => Some(format!("{name}[]")),
         "structure" => {
-            let (inner, reference) = members(shape).find(|it| {
-                matches!(plain(it.0).as_str(), "tagset" | "tags" | "items" | "tag")
-            })?;
+            let (inner, reference) = members(shape)
+                .find(|it| matches!(plain(it.0).as_str(), "tagset" | "tags" | "items" | "tag"))?;
             let below = operation.shapes.target(reference);
             (below["type"] == "list").then(|| format!("{name}.{inner}[]"))
         }
@@ -295,15 +303,19 @@ fn container(
     shape: &Value,
 ) -> Option<((u32, u32), Vec<draft::Path>)> {
     let plain_name = plain(name);
-    if !plain_name.contains("tag") || plain_name.ends_with("filter") || plain_name.ends_with("key") {
+    if !plain_name.contains("tag") || plain_name.ends_with("filter") || plain_name.ends_with("key")
+    {
         return None;
     }
     if shape["type"] == "map" {
         let keys = operation.resolve(&format!("{name}{{}}")).ok()?;
         let values = operation.resolve(&format!("{name}{{=}}")).ok()?;
-        return values
-            .is_text()
-            .then(|| ((key::ENTRIES, key::ENTRY_KEYS), vec![keys.path, values.path]));
+        return values.is_text().then(|| {
+            (
+                (key::ENTRIES, key::ENTRY_KEYS),
+                vec![keys.path, values.path],
+            )
+        });
     }
     let list = elements(operation, name, shape)?;
     let element = operation.resolve(&list).ok()?;
@@ -326,9 +338,7 @@ fn container(
             ],
         ));
     }
-    let part = |names: [&str; 4]| {
-        names.iter().find_map(|it| at(&format!("{list}.{it}")))
-    };
+    let part = |names: [&str; 4]| names.iter().find_map(|it| at(&format!("{list}.{it}")));
     let key = part(["Key", "key", "TagKey", "tagKey"])?;
     let value = part(["Value", "value", "TagValue", "tagValue"])?;
     let outer = element.path.steps.len();

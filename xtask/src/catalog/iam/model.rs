@@ -18,7 +18,7 @@ use super::{
 pub(crate) struct Shapes<'a> {
     /// botocore's.
     pub(crate) model: &'a Model,
-    shapes: &'a Value,
+    all: &'a Value,
     ec2: bool,
 }
 
@@ -28,14 +28,14 @@ impl<'a> Shapes<'a> {
         let bits = protocols(&model.service["metadata"]).unwrap_or_default();
         Self {
             model,
-            shapes: &model.service["shapes"],
+            all: &model.service["shapes"],
             ec2: bits & protocol::EC2 != 0,
         }
     }
 
     /// The shape a reference leads to.
     pub(crate) fn target(&self, reference: &Value) -> &'a Value {
-        &self.shapes[reference["shape"].as_str().unwrap_or_default()]
+        &self.all[reference["shape"].as_str().unwrap_or_default()]
     }
 
     fn name_in_forms(&self, member: &str, reference: &Value) -> String {
@@ -82,7 +82,10 @@ pub(crate) struct Member {
 impl Member {
     /// Whether it is text, or a number, which a template may hold.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self.kind.as_str(), "string" | "character" | "integer" | "long")
+        matches!(
+            self.kind.as_str(),
+            "string" | "character" | "integer" | "long"
+        )
     }
 }
 
@@ -120,6 +123,15 @@ impl<'a> Operation<'a> {
     pub(crate) fn requires(&self, member: &str) -> bool {
         let required = self.input["required"].as_array();
         required.into_iter().flatten().any(|it| it == member)
+    }
+
+    /// What the model says about a top-level member, in lower case.
+    pub(crate) fn documentation(&self, member: &str) -> String {
+        let reference = &self.input["members"][member];
+        let target = &self.shapes.target(reference)["documentation"];
+        let texts = [&reference["documentation"], target];
+        let texts: Vec<&str> = texts.iter().filter_map(|it| it.as_str()).collect();
+        texts.join(" ").to_lowercase()
     }
 
     /// Finds a member by path (`overrides.taskRoleArn`, `Entries[].Arn`, `RequestItems{}`); a last `{=}` stands
@@ -180,16 +192,18 @@ impl<'a> Operation<'a> {
                     steps.push(NamedStep {
                         kind: step::MEMBER,
                         wire: wire.unwrap_or(name).to_owned(),
-                        form: repeated.map_or_else(
-                            || shapes.name_in_forms(name, reference),
-                            str::to_owned,
-                        ),
+                        form: repeated
+                            .map_or_else(|| shapes.name_in_forms(name, reference), str::to_owned),
                     });
                 }
                 (Piece::Elements, "list") => {
                     let name = shape["member"]["locationName"].as_str().unwrap_or("member");
                     steps.push(NamedStep {
-                        kind: if flat { step::FLAT_ELEMENT } else { step::ELEMENT },
+                        kind: if flat {
+                            step::FLAT_ELEMENT
+                        } else {
+                            step::ELEMENT
+                        },
                         wire: name.to_owned(),
                         form: name.to_owned(),
                     });
@@ -235,13 +249,19 @@ impl<'a> Operation<'a> {
     }
 
     fn locate(&self, name: &str, reference: &Value) -> anyhow::Result<Path> {
-        let wire = reference["locationName"].as_str().unwrap_or(name).to_owned();
+        let wire = reference["locationName"]
+            .as_str()
+            .unwrap_or(name)
+            .to_owned();
         let kind = self.shapes.target(reference)["type"].as_str();
         let payload = self.input["payload"].as_str();
         let (location, wire, segment) = match reference["location"].as_str() {
             None if payload == Some(name) => (location::PAYLOAD, String::new(), 0),
             None => {
-                ensure!(payload.is_none(), "{name:?} is not sent: the body is another member");
+                ensure!(
+                    payload.is_none(),
+                    "{name:?} is not sent: the body is another member"
+                );
                 (location::BODY, String::new(), 0)
             }
             Some("uri") => {
@@ -275,7 +295,10 @@ enum Piece<'a> {
 /// Members of a structure, as the model orders them.
 pub(crate) fn members(shape: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let members = shape["members"].as_object();
-    members.into_iter().flatten().map(|(name, it)| (name.as_str(), it))
+    members
+        .into_iter()
+        .flatten()
+        .map(|(name, it)| (name.as_str(), it))
 }
 
 /// SQS's names of before it took JSON, which its model no longer has.
