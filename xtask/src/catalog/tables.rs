@@ -142,6 +142,23 @@ impl Tables {
         (entry, 0)
     }
 
+    /// Method, then segments: literals by their text, then labels.
+    fn order(&self, route: &Route) -> (String, Vec<(u32, String)>) {
+        let text = |number: Text| {
+            let end = |place: usize| self.catalog.text_ends[place] as usize;
+            let start = (number as usize).checked_sub(1).map_or(0, end);
+            self.catalog.text[start..end(number as usize)].to_owned()
+        };
+        let Span { start, end } = route.segments;
+        let segments = self.catalog.numbers[start as usize..end as usize].iter();
+        let segments = segments.map(|it| match *it {
+            LABEL => (1, String::new()),
+            GREEDY => (2, String::new()),
+            literal => (0, text(literal)),
+        });
+        (text(route.method), segments.collect())
+    }
+
     fn numbers(&mut self, numbers: impl IntoIterator<Item = u32>) -> Span {
         append(&mut self.catalog.numbers, numbers)
     }
@@ -232,6 +249,9 @@ fn service(
             tables.catalog.routes.push(route);
         }
     }
+    let mut sorted = tables.catalog.routes.split_off(start as usize);
+    sorted.sort_by_cached_key(|it| tables.order(it));
+    tables.catalog.routes.extend(sorted);
     let routes = Span {
         start,
         end: length(&tables.catalog.routes),
