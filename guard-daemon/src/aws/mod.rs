@@ -276,13 +276,17 @@ pub fn identify(
         reading: &reading,
     };
     let (access, keys, confidence) = iam::access(&asked, wanted)?;
-    let mut names: Vec<&'static str> = reading.operations.iter().map(|it| it.1.name()).collect();
-    names.dedup();
     let output = reading.operations.iter().find_map(|it| it.1.output());
-    let operation = match names.as_slice() {
+    let operation = match reading.operations.as_slice() {
         [] => Operation::Unknown,
-        [name] => Operation::Known(name),
-        _ => Operation::Ambiguous(names),
+        [(_, first), rest @ ..] if rest.iter().all(|it| it.1.name() == first.name()) => {
+            Operation::Known(first.name())
+        }
+        several => {
+            let mut names: Vec<_> = several.iter().map(|it| it.1.name()).collect();
+            names.dedup();
+            Operation::Ambiguous(names)
+        }
     };
     let service = match reading.services.as_slice() {
         [service] => Some(service.name()),

@@ -54,6 +54,8 @@ pub(super) enum Outcome {
     Exact,
     /// Several of a `Group`.
     Ambiguous,
+    /// The operation by its newer name.
+    OldName,
     /// Another operation.
     Wrong,
     /// None.
@@ -73,35 +75,24 @@ pub(super) struct Exception {
     pub(super) reason: &'static str,
 }
 
-pub(super) const EXCEPTIONS: &[Exception] = &[
-    Exception {
-        service: "s3",
-        operation: "GetBucketLifecycle",
-        outcome: Outcome::Wrong,
-        reason: "the old name of GetBucketLifecycleConfiguration",
-    },
-    Exception {
-        service: "s3",
-        operation: "PutBucketLifecycle",
-        outcome: Outcome::Wrong,
-        reason: "the old name of PutBucketLifecycleConfiguration",
-    },
-    Exception {
-        service: "s3",
-        operation: "GetBucketNotification",
-        outcome: Outcome::Wrong,
-        reason: "the old name of GetBucketNotificationConfiguration",
-    },
-    Exception {
-        service: "s3",
-        operation: "PutBucketNotification",
-        outcome: Outcome::Wrong,
-        reason: "the old name of PutBucketNotificationConfiguration",
-    },
-    Exception {
-        service: "apigatewaymanagementapi",
-        operation: "*",
-        outcome: Outcome::Refused,
-        reason: "its host, execute-api, is the customers' own APIs'",
-    },
+pub(super) const EXCEPTIONS: &[Exception] = &[Exception {
+    service: "apigatewaymanagementapi",
+    operation: "*",
+    outcome: Outcome::Refused,
+    reason: "its host, execute-api, is the customers' own APIs'",
+}];
+
+/// Deprecated operations of S3, and those that the same requests are known by: bucket policies and the record
+/// have one name for one call.
+pub(super) const OLD_NAMES: &[(&str, &str)] = &[
+    ("GetBucketLifecycle", "GetBucketLifecycleConfiguration"),
+    (
+        "GetBucketNotification",
+        "GetBucketNotificationConfiguration",
+    ),
+    ("PutBucketLifecycle", "PutBucketLifecycleConfiguration"),
+    (
+        "PutBucketNotification",
+        "PutBucketNotificationConfiguration",
+    ),
 ];

@@ -9,7 +9,7 @@ use guard_tests::installation::binary;
 use guard_tests::{fixture, python_program, skip};
 use serde::Deserialize;
 
-use super::exceptions::{EXCEPTIONS, GROUPS, Outcome};
+use super::exceptions::{EXCEPTIONS, GROUPS, OLD_NAMES, Outcome};
 
 /// What botocore has.
 const SERVICES: usize = 439;
@@ -120,6 +120,7 @@ struct Table {
     seen: BTreeSet<(String, String)>,
     occurred: BTreeSet<usize>,
     groups: BTreeSet<usize>,
+    old_names: BTreeSet<usize>,
     unexpected: Vec<String>,
 }
 
@@ -130,13 +131,12 @@ impl Table {
         mut answers: Lines<BufReader<ChildStdout>>,
     ) {
         for (truth, impossible) in truths {
-            let (outcome, told) = match impossible {
-                Some(why) => (Outcome::Impossible, why),
-                None => {
-                    let line = answers.next().expect("an answer").expect("text");
-                    let answer = serde_json::from_str(&line).expect("an answer");
-                    (self.judge(&truth, &answer), line)
-                }
+            let (outcome, told) = if let Some(why) = impossible {
+                (Outcome::Impossible, why)
+            } else {
+                let line = answers.next().expect("an answer").expect("text");
+                let answer = serde_json::from_str(&line).expect("an answer");
+                (self.judge(&truth, &answer), line)
             };
             self.count(&truth, outcome, &told);
         }
@@ -150,15 +150,15 @@ impl Table {
         if answer.candidates.is_empty() {
             return Outcome::Unknown;
         }
-        let named = answer.operation.as_ref() == Some(&truth.operation);
+        let mut old_names = OLD_NAMES.iter().enumerate();
+        let old = old_names.find(|(_, it)| truth.service == "s3" && truth.operation == it.0);
+        let name = old.map_or(truth.operation.as_str(), |(_, it)| it.1);
+        let named = answer.operation.as_deref() == Some(name);
         let right = answer
             .candidates
             .iter()
             .any(|it| it.service == truth.service)
-            && answer
-                .candidates
-                .iter()
-                .all(|it| it.operation == truth.operation)
+            && answer.candidates.iter().all(|it| it.operation == name)
             && answer
                 .protocol
                 .as_deref()
@@ -168,8 +168,14 @@ impl Table {
             return Outcome::Wrong;
         }
         if answer.candidates.len() == 1 {
-            let same = answer.service.as_ref() == Some(&truth.service);
-            return if same { Outcome::Exact } else { Outcome::Wrong };
+            return match old {
+                _ if answer.service.as_ref() != Some(&truth.service) => Outcome::Wrong,
+                Some((place, _)) => {
+                    self.old_names.insert(place);
+                    Outcome::OldName
+                }
+                None => Outcome::Exact,
+            };
         }
         let group = GROUPS.iter().position(|group| {
             let all = |it: &Candidate| group.services.contains(&it.service.as_str());
@@ -200,7 +206,10 @@ impl Table {
             .or_default() += 1;
         self.seen
             .insert((truth.service.clone(), truth.operation.clone()));
-        if matches!(outcome, Outcome::Exact | Outcome::Ambiguous) {
+        if matches!(
+            outcome,
+            Outcome::Exact | Outcome::Ambiguous | Outcome::OldName
+        ) {
             return;
         }
         let known = EXCEPTIONS.iter().position(|it| {
@@ -239,6 +248,7 @@ impl Table {
                 group.reason
             );
         }
+        assert_eq!(self.old_names.len(), OLD_NAMES.len(), "each occurs");
         let services: BTreeSet<_> = self.seen.iter().map(|it| &it.0).collect();
         assert_eq!((services.len(), self.seen.len()), (SERVICES, OPERATIONS));
     }
@@ -249,6 +259,7 @@ impl std::fmt::Display for Table {
         let outcomes = [
             Outcome::Exact,
             Outcome::Ambiguous,
+            Outcome::OldName,
             Outcome::Wrong,
             Outcome::Unknown,
             Outcome::Refused,
@@ -279,6 +290,9 @@ impl std::fmt::Display for Table {
         writeln!(f, "{} operations. Not exact:", self.seen.len())?;
         for group in GROUPS {
             writeln!(f, "  {}: {}", group.services.join(", "), group.reason)?;
+        }
+        for (old, new) in OLD_NAMES {
+            writeln!(f, "  s3:{old}: the old name of {new}")?;
         }
         for it in EXCEPTIONS {
             let outcome = format!("{:?}", it.outcome).to_lowercase();

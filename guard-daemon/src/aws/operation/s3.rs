@@ -105,12 +105,17 @@ pub(super) fn read<'a>(
         return Ok(());
     };
     let level = usize::from(object.is_bucket()) + usize::from(object.key.is_some());
-    let matched = service
+    let method = request.method.as_str();
+    let taken = service
         .routes()
-        .filter(|it| it.method() == request.method.as_str() && it.level() == Some(level))
-        .filter_map(|it| rest::Match::new(service, it));
-    let taken = matched
-        .filter(|it| query.keys().all(|key| it.route().knows(key)))
+        .equal(|it| {
+            it.method()
+                .cmp(method)
+                .then(it.segments().len().cmp(&level))
+        })
+        .iter()
+        .filter(|it| it.level() == Some(level) && query.keys().all(|key| it.knows(key)))
+        .filter_map(|it| rest::Match::new(service, it))
         .collect();
     let mut operations = rest::choose(request, &query, taken, level, true)?;
     if operations.len() > 1 {

@@ -58,16 +58,16 @@ impl Identifier {
                 answers.lines.reserve(lines.len());
                 for (line, number) in lines.split(|it| *it == b'\n').zip(*first..) {
                     if !line.trim_ascii().is_empty() {
-                        answers.add(self.read_line(line), number);
+                        answers.add(&self.read_line(line), number);
                     }
                 }
             }
             Batch::Entry(entry, number) => {
                 let read = request::of_entry(entry.get()).map_err(Refused::from);
-                answers.add(read.and_then(|it| self.read(&it, &[])), *number);
+                answers.add(&read.and_then(|it| self.read(&it, &[])), *number);
             }
-            Batch::TooLong(number) => answers.add(Err(Refused::TooLong), *number),
-            Batch::Broken(why, number) => answers.add(Err(Refused::Broken(why.clone())), *number),
+            Batch::TooLong(number) => answers.add(&Err(Refused::TooLong), *number),
+            Batch::Broken(why, number) => answers.add(&Err(Refused::Broken(why.clone())), *number),
         }
         answers
     }
@@ -123,10 +123,10 @@ pub(in crate::cli) fn call(
 }
 
 impl Answers {
-    fn add(&mut self, result: Result<(Call, Option<SigV4Error>), Refused>, number: u64) {
+    fn add(&mut self, result: &Result<(Call, Option<SigV4Error>), Refused>, number: u64) {
         let start = self.lines.len();
         // A vector takes all that is written, and all keys are texts.
-        let _ = match &result {
+        let _ = match result {
             Ok((call, unsupported)) => {
                 let mut answer = Answer::of(call);
                 answer.warning = unsupported.as_ref().map(ToString::to_string);

@@ -16,7 +16,7 @@ fn answer(line: &Value) -> Value {
     serde_json::from_slice(&answers.lines).unwrap()
 }
 
-fn get(url: &str, headers: Value) -> Value {
+fn get(url: &str, headers: &Value) -> Value {
     json!({ "method": "GET", "url": url, "headers": headers })
 }
 
@@ -49,7 +49,7 @@ fn urls_are_taken_as_they_would_be_sent() {
             "arn:aws:s3:::b",
         ),
     ] {
-        let answer = answer(&get(url, json!({})));
+        let answer = answer(&get(url, &json!({})));
         assert_eq!(
             (&answer["operation"], &answer["resources"]),
             (&json!(operation), &json!([resource])),
@@ -81,7 +81,7 @@ fn urls_are_taken_as_they_would_be_sent() {
         ("https://b\u{e9}.s3.amazonaws.com/", "not ASCII"),
         ("https://b\n.s3.amazonaws.com/", "a host that is none"),
     ] {
-        let answer = answer(&get(url, json!({})));
+        let answer = answer(&get(url, &json!({})));
         let error = answer["error"]
             .as_str()
             .unwrap_or_else(|| panic!("{url}: {answer}"));
@@ -137,7 +137,7 @@ fn what_the_gateway_refuses_has_an_error() {
             "larger than guard takes",
         ),
     ] {
-        let answer = answer(&get(url, headers.clone()));
+        let answer = answer(&get(url, &headers));
         let error = answer["error"]
             .as_str()
             .unwrap_or_else(|| panic!("{headers}: {answer}"));
@@ -208,7 +208,7 @@ fn a_signature_says_which_service_or_that_guard_takes_none_such() {
     };
     let signed = |service: &str| {
         let headers = json!({ "authorization": scope(service), "x-amz-date": "20261125T000000Z" });
-        answer(&get("https://s3.amazonaws.com/b/k", headers))
+        answer(&get("https://s3.amazonaws.com/b/k", &headers))
     };
     assert_eq!(signed("s3")["region"], "eu-west-1");
     assert!(
@@ -218,7 +218,7 @@ fn a_signature_says_which_service_or_that_guard_takes_none_such() {
             .contains("signed for service")
     );
     let presigned = "https://b.s3.amazonaws.com/k?AWSAccessKeyId=AKID&Signature=x&Expires=1";
-    let answer = answer(&get(presigned, json!({})));
+    let answer = answer(&get(presigned, &json!({})));
     assert_eq!(answer["operation"], "GetObject");
     assert!(
         answer["warning"]
@@ -331,7 +331,7 @@ proptest! {
         let mut found = Vec::new();
         for batch in batches(text.as_bytes(), at_once) {
             let Batch::Lines(bytes, first) = batch else { panic!("lines") };
-            prop_assert_eq!(first as usize, found.len() + 1);
+            prop_assert_eq!(first, found.len() as u64 + 1);
             found.extend(String::from_utf8(bytes).unwrap().lines().map(str::to_owned));
         }
         let mut expected = lines;
@@ -346,7 +346,7 @@ proptest! {
     fn never_panics(line in prop::collection::vec(any::<u8>(), 0..200), url in "\\PC{0,60}", name in "\\PC{0,10}") {
         let _ = request::of_line(&line);
         let _ = request::of_entry(&String::from_utf8_lossy(&line));
-        let _ = answer(&get(&url, json!({ name: "x" })));
-        let _ = answer(&get(&format!("https://b.s3.amazonaws.com/{url}"), json!({})));
+        let _ = answer(&get(&url, &json!({ name: "x" })));
+        let _ = answer(&get(&format!("https://b.s3.amazonaws.com/{url}"), &json!({})));
     }
 }
