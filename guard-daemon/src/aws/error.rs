@@ -52,6 +52,10 @@ pub fn response(
         Protocol::Cbor => ("application/cbor", cbor(name, message)),
         Protocol::Query | Protocol::RestXml => ("text/xml", wrapped_xml(name, message, &id)),
         Protocol::Ec2 => ("text/xml;charset=UTF-8", ec2(name, message, &id)),
+        // It speaks S3's dialect but for its errors.
+        Protocol::S3 if service == Some("s3control") => {
+            ("text/xml", wrapped_xml(name, message, &id))
+        }
         Protocol::S3 => ("application/xml", s3(name, message, &id)),
     };
     let mut response = Response::new(if method == Method::HEAD {
@@ -75,17 +79,18 @@ pub fn response(
             headers.insert("x-amzn-requestid", id);
         }
     }
-    if matches!(
-        protocol,
-        Protocol::RestJson | Protocol::Json10 | Protocol::Json11
-    ) {
-        headers.insert("x-amzn-errortype", HeaderValue::from_static(name));
-    }
+    // Where an SDK does not read it, it is for whoever looks at the answer to a HEAD.
+    headers.insert("x-amzn-errortype", HeaderValue::from_static(name));
     if protocol == Protocol::Cbor {
         headers.insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
     }
-    if service == Some("sqs") && matches!(protocol, Protocol::Json10 | Protocol::Json11) {
-        // SDKs that once spoke query to SQS take the code from here.
+    if matches!(service, Some("cloudwatch" | "sqs"))
+        && matches!(
+            protocol,
+            Protocol::Json10 | Protocol::Json11 | Protocol::Cbor
+        )
+    {
+        // SDKs that once spoke query to these services take the code from here.
         headers.insert("x-amzn-query-error", query_error(name));
     }
     response
@@ -94,10 +99,13 @@ pub fn response(
 /// The protocol to answer in when the operation could not be identified: from content type, target
 /// header, path and host.
 pub fn protocol_of(request: &super::RequestView<'_>) -> Protocol {
-    let services: Vec<_> = endpoint::classify(request.host)
+    let services: Vec<catalog::Service> = endpoint::classify(request.host)
         .map(|it| catalog::services_at(&it.labels).collect())
         .unwrap_or_default();
-    operation::protocol_of(request, &services)
+    match operation::protocol_of(request, &services) {
+        Protocol::S3 if services.iter().all(|it| it.name() == "s3control") => Protocol::RestXml,
+        protocol => protocol,
+    }
 }
 
 /// Bytes of a message that go into a header.
@@ -369,6 +377,56 @@ mod tests {
     }
 
     #[test]
+    fn s3_control_wraps_its_errors_as_s3_does_not() {
+        let reply = response(
+            Protocol::S3,
+            Some("s3control"),
+            &Method::GET,
+            Code::AccessDenied,
+            "no",
+        );
+        let body = body(&reply);
+        assert!(
+            body.contains("<ErrorResponse><Error>") && body.contains("<Code>AccessDenied</Code>"),
+            "{body}"
+        );
+        assert!(reply.headers().contains_key("x-amz-request-id"));
+        let headers = HeaderMap::new();
+        let host = "123456789012.s3-control.us-east-1.amazonaws.com";
+        let request = RequestView {
+            method: &Method::GET,
+            host,
+            path: "/v20180820/accesspoint",
+            query: "",
+            headers: &headers,
+            body: BodyView::Unread,
+        };
+        assert_eq!(protocol_of(&request), Protocol::RestXml);
+    }
+
+    #[test]
+    fn services_that_once_spoke_query_tell_the_code_they_had_then() {
+        for (protocol, service) in [
+            (Protocol::Json10, "sqs"),
+            (Protocol::Json10, "cloudwatch"),
+            (Protocol::Cbor, "cloudwatch"),
+        ] {
+            let reply = response(
+                protocol,
+                Some(service),
+                &Method::POST,
+                Code::AccessDenied,
+                "no",
+            );
+            assert_eq!(
+                reply.headers()["x-amzn-query-error"],
+                "AccessDenied;Sender",
+                "{service} {protocol:?}"
+            );
+        }
+    }
+
+    #[test]
     fn never_retried_and_always_explained() {
         for protocol in ALL {
             for code in CODES {
@@ -386,6 +444,7 @@ mod tests {
                 );
                 assert!(reply.body().is_empty());
                 assert_eq!(reply.headers()["x-guard-reason"], "why??not ?");
+                assert!(reply.headers().contains_key("x-amzn-errortype"));
                 assert!(
                     reply
                         .headers()

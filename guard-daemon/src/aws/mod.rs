@@ -4,6 +4,7 @@
 //! the body, and reads an operation only from what AWS itself acts on.
 
 pub mod catalog;
+mod cbor;
 pub mod endpoint;
 pub mod error;
 mod form;
@@ -12,6 +13,10 @@ mod json;
 mod keys;
 mod operation;
 pub mod sigv4;
+mod tree;
+mod value;
+
+use std::borrow::Cow;
 
 use http::{HeaderMap, Method};
 
@@ -101,11 +106,27 @@ pub enum AccessLevel {
     Tagging,
 }
 
+impl AccessLevel {
+    /// As the Service Authorization Reference writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "List",
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::PermissionsManagement => "Permissions management",
+            Self::Tagging => "Tagging",
+        }
+    }
+}
+
 /// One IAM action with the resources it is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Access {
-    /// The IAM action (`s3:ListBucket`), or `None` where it is not derivable.
-    pub action: Option<String>,
+    /// The IAM action (`s3:ListBucket`), as the Service Authorization Reference spells it, or `None` where
+    /// it is not derivable.
+    pub action: Option<Cow<'static, str>>,
+    /// Its access level, or `None` where the action is not known.
+    pub level: Option<AccessLevel>,
     /// At least one.
     pub resources: Vec<Resource>,
 }
@@ -134,6 +155,8 @@ pub struct Call {
     pub service: Option<&'static str>,
     /// The operation.
     pub operation: Operation,
+    /// Every operation of every service it may be: several where the wire does not tell them apart.
+    pub candidates: Candidates,
     /// The IAM view of it: at least one entry.
     pub access: Vec<Access>,
     /// How sure the reading is.
@@ -141,6 +164,17 @@ pub struct Call {
     /// What the response holds that is worth masking; `None` where nothing is, or the operation is
     /// unknown.
     pub output: Option<catalog::Output>,
+}
+
+/// The operations that a request may be: none where it is unknown.
+#[derive(Clone, Debug)]
+pub struct Candidates(Vec<(catalog::Service, catalog::OperationModel)>);
+
+impl Candidates {
+    /// botocore's name of the service, and the operation's API name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'static str, &'static str)> {
+        self.0.iter().map(|it| (it.0.name(), it.1.name()))
+    }
 }
 
 /// Why a request is refused before any decision: what it says is ambiguous or not AWS.
@@ -251,6 +285,7 @@ pub fn identify(
         region: region.map(str::to_owned),
         service,
         operation,
+        candidates: Candidates(reading.operations),
         access,
         confidence,
         output,

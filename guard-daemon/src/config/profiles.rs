@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError, read};
 use crate::policy::{
-    self, BUILT_IN_DEFAULT, LARGEST_DOCUMENTS, LARGEST_PROFILE, Profile, Source, SourceDocument,
+    self, BUILT_IN, LARGEST_DOCUMENTS, LARGEST_PROFILE, Profile, STANDARD, Source, SourceDocument,
 };
 
-/// The profile of sessions that name none.
+/// The profile of sessions that name none; where there is no such file, the built-in `standard`.
 const DEFAULT: &str = "default";
 
 /// Names of profiles that an error lists.
@@ -21,8 +21,8 @@ impl Config {
     }
 
     /// The texts of a profile and of the policy documents that it names, as `Profile::load` takes them. A value
-    /// with a `/`, or that ends in `.toml`, is a path; anything else a name, looked up in `profile_dir`. Where
-    /// that has no `default`, the built-in one stands in. Documents are looked up beside the profile.
+    /// with a `/`, or that ends in `.toml`, is a path; anything else a name, looked up in `profile_dir` and then
+    /// among the built-in ones. Documents are looked up beside the profile.
     pub fn profile_source(&self, name_or_path: Option<&str>) -> Result<Source, ConfigError> {
         let (mut source, directory) = self.profile_text(name_or_path)?;
         let mut left = LARGEST_DOCUMENTS as u64;
@@ -62,9 +62,9 @@ impl Config {
                 source: error,
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if wanted == DEFAULT {
-                    let source = Source::new(DEFAULT, BUILT_IN_DEFAULT);
-                    return Ok((source, self.profile_dir.clone()));
+                let name = if wanted == DEFAULT { STANDARD } else { wanted };
+                if let Some(text) = policy::built_in(name) {
+                    return Ok((Source::new(name, text), self.profile_dir.clone()));
                 }
                 Err(ConfigError::NoProfile {
                     name: wanted.to_owned(),
@@ -94,7 +94,7 @@ impl Config {
             .map(|path| stem(&path))
             .filter(|name| policy::is_name(name))
             .collect();
-        names.push(DEFAULT.to_owned());
+        names.extend(BUILT_IN.iter().map(|(name, _)| (*name).to_owned()));
         names.sort_unstable();
         names.dedup();
         let more = names.len().saturating_sub(LISTED);

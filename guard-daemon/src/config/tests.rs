@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Config, ConfigError, Limits};
-use crate::policy::{BUILT_IN_DEFAULT, Effect, NothingKnown, Source};
+use crate::policy::{self, Effect, NothingKnown, Source};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
@@ -150,17 +150,17 @@ fn profiles_are_found_by_name_and_by_path() {
     // Nothing there: the built-in one, with and without its name.
     for wanted in [None, Some("default")] {
         let Source { name, text, .. } = config.profile_source(wanted).unwrap();
-        assert_eq!(
-            (name.as_str(), text.as_str()),
-            ("default", BUILT_IN_DEFAULT)
-        );
+        assert_eq!(name, "standard");
+        assert_eq!(Some(text.as_str()), policy::built_in("standard"));
     }
+    assert_eq!(config.profile(Some("readonly")).unwrap().name(), "readonly");
     write("default.toml", "default = \"deny\"");
     write("ci.toml", "default = \"allow\"");
     write("notes.txt", "");
     let decide = |wanted: Option<&str>| {
         let access = crate::aws::Access {
-            action: Some("s3:GetObject".to_owned()),
+            action: Some("s3:GetObject".into()),
+            level: None,
             resources: Vec::new(),
         };
         let profile = config.profile(wanted).unwrap();
@@ -179,7 +179,7 @@ fn profiles_are_found_by_name_and_by_path() {
     assert!(
         error
             .to_string()
-            .contains("profiles there are: ci, default;"),
+            .contains("profiles there are: ci, default, observe, readonly, standard;"),
         "{error}"
     );
     for wanted in ["prod.toml", "/nonexistent/p", "./prod", "/"] {
@@ -197,7 +197,7 @@ fn profiles_are_found_by_name_and_by_path() {
         );
         assert!(!error.to_string().contains('\u{1b}'));
     }
-    write("ci.toml", "mode = 1");
+    write("ci.toml", "modes = 1");
     let error = config.profile(Some("ci")).unwrap_err().to_string();
     assert!(
         error.starts_with("profile \"ci\", line 1, column 1: "),
@@ -237,7 +237,8 @@ fn policy_documents_are_read_beside_the_profile() {
     let profile = config.profile(Some("p")).unwrap();
     let effect = |action: &str| {
         let access = crate::aws::Access {
-            action: Some(action.to_owned()),
+            action: Some(action.to_owned().into()),
+            level: None,
             resources: Vec::new(),
         };
         profile.decide(&[access], &NothingKnown).effect

@@ -27,7 +27,12 @@ const READ_AHEAD: usize = 16 * 1024;
 
 /// After a refusal, how long and how much is still read, so that the answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER_BYTES: u64 = 1024 * 1024;
+
+/// The same after an answer that did not wait for the request's body: a client may send it all the same before
+/// it reads.
+const BODY_LINGER: Duration = Duration::from_secs(20);
+const BODY_LINGER_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// What a connection's reader and its exchanges tell each other.
 #[derive(Clone, Default)]
@@ -110,12 +115,10 @@ enum State {
     Opaque,
     /// The client has gone.
     Ended,
-    /// A head was bad: `answer` is still to be written, then so much may still be read and thrown away.
-    Refusing {
-        answer: BytesMut,
-        shut: bool,
-        lingering: usize,
-    },
+    /// A head was bad: this is still to be written.
+    Refusing(BytesMut),
+    /// All is written, and our side is shut; so many bytes may still be read and thrown away.
+    Lingering(u64),
 }
 
 impl<I> Framed<I> {
@@ -163,11 +166,7 @@ impl<I> Framed<I> {
     fn refuse(&mut self, malformed: Malformed) {
         let answer = BytesMut::from(answer_to(&malformed).as_bytes());
         self.turn.state().refusal = Some(malformed);
-        self.state = State::Refusing {
-            answer,
-            shut: false,
-            lingering: LINGER_BYTES,
-        };
+        self.state = State::Refusing(answer);
         self.wait_at_most(LINGER);
     }
 }
@@ -247,6 +246,24 @@ impl<I: AsyncRead + Unpin> Framed<I> {
         }
     }
 
+    /// Throws away what still comes, until the client closes, or the time or the bytes are spent.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scrap = [0; 16 * 1024];
+        while let State::Lingering(left) = self.state {
+            let mut into = ReadBuf::new(&mut scrap);
+            let read = Pin::new(&mut self.inner).poll_read(context, &mut into);
+            let length = into.filled().len() as u64;
+            match read {
+                Poll::Ready(Ok(())) if length > 0 && left > 0 => {
+                    self.state = State::Lingering(left.saturating_sub(length));
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.deadline.as_mut().poll(context).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Passes up to `left` bytes on: what is buffered first, then straight from the connection.
     fn poll_pass(
         &mut self,
@@ -301,7 +318,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Framed<I> {
                     ready!(this.poll_pass(context, into, u64::MAX))?;
                     return Poll::Ready(Ok(()));
                 }
-                State::Ended | State::Refusing { .. } => return Poll::Ready(Ok(())),
+                State::Ended | State::Refusing(_) | State::Lingering(_) => {
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
     }
@@ -333,43 +352,33 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Framed<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self {
-            inner,
-            state,
-            deadline,
-            ..
-        } = &mut *self;
-        let State::Refusing {
-            answer,
-            shut,
-            lingering,
-        } = state
-        else {
-            return Pin::new(inner).poll_shutdown(context);
-        };
-        while !answer.is_empty() {
-            if deadline.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            let written = ready!(Pin::new(&mut *inner).poll_write(context, answer))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            answer.advance(written);
-        }
-        if !*shut {
-            ready!(Pin::new(&mut *inner).poll_shutdown(context))?;
-            *shut = true;
-        }
-        let mut scrap = [0; 4096];
+        let this = &mut *self;
         loop {
-            let mut into = ReadBuf::new(&mut scrap);
-            match Pin::new(&mut *inner).poll_read(context, &mut into) {
-                Poll::Ready(Ok(())) if !into.filled().is_empty() && *lingering > 0 => {
-                    *lingering = lingering.saturating_sub(into.filled().len());
+            match &mut this.state {
+                State::Refusing(answer) if !answer.is_empty() => {
+                    if this.deadline.as_mut().poll(context).is_ready() {
+                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    }
+                    let written = ready!(Pin::new(&mut this.inner).poll_write(context, answer))?;
+                    if written == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                    answer.advance(written);
                 }
-                Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending => return deadline.as_mut().poll(context).map(Ok),
+                State::Lingering(_) => return this.poll_linger(context),
+                _ => {
+                    ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
+                    let left = match this.state {
+                        State::Refusing(_) => LINGER_BYTES,
+                        State::Passing(left @ 1..) => left.min(BODY_LINGER_BYTES),
+                        State::Opaque => BODY_LINGER_BYTES,
+                        _ => return Poll::Ready(Ok(())),
+                    };
+                    if !matches!(this.state, State::Refusing(_)) {
+                        this.wait_at_most(BODY_LINGER);
+                    }
+                    this.state = State::Lingering(left);
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Why an exchange ends early, what its client is told, and what is left to record of it.
 
+use std::borrow::Cow;
+
 use crate::aws::error::Code;
 use crate::aws::sigv4::SigV4Error;
 
@@ -11,8 +13,10 @@ use super::body::BodyError;
 pub(super) struct Refusal {
     /// What the SDK is told.
     pub(super) code: Code,
-    /// What the person who reads the error is told.
+    /// What the person who reads the error is told, and the journal.
     pub(super) message: String,
+    /// What the person who reads the error is told to do, where the message does not say it.
+    pub(super) advice: Option<&'static str>,
     /// What the journal still has to be told.
     pub(super) record: Record,
 }
@@ -34,6 +38,7 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            advice: None,
             record: Record::Denied,
         }
     }
@@ -43,7 +48,16 @@ impl Refusal {
         Self {
             code: Code::UpstreamUnavailable,
             message: message.into(),
+            advice: None,
             record: Record::Completed,
+        }
+    }
+
+    /// The error's message as the client gets it.
+    pub(super) fn told(&self) -> Cow<'_, str> {
+        match self.advice {
+            Some(advice) => format!("{}; {advice}", self.message).into(),
+            None => self.message.as_str().into(),
         }
     }
 }
@@ -53,6 +67,7 @@ impl From<NotAdmitted> for Refusal {
         Self {
             code: Code::InvalidRequest,
             message: error.to_string(),
+            advice: None,
             record: Record::Refused(error.code()),
         }
     }
@@ -88,6 +103,7 @@ impl From<BodyError> for Refusal {
         Self {
             code,
             message: error.to_string(),
+            advice: None,
             record,
         }
     }
@@ -130,5 +146,10 @@ mod tests {
         assert_eq!(shape.record, Record::Refused("malformed-request"));
         assert!(shape.message.contains("no Host"));
         assert_eq!(Refusal::failed("x").record, Record::Completed);
+
+        let mut denied = Refusal::denied(Code::AccessDenied, "no");
+        assert_eq!(denied.told(), "no");
+        denied.advice = Some("ask");
+        assert_eq!(denied.told(), "no; ask");
     }
 }

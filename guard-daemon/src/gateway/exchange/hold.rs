@@ -44,7 +44,7 @@ impl Exchange {
             Err(error) = keep_filling(body) => Err(error),
         };
         abandoned.disarm();
-        let answer = Answer::of(outcome?, patience);
+        let answer = Answer::of(outcome?, patience, &self.decided.reason);
         self.decided.approval = answer.approval;
         if let Some(text) = answer.refused {
             return Err(Refusal::denied(Code::AccessDenied, text));
@@ -56,11 +56,6 @@ impl Exchange {
     fn question(&self, fingerprint: [u8; 32], call: &Call) -> Question {
         let Process { pid, exe, comm, .. } = &self.caller.process;
         let identity = &self.session.identity;
-        let shown = |all: &[Option<String>], unknown: &str| {
-            all.iter()
-                .map(|one| one.clone().unwrap_or_else(|| unknown.to_owned()))
-                .collect()
-        };
         let operation = match self.decided.operation.as_slice() {
             [] => "unknown operation".to_owned(),
             names => names.join(" or "),
@@ -68,8 +63,8 @@ impl Exchange {
         Question {
             session: self.session.id.clone(),
             exchange: self.decided.exchange.clone(),
-            actions: shown(&self.decided.actions, "unknown action"),
-            resources: shown(&self.decided.resources, "unknown resource"),
+            actions: self.decided.actions().map(str::to_owned).collect(),
+            resources: self.decided.resources().map(str::to_owned).collect(),
             summary: format!(
                 "{}:{operation} in {} at {}",
                 call.service.unwrap_or("unknown service"),
@@ -104,7 +99,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(outcome: Outcome, patience: Duration) -> Self {
+    /// `why` it was asked for comes last: what to do must not be cut off where a reply is bounded.
+    fn of(outcome: Outcome, patience: Duration, why: &str) -> Self {
         let refused = |approval, text: String| Self {
             approval,
             refused: Some(text),
@@ -122,7 +118,7 @@ impl Answer {
             Outcome::TimedOut { approval } => {
                 let text = format!(
                     "this call needs approval {approval}, and nobody decided within {} s; ask a person to run \
-                     `guard approval approve {approval}`, then run the same call again",
+                     `guard approval approve {approval}`, then run the same call again ({why})",
                     patience.as_secs()
                 );
                 refused(Some(approval), text)
@@ -144,7 +140,8 @@ mod tests {
     #[test]
     fn only_an_approval_lets_the_call_run_and_a_timeout_says_what_to_do() {
         let id = || "a-1234abcd".to_owned();
-        let of = |outcome| Answer::of(outcome, Duration::from_secs(50));
+        let why = "s3:DeleteObject needs a person's approval by statement ask of profile p";
+        let of = |outcome| Answer::of(outcome, Duration::from_secs(50), why);
         let approved = of(Outcome::Approved { approval: id() });
         assert_eq!(
             approved,
@@ -158,7 +155,9 @@ mod tests {
         assert_eq!(late.approval, Some(id()));
         let text = late.refused.expect("refused");
         assert!(
-            text.contains("`guard approval approve a-1234abcd`") && text.contains("50 s"),
+            text.contains("`guard approval approve a-1234abcd`")
+                && text.contains("50 s")
+                && text.ends_with("by statement ask of profile p)"),
             "{text}"
         );
 

@@ -18,6 +18,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
+use time::OffsetDateTime;
 
 use super::body::{RequestBody, ResponseBody};
 use super::outcome::{self, Completion};
@@ -28,8 +29,10 @@ use crate::aws::catalog::Output;
 use crate::aws::error::Code;
 use crate::aws::sigv4::{self, DeclaredPayload, Payload, Presented};
 use crate::aws::{self, BodyView, Call, Protocol, RequestView, Scope};
+use crate::broker::Principal;
+use crate::context::{self, Context};
 use crate::mask;
-use crate::policy::{Effect, Masked, NothingKnown};
+use crate::policy::{Decision, Effect, Masked, Mode};
 use crate::record::entry::{Entry, Event, ExchangeDecided, Process};
 use crate::session::Session;
 
@@ -197,7 +200,7 @@ impl Exchange {
             body.fill_to(READ_AHEAD).await?;
         }
         signed.check_digest(body)?;
-        let account = self.account().await;
+        let account = self.principal(false).await.map(|it| it.account);
         let request = view(parts, host, body.view());
         let call = aws::identify(&request, Some(signed.scope()), account.as_deref())
             .map_err(|error| Refusal::denied(Code::InvalidRequest, error.to_string()))?;
@@ -207,12 +210,12 @@ impl Exchange {
         Ok(call)
     }
 
-    /// The account that ARNs without one are of. Asked of STS once in a session, where the credentials do
-    /// not tell it.
-    async fn account(&self) -> Option<String> {
+    /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once in a
+    /// session, where it is not known, or not `whole` and needs to be.
+    async fn principal(&self, whole: bool) -> Option<Principal> {
         self.session
             .credentials
-            .resolve_account(|request| self.ask_on_record(request))
+            .resolve_principal(whole, |request| self.ask_on_record(request))
             .await
     }
 
@@ -241,14 +244,16 @@ impl Exchange {
         call: &Call,
         body: &mut Spool<Incoming>,
     ) -> Result<Option<(Output, Masked)>, Refusal> {
-        let profile = &self.session.profile;
-        let decision = profile.decide(&call.access, &NothingKnown);
+        let (decision, masked) = self.ask(parts, call).await;
         self.decided.statement = decision.statement.as_deref().map(str::to_owned);
         self.decided.reason = decision.reason.to_string();
-        if decision.effect == Effect::Deny {
-            return Err(Refusal::denied(Code::AccessDenied, &*decision.reason));
+        let effect = self.enforced(decision.effect);
+        if effect == Effect::Deny {
+            return Err(Refusal {
+                advice: Some(WHOM_TO_ASK),
+                ..Refusal::denied(Code::AccessDenied, &*decision.reason)
+            });
         }
-        let masked = profile.masked(&call.access, &NothingKnown);
         let output = call
             .output
             .filter(|output| forward::has_masked(*output, |class| masked.contains(class)));
@@ -259,10 +264,49 @@ impl Exchange {
                  or query to this service",
             ));
         }
-        if decision.effect == Effect::Approve {
+        if effect == Effect::Approve {
             self.hold(parts, signed, call, body).await?;
         }
         Ok(output.map(|output| (output, masked)))
+    }
+
+    /// Asks the profile, in the context of the call.
+    async fn ask(&mut self, parts: &Parts, call: &Call) -> (Decision, Masked) {
+        let profile = Arc::clone(&self.session.profile);
+        let principal = self.principal(context::asks_principal(&profile)).await;
+        let context = Context {
+            region: call.region.as_deref(),
+            service: call.service,
+            operation: &call.operation,
+            told: &[],
+            host: &self.caller.server_name,
+            headers: &parts.headers,
+            principal: principal.as_ref(),
+            source_ip: self.gateway.config.source_ip,
+            now: OffsetDateTime::now_utc(),
+            session: Some(context::Caller {
+                session: self.session.id.as_str(),
+                user: &self.session.identity.user,
+                executable: self.caller.process.exe.as_deref(),
+            }),
+        };
+        let decision = profile.decide(&call.access, &context);
+        let masked = profile.masked(&call.access, &context);
+        self.decided.keys = context.recorded(profile.condition_keys());
+        (decision, masked)
+    }
+
+    /// What holds of a decision: all of it, or where the session only observes, nothing.
+    fn enforced(&mut self, effect: Effect) -> Effect {
+        if self.session.profile.mode() == Mode::Enforce {
+            return effect;
+        }
+        self.decided.observed = match effect {
+            Effect::Allow => None,
+            Effect::Deny => Some("deny".to_owned()),
+            Effect::Approve => Some("approve".to_owned()),
+        };
+        Effect::Allow
     }
 
     async fn credentials(&self) -> Result<Credentials, Refusal> {
@@ -396,8 +440,8 @@ impl Exchange {
             service,
             ..
         } = &self.reply;
-        let response =
-            aws::error::response(*protocol, *service, method, refusal.code, &refusal.message);
+        let told = refusal.told();
+        let response = aws::error::response(*protocol, *service, method, refusal.code, &told);
         let mut response = response.map(|bytes: Bytes| ResponseBody::whole(bytes));
         if self.reply.expects && !body.has_arrived() {
             // Its body will never be read, so on HTTP/1.1 nothing can follow it.
@@ -427,6 +471,10 @@ impl Exchange {
         }
     }
 }
+
+/// An agent that guard denies something has nothing to change in IAM.
+const WHOM_TO_ASK: &str =
+    "guard refused it, not AWS: if the work needs this call, ask the person who runs this session";
 
 const NOT_RECORDED: &str =
     "guard could not record this call, so it may not run; see the daemon's log";

@@ -30,7 +30,8 @@ fn one(effect: &str, action: &str) -> String {
 
 fn access(action: &str) -> Access {
     Access {
-        action: (!action.is_empty()).then(|| action.to_owned()),
+        action: (!action.is_empty()).then(|| action.to_owned().into()),
+        level: None,
         resources: vec![Resource::Arn("arn:aws:s3:::b/k".to_owned())],
     }
 }

@@ -5,7 +5,7 @@ use std::slice::from_ref;
 use proptest::prelude::*;
 
 use super::super::keys::Facts;
-use super::super::{BUILT_IN_DEFAULT, Effect, NothingKnown, Profile};
+use super::super::{Effect, NothingKnown, Profile};
 use super::{action, first, pairs};
 use crate::aws::{Access, Resource};
 
@@ -18,9 +18,10 @@ fn arn(text: &str) -> Resource {
 }
 
 fn access(action: &str, resources: &[Resource]) -> Access {
-    let action = (!action.is_empty()).then(|| action.to_owned());
+    let action = (!action.is_empty()).then(|| action.to_owned().into());
     Access {
         action,
+        level: None,
         resources: resources.to_vec(),
     }
 }
@@ -381,47 +382,6 @@ fn the_reason_names_action_resource_and_statement() {
     let long = arn(&format!("arn:aws:s3:::{}", "\u{e9}".repeat(5_000)));
     let decision = profile.decide(&[access("s3:PutObject", &[long])], &NothingKnown);
     assert!(decision.reason.len() < 700, "{}", decision.reason.len());
-}
-
-#[test]
-fn the_built_in_profile_lets_reads_through_and_asks_for_the_rest() {
-    let profile = Profile::parse("default", BUILT_IN_DEFAULT).unwrap();
-    assert_eq!(profile.name(), "default");
-    assert!(profile.masks(crate::mask::Class::Credential));
-    assert!(!profile.allows_host("pypi.org", 443));
-    for (action, expected) in [
-        ("s3:GetObject", Allow),
-        ("s3:ListBucket", Allow),
-        ("ec2:DescribeInstances", Allow),
-        ("dynamodb:Query", Allow),
-        ("dynamodb:BatchGetItem", Allow),
-        ("sts:GetSessionToken", Approve),
-        ("ecr:GetAuthorizationToken", Approve),
-        ("cloudtrail:LookupEvents", Allow),
-        ("s3:PutObject", Approve),
-        ("s3:DeleteBucket", Approve),
-        ("sts:AssumeRole", Approve),
-        ("kms:Decrypt", Approve),
-        ("", Approve),
-    ] {
-        assert_eq!(
-            profile
-                .decide(&[access(action, &[Resource::Any])], &NothingKnown)
-                .effect,
-            expected,
-            "{action}"
-        );
-    }
-    // An allow on every resource has nothing to know of it.
-    assert_eq!(
-        profile
-            .decide(
-                &[access("s3:GetObject", &[Resource::Unknown])],
-                &NothingKnown
-            )
-            .effect,
-        Allow
-    );
 }
 
 /// A statement's text, from a small alphabet so that statements meet.

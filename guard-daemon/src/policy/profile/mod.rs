@@ -21,13 +21,15 @@ use super::problem::{LARGEST_PROFILE, LONGEST_NAME, Misplaced, PolicyError, Prob
 use super::reach::{Publish, Reach, ReachError, Temporary, path};
 use super::text::Language;
 use super::written::{Choice, Compiler, Placed, TOML, Value, Written};
-use super::{Effect, Profile, Source, position};
+use super::{Effect, Mode, Profile, Source, position};
 use crate::mask::Class;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     name: Option<Spanned<String>>,
+    #[serde(default)]
+    mode: Mode,
     #[serde(default = "deny")]
     default: Effect,
     #[serde(default)]
@@ -174,6 +176,7 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
         sha256: sha256(source),
         hosts,
         reach,
+        mode: file.mode,
         masking,
         policy: Policy::new(Parts {
             profile: own_name.to_owned(),

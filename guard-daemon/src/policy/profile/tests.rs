@@ -229,7 +229,8 @@ fn each_error_names_its_place() {
 #[test]
 fn unknown_keys_values_and_types_are_errors_with_a_place() {
     for (text, line, part) in [
-        ("\nmode = 1", 2, "unknown field `mode`"),
+        ("\nmodes = 1", 2, "unknown field `modes`"),
+        ("mode = \"audit\"", 1, "unknown variant `audit`"),
         ("default = \"maybe\"", 1, "unknown variant `maybe`"),
         ("[network]\ndeny = []", 2, "unknown field `deny`"),
         ("[mask]\nclass = []", 2, "unknown field `class`"),
@@ -261,7 +262,7 @@ fn unknown_keys_values_and_types_are_errors_with_a_place() {
         );
         assert!(!message.contains('\n'), "{message}");
     }
-    let error = parse("test", "\nmode = 1").unwrap_err().to_string();
+    let error = parse("test", "\nmodes = 1").unwrap_err().to_string();
     assert!(
         error.starts_with("profile \"test\", line 2, column 1: "),
         "{error}"
