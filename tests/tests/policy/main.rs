@@ -54,7 +54,8 @@ impl Case {
         };
         let profile = Profile::load(&source).unwrap_or_else(|error| panic!("{error}\n{self:#?}"));
         let access = Access {
-            action: Some(self.action.clone()),
+            action: Some(self.action.clone().into()),
+            level: None,
             resources: vec![Resource::Arn(self.resource.clone())],
         };
         profile.decide(&[access], self).effect
