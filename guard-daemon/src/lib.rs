@@ -7,6 +7,7 @@ pub mod aws;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod context;
 pub mod control;
 pub mod gateway;
 pub mod intercept;

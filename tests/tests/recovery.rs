@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 /// Makes the named bucket each time it is told to go on; says whether that worked.
 const CLIENT: &str = "
 import boto3, botocore.config, sys
-once = botocore.config.Config(connect_timeout=3, read_timeout=3, retries={'total_max_attempts': 1})
+once = botocore.config.Config(connect_timeout=20, read_timeout=60, retries={'total_max_attempts': 1})
 def make(bucket):
     # A client of its own, so that no connection is left from before.
     try: boto3.session.Session().client('s3', config=once).create_bucket(Bucket=bucket); print('made')

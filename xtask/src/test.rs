@@ -250,6 +250,10 @@ fn binaries() -> anyhow::Result<BTreeMap<String, PathBuf>> {
         let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else {
             continue;
         };
+        // A program may have a test's name.
+        if message["profile"]["test"] != true {
+            continue;
+        }
         let name = message["target"]["name"].as_str();
         if let (Some(name), Some(path)) = (name, message["executable"].as_str()) {
             found.insert(name.to_owned(), PathBuf::from(path));

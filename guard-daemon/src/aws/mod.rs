@@ -4,6 +4,7 @@
 //! the body, and reads an operation only from what AWS itself acts on.
 
 pub mod catalog;
+mod cbor;
 pub mod endpoint;
 pub mod error;
 mod form;
@@ -12,10 +13,14 @@ mod json;
 mod keys;
 mod operation;
 pub mod sigv4;
+mod tree;
+mod value;
+
+use std::borrow::Cow;
 
 use http::{HeaderMap, Method};
 
-pub use keys::KeyValue;
+pub use keys::{KeyValue, Keys};
 
 /// The parts of a request that AWS acts on. `path` and `query` are the raw bytes of the request target.
 #[derive(Clone, Copy, Debug)]
@@ -101,11 +106,27 @@ pub enum AccessLevel {
     Tagging,
 }
 
+impl AccessLevel {
+    /// As the Service Authorization Reference writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "List",
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::PermissionsManagement => "Permissions management",
+            Self::Tagging => "Tagging",
+        }
+    }
+}
+
 /// One IAM action with the resources it is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Access {
-    /// The IAM action (`s3:ListBucket`), or `None` where it is not derivable.
-    pub action: Option<String>,
+    /// The IAM action (`s3:ListBucket`), as the Service Authorization Reference spells it, or `None` where
+    /// it is not derivable.
+    pub action: Option<Cow<'static, str>>,
+    /// Its access level, or `None` where the action is not known.
+    pub level: Option<AccessLevel>,
     /// At least one.
     pub resources: Vec<Resource>,
 }
@@ -134,13 +155,28 @@ pub struct Call {
     pub service: Option<&'static str>,
     /// The operation.
     pub operation: Operation,
+    /// Every operation of every service it may be: several where the wire does not tell them apart.
+    pub candidates: Candidates,
     /// The IAM view of it: at least one entry.
     pub access: Vec<Access>,
+    /// The condition keys, of those asked for, that the request tells.
+    pub keys: Keys,
     /// How sure the reading is.
     pub confidence: Confidence,
     /// What the response holds that is worth masking; `None` where nothing is, or the operation is
     /// unknown.
     pub output: Option<catalog::Output>,
+}
+
+/// The operations that a request may be: none where it is unknown.
+#[derive(Clone, Debug)]
+pub struct Candidates(Vec<(catalog::Service, catalog::OperationModel)>);
+
+impl Candidates {
+    /// botocore's name of the service, and the operation's API name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'static str, &'static str)> {
+        self.0.iter().map(|it| (it.0.name(), it.1.name()))
+    }
 }
 
 /// Why a request is refused before any decision: what it says is ambiguous or not AWS.
@@ -206,7 +242,8 @@ pub enum IdentifyError {
 }
 
 /// Reads what a request asks for. `scope` is the credential scope's region and service, where the request
-/// is signed; `account` the account of the real credentials, where known.
+/// is signed; `account` the account of the real credentials, where known; `wanted` the condition keys, in lower
+/// case, that the policy in force asks for.
 ///
 /// # Errors
 /// Refuses what is ambiguous: two targets, two actions, a scope that names another service than the host.
@@ -214,10 +251,18 @@ pub fn identify(
     request: &RequestView<'_>,
     scope: Option<Scope<'_>>,
     account: Option<&str>,
+    wanted: &[&str],
 ) -> Result<Call, IdentifyError> {
-    let endpoint = endpoint::classify(request.host).ok_or_else(|| IdentifyError::NotAws {
+    let mut endpoint = endpoint::classify(request.host).ok_or_else(|| IdentifyError::NotAws {
         host: operation::shown(request.host),
     })?;
+    // A host without a region may be that of several partitions (`budgets-fips.api.aws`).
+    if endpoint.partition == "aws"
+        && endpoint.region.is_none()
+        && let Some(scope) = scope
+    {
+        endpoint.partition = endpoint::partition_of(scope.region);
+    }
     let reading = operation::read(request, &endpoint, scope)?;
     let region = scope
         .map(|it| it.region)
@@ -230,7 +275,7 @@ pub fn identify(
         account,
         reading: &reading,
     };
-    let (access, confidence) = iam::access(&asked)?;
+    let (access, keys, confidence) = iam::access(&asked, wanted)?;
     let mut names: Vec<&'static str> = reading.operations.iter().map(|it| it.1.name()).collect();
     names.dedup();
     let output = reading.operations.iter().find_map(|it| it.1.output());
@@ -251,14 +296,21 @@ pub fn identify(
         region: region.map(str::to_owned),
         service,
         operation,
+        candidates: Candidates(reading.operations),
         access,
+        keys,
         confidence,
         output,
     })
 }
 
-/// Whether `identify` needs the whole body of this request to name its operation and resources.
-pub fn needs_body(request: &RequestView<'_>, scope: Option<Scope<'_>>) -> bool {
+/// Whether `identify` needs the whole body of this request to name its operation, its resources and the
+/// `wanted` condition keys.
+pub fn needs_body(
+    request: &RequestView<'_>,
+    scope: Option<Scope<'_>>,
+    wanted: &[&str],
+) -> bool {
     let Some(endpoint) = endpoint::classify(request.host) else {
         return false;
     };
@@ -268,7 +320,7 @@ pub fn needs_body(request: &RequestView<'_>, scope: Option<Scope<'_>>) -> bool {
         ..*request
     };
     operation::read(&unread, &endpoint, scope)
-        .is_ok_and(|reading| iam::needs_body(request, &reading))
+        .is_ok_and(|reading| iam::needs_body(request, &reading, wanted))
 }
 
 /// Region and service of a credential scope (`AKID/date/region/service/aws4_request`).

@@ -1,4 +1,4 @@
-//! STS GetCallerIdentity: whose account credentials belong to.
+//! STS GetCallerIdentity: whose credentials they are.
 
 use std::time::SystemTime;
 
@@ -68,39 +68,62 @@ fn endpoint(region: Option<&str>) -> (String, &str) {
     (format!("sts.{region}.{suffix}"), region)
 }
 
-/// The account in a response; else what is wrong with it.
-pub(super) fn account(response: &Response<Bytes>) -> Result<String, String> {
+/// Whose credentials they are, as STS says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Principal {
+    /// The account, 12 digits.
+    pub account: String,
+    /// The ARN of the user or assumed role; `None` where STS was not asked, or said something else.
+    pub arn: Option<String>,
+    /// The unique identifier (`aws:userid`).
+    pub user_id: Option<String>,
+}
+
+/// The principal in a response; else what is wrong with it.
+pub(super) fn principal(response: &Response<Bytes>) -> Result<Principal, String> {
     if response.status() != StatusCode::OK {
         return Err(format!("STS answered {}", response.status()));
     }
     let body = response.body();
     let body = body.get(..RESPONSE_BYTES).unwrap_or(body.as_ref());
     let mut reader = Reader::from_reader(body);
-    let mut inside = false;
+    let [mut account, mut arn, mut user_id] = [None, None, None];
+    let mut inside = String::new();
     loop {
         match reader.read_event() {
-            Ok(Event::Start(start)) => inside = start.local_name().as_ref() == "Account",
-            Ok(Event::Text(text)) if inside => {
-                let account = text.trim();
-                if account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) {
-                    return Ok(account.to_owned());
-                }
-                return Err("STS's answer has an account that is not 12 digits".to_owned());
+            Ok(Event::Start(start)) => start.local_name().as_ref().clone_into(&mut inside),
+            Ok(Event::Text(text)) => {
+                let member = match inside.as_str() {
+                    "Account" => &mut account,
+                    "Arn" => &mut arn,
+                    "UserId" => &mut user_id,
+                    _ => continue,
+                };
+                *member = Some(text.trim().to_owned());
             }
-            Ok(Event::End(_)) => inside = false,
-            Ok(Event::Eof) => return Err("STS's answer has no account".to_owned()),
+            Ok(Event::End(_)) => inside.clear(),
+            Ok(Event::Eof) => break,
             Ok(_) => {}
             Err(error) => return Err(format!("STS's answer is not XML: {error}")),
         }
     }
+    let account: String = account.ok_or("STS's answer has no account")?;
+    if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("STS's answer has an account that is not 12 digits".to_owned());
+    }
+    Ok(Principal {
+        account,
+        arn: arn.filter(|it: &String| it.starts_with("arn:")),
+        user_id,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Result<String, String> {
-        account(
+    fn answer(status: u16, body: &str) -> Result<Principal, String> {
+        principal(
             &Response::builder()
                 .status(status)
                 .body(Bytes::from(body.to_owned()))
@@ -109,11 +132,16 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_account() {
+    fn reads_the_principal() {
         let body = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
             <GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/a</Arn><UserId>AIDA</UserId>\
             <Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>";
-        assert_eq!(answer(200, body), Ok("123456789012".to_owned()));
+        let principal = Principal {
+            account: "123456789012".to_owned(),
+            arn: Some("arn:aws:iam::123456789012:user/a".to_owned()),
+            user_id: Some("AIDA".to_owned()),
+        };
+        assert_eq!(answer(200, body), Ok(principal));
         assert!(answer(403, body).is_err());
         for odd in [
             "",

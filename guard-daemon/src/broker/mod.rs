@@ -4,7 +4,7 @@
 //! owner's profile names (files, `credential_process`, the SSO cache) is read and run as the owner, never
 //! as the daemon, in a `resolver` process that starts before the confined tree does and takes its
 //! configuration once: the tree cannot change afterwards where credentials come from.
-//! `link` is the daemon's end of it, `selection` what the owner asked for, `caller` finds the account.
+//! `link` is the daemon's end of it, `selection` what the owner asked for, `caller` finds whose they are.
 
 mod caller;
 mod dummy;
@@ -22,6 +22,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use caller::Principal;
 pub use dummy::DummyCredentials;
 pub use resolver::resolver_if_asked;
 pub use selection::{Keys, Owner, Selection};
@@ -44,7 +45,7 @@ struct Shared {
     current: RwLock<Option<Credentials>>,
     /// Held by the one that refreshes.
     refresh: Arc<Mutex<Refresh>>,
-    account: RwLock<Option<String>>,
+    principal: RwLock<Option<Principal>>,
     /// Held by the one that asks; when the last attempt failed.
     ask: Mutex<Option<Instant>>,
 }
@@ -141,7 +142,7 @@ impl Source {
                     link: link.filter(|_| keys.is_none()),
                     last: None,
                 })),
-                account: RwLock::new(None),
+                principal: RwLock::new(None),
                 ask: Mutex::new(None),
             }),
         })
@@ -167,60 +168,65 @@ impl Source {
             .unwrap_or(Err(BrokerError::Ended))
     }
 
-    /// The account of the credentials, if it is known without a call.
-    pub fn account(&self) -> Option<String> {
+    /// Whose the credentials are, as far as that is known without a call: the account may be, and the
+    /// ARN not.
+    pub fn principal(&self) -> Option<Principal> {
         let known = self
             .shared
-            .account
+            .principal
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         known.or_else(|| {
             let credentials = self.shared.current(Duration::ZERO)?;
-            Some(credentials.account_id()?.as_str().to_owned())
+            Some(Principal {
+                account: credentials.account_id()?.as_str().to_owned(),
+                arn: None,
+                user_id: None,
+            })
         })
     }
 
-    /// The account of the credentials; asks STS (GetCallerIdentity, which no policy can deny) where it is
-    /// not known. `send` carries the signed request to its host and returns the whole response. `None`
-    /// where that fails; it is then not tried again for a minute.
-    pub async fn resolve_account<F, R, E>(&self, send: F) -> Option<String>
+    /// Whose the credentials are; asks STS (GetCallerIdentity, which no policy can deny) where the account
+    /// is not known, or with `whole` the ARN. `send` carries the signed request to its host and returns
+    /// the whole response. What is known without it where that fails; it is then not tried again for a
+    /// minute.
+    pub async fn resolve_principal<F, R, E>(&self, whole: bool, send: F) -> Option<Principal>
     where
         F: FnOnce(http::Request<Bytes>) -> R,
         R: Future<Output = Result<http::Response<Bytes>, E>>,
         E: std::fmt::Display,
     {
-        if let Some(account) = self.account() {
-            return Some(account);
+        let enough = |it: &Principal| !whole || it.arn.is_some();
+        let known = self.principal();
+        if known.as_ref().is_some_and(enough) {
+            return known;
         }
         let mut failed = self.shared.ask.lock().await;
-        if let Some(account) = self.account() {
-            return Some(account);
+        let known = self.principal();
+        if known.as_ref().is_some_and(enough)
+            || failed.is_some_and(|at| at.elapsed() < ACCOUNT_RETRY_GAP)
+        {
+            return known;
         }
-        if failed.is_some_and(|at| at.elapsed() < ACCOUNT_RETRY_GAP) {
-            return None;
-        }
-        match self.ask_account(send).await {
-            Ok(account) => {
+        match self.ask_principal(send).await {
+            Ok(principal) => {
                 *self
                     .shared
-                    .account
+                    .principal
                     .write()
-                    .unwrap_or_else(PoisonError::into_inner) = Some(account.clone());
-                Some(account)
+                    .unwrap_or_else(PoisonError::into_inner) = Some(principal.clone());
+                Some(principal)
             }
             Err(error) => {
-                tracing::warn!(
-                    error,
-                    "the account of the session's credentials is not known"
-                );
+                tracing::warn!(error, "it is not known whose the session's credentials are");
                 *failed = Some(Instant::now());
-                None
+                known
             }
         }
     }
 
-    async fn ask_account<F, R, E>(&self, send: F) -> Result<String, String>
+    async fn ask_principal<F, R, E>(&self, send: F) -> Result<Principal, String>
     where
         F: FnOnce(http::Request<Bytes>) -> R,
         R: Future<Output = Result<http::Response<Bytes>, E>>,
@@ -230,13 +236,10 @@ impl Source {
             .credentials()
             .await
             .map_err(|error| error.to_string())?;
-        if let Some(account) = credentials.account_id() {
-            return Ok(account.as_str().to_owned());
-        }
         let request = caller::request(self.region(), &credentials, SystemTime::now())
             .map_err(|error| error.to_string())?;
         let response = send(request).await.map_err(|error| error.to_string())?;
-        caller::account(&response)
+        caller::principal(&response)
     }
 }
 

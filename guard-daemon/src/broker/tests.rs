@@ -140,7 +140,7 @@ async fn environment_keys_are_the_source_unless_a_profile_is_selected() {
     assert_eq!(credentials.access_key_id(), "AKIAKEYS");
     assert_eq!(credentials.session_token(), Some("token"));
     assert_eq!(source.region(), Some("eu-west-1"));
-    assert_eq!(source.account(), None);
+    assert_eq!(source.principal(), None);
 
     home.selection.profile = Some("p".to_owned());
     let source = home.source().await.unwrap();
@@ -196,7 +196,7 @@ async fn one_refresh_serves_all_who_wait() {
     let home = Home::new();
     home.process(&format!("sleep 0.3; {}", given(3600)));
     let source = home.source().await.unwrap();
-    assert_eq!(source.account(), None);
+    assert_eq!(source.principal(), None);
     // One that goes away does not stop it.
     let gone = tokio::time::timeout(Duration::from_millis(50), source.credentials()).await;
     assert!(gone.is_err());
@@ -211,7 +211,10 @@ async fn one_refresh_serves_all_who_wait() {
         );
     }
     assert_eq!(home.runs(), 1);
-    assert_eq!(source.account().as_deref(), Some("123456789012"));
+    assert_eq!(
+        source.principal().map(|it| it.account).as_deref(),
+        Some("123456789012")
+    );
 }
 
 #[tokio::test]
@@ -369,7 +372,7 @@ async fn a_container_endpoint_is_asked_when_nothing_is_configured() {
 }
 
 #[tokio::test]
-async fn the_account_is_asked_for_once() {
+async fn the_principal_is_asked_for_once() {
     let mut home = Home::new();
     home.selection.region = Some("eu-west-1".to_owned());
     home.selection.keys = Some(Keys {
@@ -379,24 +382,29 @@ async fn the_account_is_asked_for_once() {
     });
     let source = home.source().await.unwrap();
     let fails = async |_| Err::<http::Response<Bytes>, _>("no way out");
-    assert_eq!(source.resolve_account(fails).await, None);
+    assert_eq!(source.resolve_principal(false, fails).await, None);
     let unasked =
         |_| -> std::future::Ready<Result<http::Response<Bytes>, &str>> { panic!("asked") };
-    assert_eq!(source.resolve_account(unasked).await, None);
+    assert_eq!(source.resolve_principal(false, unasked).await, None);
 
-    *source.shared.ask.lock().await = None;
-    let answers = async |request: http::Request<Bytes>| {
-        assert_eq!(request.uri().host(), Some("sts.eu-west-1.amazonaws.com"));
-        let body = Bytes::from_static(b"<R><Account>123456789012</Account></R>");
-        Ok::<_, String>(http::Response::new(body))
+    let answer = |text: &'static str| {
+        async move |request: http::Request<Bytes>| {
+            assert_eq!(request.uri().host(), Some("sts.eu-west-1.amazonaws.com"));
+            Ok::<_, String>(http::Response::new(Bytes::from_static(text.as_bytes())))
+        }
     };
+    *source.shared.ask.lock().await = None;
+    let account = answer("<R><Account>123456789012</Account></R>");
+    let found = source.resolve_principal(false, account).await.unwrap();
+    assert_eq!((found.account.as_str(), found.arn), ("123456789012", None));
+    assert!(source.resolve_principal(false, unasked).await.is_some());
+
+    let whole =
+        answer("<R><Arn>arn:aws:iam::123456789012:user/a</Arn><Account>123456789012</Account></R>");
+    let found = source.resolve_principal(true, whole).await.unwrap();
     assert_eq!(
-        source.resolve_account(answers).await.as_deref(),
-        Some("123456789012")
+        found.arn.as_deref(),
+        Some("arn:aws:iam::123456789012:user/a")
     );
-    assert_eq!(
-        source.resolve_account(unasked).await.as_deref(),
-        Some("123456789012")
-    );
-    assert_eq!(source.account().as_deref(), Some("123456789012"));
+    assert_eq!(source.resolve_principal(true, unasked).await, Some(found));
 }

@@ -6,7 +6,9 @@ mod approval;
 mod attach;
 mod daemon;
 mod exit;
+mod identify;
 mod journal;
+mod policy;
 mod run;
 mod status;
 mod terminal;
@@ -15,7 +17,8 @@ mod terms;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::config::{Config, ConfigError};
 use exit::Exit;
@@ -58,12 +61,18 @@ enum Command {
     Approval(approval::Arguments),
     /// Show or check the record
     Journal(journal::Arguments),
+    /// Tell what AWS requests ask for
+    Identify(identify::Arguments),
+    /// Check, test and explain policies
+    Policy(policy::Arguments),
     /// Show the daemon and its sessions
     Status,
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // Where a shell asks, its question is answered and the process ends.
+    CompleteEnv::with_factory(Cli::command).complete();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -81,6 +90,8 @@ pub fn main() -> ExitCode {
         Command::Daemon(arguments) => (daemon::run(arguments, global), Exit::Failure),
         Command::Approval(arguments) => (approval::run(arguments, global), Exit::Failure),
         Command::Journal(arguments) => (journal::run(arguments, global), Exit::Failure),
+        Command::Identify(arguments) => (identify::run(arguments), Exit::Failure),
+        Command::Policy(arguments) => (policy::run(arguments, global), Exit::Failure),
         Command::Status => (status::run(global), Exit::Failure),
     };
     result.unwrap_or_else(|error| {

@@ -1,6 +1,7 @@
 //! `guard.toml` as it is written, and the way to `Config`: every value is checked where it stands.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub(super) struct Misplaced(pub(super) Range<usize>, pub(super) Problem);
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) profile_dir: Option<PathBuf>,
+    pub(super) source_ip: Option<IpAddr>,
     pub(super) upstream: UpstreamConfig,
     pub(super) hold: Option<Duration>,
     pub(super) limits: Limits,
@@ -69,6 +71,7 @@ pub(super) struct Said {
 #[serde(deny_unknown_fields)]
 struct File {
     profile_dir: Option<Spanned<PathBuf>>,
+    source_ip: Option<IpAddr>,
     #[serde(default)]
     upstream: Upstream,
     #[serde(default)]
@@ -111,6 +114,7 @@ pub(super) fn parse(text: &str) -> Result<Said, Misplaced> {
     let hold = within("hold_seconds", file.approval.hold_seconds, 1..=3600)?;
     Ok(Said {
         profile_dir,
+        source_ip: file.source_ip,
         upstream: file.upstream.checked()?,
         hold: hold.map(Duration::from_secs),
         limits: file.limits.checked()?,

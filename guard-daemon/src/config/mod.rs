@@ -10,6 +10,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub runtime_dir: PathBuf,
     /// Where profiles are looked up by name: `/etc/guard/profiles`.
     pub profile_dir: PathBuf,
+    /// The address that AWS sees this host's calls come from (`aws:SourceIp`), where somebody said it.
+    pub source_ip: Option<IpAddr>,
     /// The way out.
     pub upstream: UpstreamConfig,
     /// How long an exchange waits for a person: 50 s by default.
@@ -145,6 +148,17 @@ pub enum ConfigError {
         /// Why not.
         source: io::Error,
     },
+    /// A policy document that the profile names cannot be read.
+    #[error(
+        "cannot read the policy document {path:?}: {source}; check the path in the profile's [policies] and the \
+         file's permissions"
+    )]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The profile's text is not accepted.
     #[error(transparent)]
     Profile(#[from] PolicyError),
@@ -184,6 +198,7 @@ impl Config {
             state_dir: directory(state_dir, STATE_DIR),
             runtime_dir: directory(runtime_dir, RUNTIME_DIR),
             profile_dir: said.profile_dir.unwrap_or_else(|| PROFILE_DIR.into()),
+            source_ip: said.source_ip,
             upstream: said.upstream,
             hold: said.hold.unwrap_or(HOLD),
             limits: said.limits,

@@ -1,12 +1,14 @@
-//! Finds a profile's text by name or path.
+//! Finds a profile's text by name or path, and the policy documents that it names.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError, read};
-use crate::policy::{self, BUILT_IN_DEFAULT, LARGEST_PROFILE, Profile};
+use crate::policy::{
+    self, BUILT_IN, LARGEST_DOCUMENTS, LARGEST_PROFILE, Profile, STANDARD, Source, SourceDocument,
+};
 
-/// The profile of sessions that name none.
+/// The profile of sessions that name none; where there is no such file, the built-in `standard`.
 const DEFAULT: &str = "default";
 
 /// Names of profiles that an error lists.
@@ -15,17 +17,27 @@ const LISTED: usize = 20;
 impl Config {
     /// The profile of this name or path; `None`: `default`.
     pub fn profile(&self, name_or_path: Option<&str>) -> Result<Profile, ConfigError> {
-        let (name, text) = self.profile_text(name_or_path)?;
-        Ok(Profile::parse(&name, &text)?)
+        Ok(Profile::load(&self.profile_source(name_or_path)?)?)
     }
 
-    /// The name and text of a profile, as `Profile::parse` takes them. A value with a `/`, or that ends in
-    /// `.toml`, is a path; anything else a name, looked up in `profile_dir`. Where that has no
-    /// `default`, the built-in one stands in.
-    pub fn profile_text(
-        &self,
-        name_or_path: Option<&str>,
-    ) -> Result<(String, String), ConfigError> {
+    /// The texts of a profile and of the policy documents that it names, as `Profile::load` takes them. A value
+    /// with a `/`, or that ends in `.toml`, is a path; anything else a name, looked up in `profile_dir` and then
+    /// among the built-in ones. Documents are looked up beside the profile.
+    pub fn profile_source(&self, name_or_path: Option<&str>) -> Result<Source, ConfigError> {
+        let (mut source, directory) = self.profile_text(name_or_path)?;
+        let mut left = LARGEST_DOCUMENTS as u64;
+        for path in source.document_paths()? {
+            let file = directory.join(&path);
+            let text = read::bounded(&file, left)
+                .map_err(|source| ConfigError::Document { path: file, source })?;
+            left = left.saturating_sub(text.len() as u64);
+            source.documents.push(SourceDocument { path, text });
+        }
+        Ok(source)
+    }
+
+    /// The profile's text alone, and the directory that it stands in.
+    fn profile_text(&self, name_or_path: Option<&str>) -> Result<(Source, PathBuf), ConfigError> {
         let wanted = name_or_path.unwrap_or(DEFAULT);
         let is_path = wanted.contains('/')
             || Path::new(wanted)
@@ -40,15 +52,19 @@ impl Config {
             self.profile_dir.join(format!("{wanted}.toml"))
         };
         match read::bounded(&path, LARGEST_PROFILE as u64) {
-            Ok(text) => Ok((stem(&path), text)),
+            Ok(text) => {
+                let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+                Ok((Source::new(stem(&path), text), directory))
+            }
             // The stem of a path given as a file must not fall back to anything.
             Err(error) if is_path => Err(ConfigError::ProfileFile {
                 path,
                 source: error,
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if wanted == DEFAULT {
-                    return Ok((DEFAULT.to_owned(), BUILT_IN_DEFAULT.to_owned()));
+                let name = if wanted == DEFAULT { STANDARD } else { wanted };
+                if let Some(text) = policy::built_in(name) {
+                    return Ok((Source::new(name, text), self.profile_dir.clone()));
                 }
                 Err(ConfigError::NoProfile {
                     name: wanted.to_owned(),
@@ -78,7 +94,7 @@ impl Config {
             .map(|path| stem(&path))
             .filter(|name| policy::is_name(name))
             .collect();
-        names.push(DEFAULT.to_owned());
+        names.extend(BUILT_IN.iter().map(|(name, _)| (*name).to_owned()));
         names.sort_unstable();
         names.dedup();
         let more = names.len().saturating_sub(LISTED);

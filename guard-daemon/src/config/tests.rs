@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Config, ConfigError, Limits};
-use crate::policy::{BUILT_IN_DEFAULT, Effect};
+use crate::policy::{self, Effect, NothingKnown, Source};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
@@ -149,22 +149,25 @@ fn profiles_are_found_by_name_and_by_path() {
     config.profile_dir = directory.path().to_owned();
     // Nothing there: the built-in one, with and without its name.
     for wanted in [None, Some("default")] {
-        let (name, text) = config.profile_text(wanted).unwrap();
-        assert_eq!(
-            (name.as_str(), text.as_str()),
-            ("default", BUILT_IN_DEFAULT)
-        );
+        let Source { name, text, .. } = config.profile_source(wanted).unwrap();
+        assert_eq!(name, "standard");
+        assert_eq!(Some(text.as_str()), policy::built_in("standard"));
     }
+    assert_eq!(config.profile(Some("readonly")).unwrap().name(), "readonly");
     write("default.toml", "default = \"deny\"");
     write("ci.toml", "default = \"allow\"");
     write("notes.txt", "");
     let decide = |wanted: Option<&str>| {
         let access = crate::aws::Access {
-            action: Some("s3:GetObject".to_owned()),
+            action: Some("s3:GetObject".into()),
+            level: None,
             resources: Vec::new(),
         };
         let profile = config.profile(wanted).unwrap();
-        (profile.name().to_owned(), profile.decide(&[access]).effect)
+        (
+            profile.name().to_owned(),
+            profile.decide(&[access], &NothingKnown).effect,
+        )
     };
     let path = directory.path().join("ci.toml");
     assert_eq!(decide(None), ("default".to_owned(), Effect::Deny));
@@ -176,7 +179,7 @@ fn profiles_are_found_by_name_and_by_path() {
     assert!(
         error
             .to_string()
-            .contains("profiles there are: ci, default;"),
+            .contains("profiles there are: ci, default, observe, readonly, standard;"),
         "{error}"
     );
     for wanted in ["prod.toml", "/nonexistent/p", "./prod", "/"] {
@@ -194,7 +197,7 @@ fn profiles_are_found_by_name_and_by_path() {
         );
         assert!(!error.to_string().contains('\u{1b}'));
     }
-    write("ci.toml", "mode = 1");
+    write("ci.toml", "modes = 1");
     let error = config.profile(Some("ci")).unwrap_err().to_string();
     assert!(
         error.starts_with("profile \"ci\", line 1, column 1: "),
@@ -210,4 +213,52 @@ fn profiles_are_found_by_name_and_by_path() {
         config.profile(None),
         Err(ConfigError::ProfileFile { .. })
     ));
+}
+
+#[test]
+fn policy_documents_are_read_beside_the_profile() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let mut config = load("").unwrap();
+    config.profile_dir = directory.path().to_owned();
+    write(
+        "p.toml",
+        "default = \"allow\"\n[policies]\nboundary = [\"b.json\"]\n",
+    );
+    let missing = config.profile(Some("p")).unwrap_err().to_string();
+    assert!(
+        missing.contains("b.json") && missing.contains("[policies]"),
+        "{missing}"
+    );
+    write(
+        "b.json",
+        r#"{"Statement":{"Effect":"Allow","Action":"s3:Get*","Resource":"*"}}"#,
+    );
+    let profile = config.profile(Some("p")).unwrap();
+    let effect = |action: &str| {
+        let access = crate::aws::Access {
+            action: Some(action.to_owned().into()),
+            level: None,
+            resources: Vec::new(),
+        };
+        profile.decide(&[access], &NothingKnown).effect
+    };
+    assert_eq!(effect("s3:GetObject"), Effect::Allow);
+    assert_eq!(effect("s3:PutObject"), Effect::Deny);
+    write("b.json", "{\n  \"Statement\": 1\n}");
+    let wrong = config.profile(Some("p")).unwrap_err().to_string();
+    assert!(
+        wrong.starts_with("policy document \"b.json\", line 2, column 16: "),
+        "{wrong}"
+    );
+    // Together they may have no more than they may have in a session's saved file.
+    write(
+        "p.toml",
+        "[policies]\nidentity = [\"b.json\", \"c.json\"]\n",
+    );
+    for name in ["b.json", "c.json"] {
+        write(name, &" ".repeat(600 * 1024));
+    }
+    let large = config.profile(Some("p")).unwrap_err();
+    assert!(matches!(large, ConfigError::Document { .. }), "{large}");
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode};
 
-use crate::aws::{Call, Confidence, Operation, Resource};
-use crate::record::entry::{Entry, Event, ExchangeCompleted, ExchangeDecided, Process};
+use crate::aws::{self, Call, Confidence, Operation, Resource};
+use crate::record::entry::{Access, Entry, Event, ExchangeCompleted, ExchangeDecided, Process};
 use crate::record::journal::Journal;
 use crate::session::SessionId;
 
@@ -29,11 +29,12 @@ pub(super) fn undecided(
         path: bounded(path),
         service: None,
         operation: Vec::new(),
-        actions: Vec::new(),
-        resources: Vec::new(),
+        access: Vec::new(),
         region: None,
+        keys: Vec::new(),
         confidence: "unknown".to_owned(),
         decision: "deny".to_owned(),
+        observed: None,
         statement: None,
         reason: String::new(),
         approval: None,
@@ -50,22 +51,7 @@ pub(super) fn describe(decided: &mut ExchangeDecided, call: &Call) {
         Operation::Ambiguous(names) => names.iter().map(|name| (*name).to_owned()).collect(),
         Operation::Unknown => Vec::new(),
     };
-    decided.actions = call
-        .access
-        .iter()
-        .map(|access| access.action.clone())
-        .collect();
-    decided.resources = Vec::new();
-    for resource in call.access.iter().flat_map(|access| &access.resources) {
-        let text = match resource {
-            Resource::Arn(arn) => Some(arn.clone()),
-            Resource::Any => Some("*".to_owned()),
-            Resource::Unknown => None,
-        };
-        if !decided.resources.contains(&text) {
-            decided.resources.push(text);
-        }
-    }
+    decided.access = call.access.iter().map(recorded).collect();
     decided.region.clone_from(&call.region);
     let confidence = match call.confidence {
         Confidence::Exact => "exact",
@@ -73,6 +59,19 @@ pub(super) fn describe(decided: &mut ExchangeDecided, call: &Call) {
         Confidence::Unknown => "unknown",
     };
     confidence.clone_into(&mut decided.confidence);
+}
+
+fn recorded(access: &aws::Access) -> Access {
+    let text = |resource: &Resource| match resource {
+        Resource::Arn(arn) => Some(arn.clone()),
+        Resource::Any => Some("*".to_owned()),
+        Resource::Unknown => None,
+    };
+    Access {
+        action: access.action.as_deref().map(str::to_owned),
+        level: access.level.map(|it| it.name().to_owned()),
+        resources: access.resources.iter().map(text).collect(),
+    }
 }
 
 /// The first bytes of a text, whole characters.

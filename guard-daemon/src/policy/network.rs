@@ -6,9 +6,9 @@ const HTTPS: u16 = 443;
 /// Why a host pattern is not accepted, and what to write instead.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum HostError {
-    /// `*` alone or inside.
+    /// `*` inside.
     #[error(
-        "a wildcard stands only as the whole first label, as in \"*.example.com\"; list the names you need"
+        "a wildcard stands for all names (\"*\") or as the whole first label (\"*.example.com\"); list the names you need"
     )]
     Wildcard,
     /// An address.
@@ -22,7 +22,7 @@ pub enum HostError {
     )]
     NotName,
     /// Not a port.
-    #[error("a port is a number from 1 to 65535")]
+    #[error("a port is a number from 1 to 65535, or `*` for any")]
     Port,
 }
 
@@ -32,10 +32,11 @@ pub(super) struct AllowList(Vec<HostPattern>);
 
 #[derive(Debug)]
 struct HostPattern {
-    /// Lower case; for `*.example.com`, `.example.com`.
+    /// Lower case; for `*.example.com`, `.example.com`; for `*`, nothing.
     name: Box<str>,
     any_in_front: bool,
-    port: u16,
+    /// `None` is any.
+    port: Option<u16>,
 }
 
 impl AllowList {
@@ -45,18 +46,22 @@ impl AllowList {
             return Err(HostError::Address);
         }
         let (host, port) = match text.split_once(':') {
-            None => (text, HTTPS),
-            Some((host, port)) => (host, parse_port(port).ok_or(HostError::Port)?),
+            None => (text, Some(HTTPS)),
+            Some((host, "*")) => (host, None),
+            Some((host, port)) => (host, Some(parse_port(port).ok_or(HostError::Port)?)),
         };
-        let (name, any_in_front) = match host.strip_prefix("*.") {
-            Some(name) => (name, true),
-            None => (host, false),
+        let (name, any_in_front) = match host.strip_prefix('*') {
+            Some(rest @ "") => (rest, true),
+            Some(rest) => {
+                check_name(rest.strip_prefix('.').ok_or(HostError::Wildcard)?)?;
+                (rest, true)
+            }
+            None => {
+                check_name(host)?;
+                (host, false)
+            }
         };
-        check_name(name)?;
-        let mut name = name.to_ascii_lowercase();
-        if any_in_front {
-            name.insert(0, '.');
-        }
+        let name = name.to_ascii_lowercase();
         self.0.push(HostPattern {
             name: name.into(),
             any_in_front,
@@ -69,7 +74,7 @@ impl AllowList {
     pub(super) fn allows(&self, host: &str, port: u16) -> bool {
         self.0
             .iter()
-            .any(|pattern| pattern.port == port && pattern.matches(host))
+            .any(|pattern| pattern.port.is_none_or(|it| it == port) && pattern.matches(host))
     }
 
     /// Whether a host may be reached on some port.
@@ -135,6 +140,7 @@ mod tests {
             "*.npmjs.org:443",
             "GitHub.com:22",
             "localhost:8080",
+            "db.internal:*",
         ] {
             list.add(pattern).unwrap();
         }
@@ -153,6 +159,7 @@ mod tests {
             ("github.com", 22, true, true),
             ("github.com", 443, false, true),
             ("localhost", 8080, true, true),
+            ("db.internal", 5432, true, true),
             ("", 443, false, false),
             ("\u{e9}.npmjs.org", 443, true, true),
             ("\u{e9}npmjs.org", 443, false, false),
@@ -163,11 +170,21 @@ mod tests {
     }
 
     #[test]
+    fn a_star_is_all_names() {
+        let mut list = AllowList::default();
+        list.add("*:8443").unwrap();
+        assert!(list.allows("pypi.org", 8443) && list.allows_name("x"));
+        assert!(!list.allows("pypi.org", 443) && !list.allows_name(""));
+        list.add("*:*").unwrap();
+        assert!(list.allows("pypi.org", 22));
+    }
+
+    #[test]
     fn refuses_what_is_no_name_and_port() {
         for (text, error) in [
             ("", HostError::NotName),
-            ("*", HostError::Wildcard),
-            ("*:443", HostError::Wildcard),
+            ("**", HostError::Wildcard),
+            ("*.", HostError::NotName),
             ("a.*.org", HostError::Wildcard),
             ("*a.org", HostError::Wildcard),
             ("*.*.org", HostError::Wildcard),

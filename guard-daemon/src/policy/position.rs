@@ -13,9 +13,27 @@ pub(crate) fn of(text: &str, offset: usize) -> (usize, usize) {
     })
 }
 
+/// Where the lines of a text start, for many offsets in one text.
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(crate) fn new(text: &str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self(std::iter::once(0).chain(ends).collect())
+    }
+
+    /// The line and column of an offset, as [`of`] counts them.
+    pub(crate) fn place(&self, text: &str, offset: usize) -> (usize, usize) {
+        let line = self.0.partition_point(|&start| start <= offset);
+        let start = line.checked_sub(1).map_or(0, |at| self.0[at]);
+        let rest = text.get(start..).unwrap_or_default();
+        (line.max(1), of(rest, offset - start).1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::of;
+    use super::{Lines, of};
 
     #[test]
     fn counts_lines_and_characters_from_one() {
@@ -29,6 +47,9 @@ mod tests {
             (99, (3, 1)),
         ] {
             assert_eq!(of(text, offset), expected, "{offset}");
+            if offset < text.len() {
+                assert_eq!(Lines::new(text).place(text, offset), expected, "{offset}");
+            }
         }
     }
 }

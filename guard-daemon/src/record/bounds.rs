@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::chain::{LINE_BYTES, OVERHEAD_BYTES};
 use super::entry::Entry;
@@ -11,11 +11,19 @@ use super::entry::Entry;
 pub(super) const ENTRY_BYTES: usize = LINE_BYTES - OVERHEAD_BYTES;
 
 /// Bytes per string and elements per list, tried in this order until the entry fits. The last step fits
-/// whatever the content is: no entry has more than 38 strings and 8 lists, and an escaped byte takes six.
-const STEPS: [(usize, usize); 5] = [(8192, 256), (2048, 128), (512, 64), (128, 32), (48, 16)];
+/// whatever the content is: no entry has more than 38 strings, 8 lists and two lists of lists (`access`, `keys`), and
+/// an escaped byte takes six.
+const STEPS: [(usize, usize); 6] = [
+    (8192, 256),
+    (2048, 128),
+    (512, 64),
+    (128, 32),
+    (48, 16),
+    (32, 7),
+];
 
 /// The entry as a JSON object of at most `ENTRY_BYTES`. Strings and lists that are too long are cut and
-/// end with a marker that says how much is missing.
+/// end with a marker that says how much is missing: `{"cut": N}` in a list of objects.
 pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, serde_json::Error> {
     let whole = serde_json::to_vec(entry)?;
     if whole.len() <= ENTRY_BYTES {
@@ -45,7 +53,10 @@ fn shorten(value: &mut Value, bytes: usize, elements: usize) {
             if list.len() > elements {
                 let missing = list.len() - elements;
                 list.truncate(elements);
-                list.push(Value::String(format!("…[{missing} elements cut]")));
+                list.push(match list.first() {
+                    Some(Value::Object(_)) => json!({ "cut": missing }),
+                    _ => Value::String(format!("…[{missing} elements cut]")),
+                });
             }
             for element in list {
                 shorten(element, bytes, elements);
@@ -64,7 +75,7 @@ fn shorten(value: &mut Value, bytes: usize, elements: usize) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::entry::Event;
+    use super::super::entry::{Access, Event, Key};
     use super::super::samples;
     use super::*;
 
@@ -102,8 +113,17 @@ mod tests {
             decided.host.clone_from(&long);
             decided.reason.clone_from(&long);
             decided.process.argv = Some(vec![unit.repeat(length / 100 + 1); count]);
-            decided.resources = vec![Some(unit.repeat(length / 1000 + 40)); count];
-            decided.actions = vec![Some(unit.repeat(64)); count];
+            let access = Access {
+                action: Some(unit.repeat(64)),
+                level: Some(unit.repeat(length)),
+                resources: vec![Some(unit.repeat(length / 1000 + 40)); count / 10],
+            };
+            decided.access = vec![access; count / 10];
+            let key = Key {
+                key: long.clone(),
+                values: Some(vec![unit.repeat(length / 1000 + 40); count / 10]),
+            };
+            decided.keys = vec![key; count / 10];
             let entry = Entry { session: None, event: Event::ExchangeDecided(Box::new(decided)) };
             let bytes = encode(&entry).unwrap();
             prop_assert!(bytes.len() <= ENTRY_BYTES);

@@ -1,5 +1,6 @@
 //! What a journal entry says. docs/journal.md is the schema for readers; keep both true.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -180,16 +181,22 @@ pub struct ExchangeDecided {
     pub service: Option<String>,
     /// The operation, if known; several where the wire does not tell them apart.
     pub operation: Vec<String>,
-    /// IAM actions; `null` for one that is not known.
-    pub actions: Vec<Option<String>>,
-    /// Resource ARNs; `*` where the action takes none, `null` for unknown.
-    pub resources: Vec<Option<String>>,
+    /// What IAM is asked for.
+    #[serde(default)]
+    pub access: Vec<Access>,
     /// The region, if known.
     pub region: Option<String>,
+    /// The condition keys that the profile uses, but for `aws:ResourceAccount` and `guard:AccessLevel`, which
+    /// `access` tells.
+    #[serde(default)]
+    pub keys: Vec<Key>,
     /// `exact`, `partial` or `unknown`.
     pub confidence: String,
     /// `allow`, `deny`.
     pub decision: String,
+    /// `approve`, `deny`: what would have been decided, had the session not only observed.
+    #[serde(default)]
+    pub observed: Option<String>,
     /// The statement's id (or its number) that decided; absent for the profile's default.
     pub statement: Option<String>,
     /// One sentence for people.
@@ -200,6 +207,52 @@ pub struct ExchangeDecided {
     pub presented_key: Option<String>,
     /// The access key id that it leaves with.
     pub signing_key: Option<String>,
+}
+
+impl ExchangeDecided {
+    /// The actions, each once.
+    pub fn actions(&self) -> impl Iterator<Item = &str> {
+        let mut seen = HashSet::new();
+        self.access
+            .iter()
+            .map(|it| it.action.as_deref().unwrap_or("unknown action"))
+            .filter(move |it| seen.insert(*it))
+    }
+
+    /// The resources, each once.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        let mut seen = HashSet::new();
+        self.access
+            .iter()
+            .flat_map(|it| &it.resources)
+            .map(|it| it.as_deref().unwrap_or("unknown resource"))
+            .filter(move |it| seen.insert(*it))
+    }
+}
+
+/// What was known of a condition key.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Key {
+    /// The key, in lower case.
+    #[serde(default)]
+    pub key: String,
+    /// Its values; empty for a key that is absent, `null` for one that is not known.
+    #[serde(default)]
+    pub values: Option<Vec<String>>,
+}
+
+/// One IAM action and what it is asked for on.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Access {
+    /// The action; `null` where it is not known.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// Its access level, as the Service Authorization Reference names it; `null` where it is not known.
+    #[serde(default)]
+    pub level: Option<String>,
+    /// Resource ARNs; `*` where the action takes none, `null` for unknown.
+    #[serde(default)]
+    pub resources: Vec<Option<String>>,
 }
 
 /// How an exchange ended.

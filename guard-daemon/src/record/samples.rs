@@ -1,6 +1,6 @@
 //! One entry of every type, for tests and for the examples in docs/journal.md.
 
-use super::entry::{Entry, Event, ExchangeCompleted, ExchangeDecided, Parent, Process};
+use super::entry::{Access, Entry, Event, ExchangeCompleted, ExchangeDecided, Parent, Process};
 use crate::session::{Identity, SessionId};
 
 pub(super) const SESSION: &str = "7b1e09c44f2ad310";
@@ -39,11 +39,16 @@ pub(super) fn decided(exchange: &str) -> ExchangeDecided {
         path: "/".to_owned(),
         service: Some("s3".to_owned()),
         operation: vec!["DeleteBucket".to_owned()],
-        actions: vec![Some("s3:DeleteBucket".to_owned())],
-        resources: vec![Some("arn:aws:s3:::reports".to_owned())],
+        access: vec![Access {
+            action: Some("s3:DeleteBucket".to_owned()),
+            level: Some("Write".to_owned()),
+            resources: vec![Some("arn:aws:s3:::reports".to_owned())],
+        }],
         region: Some("eu-west-1".to_owned()),
+        keys: Vec::new(),
         confidence: "exact".to_owned(),
         decision: "deny".to_owned(),
+        observed: None,
         statement: Some("no-bucket-deletes".to_owned()),
         reason: "s3:DeleteBucket on arn:aws:s3:::reports is denied by statement no-bucket-deletes"
             .to_owned(),

@@ -175,13 +175,13 @@ impl Summary {
             some => some.join("|"),
         };
         self.what = format!("{service}:{operation}");
-        for resource in decided.resources.iter().take(RESOURCES) {
+        let resources: Vec<&str> = decided.resources().collect();
+        for resource in resources.iter().take(RESOURCES) {
             self.what.push(' ');
-            self.what
-                .push_str(resource.as_deref().unwrap_or("unknown-resource"));
+            self.what.push_str(resource);
         }
-        if decided.resources.len() > RESOURCES {
-            let more = decided.resources.len() - RESOURCES;
+        if resources.len() > RESOURCES {
+            let more = resources.len() - RESOURCES;
             let _ = write!(self.what, " and {more} more");
         }
         if decided.confidence == "unknown" {
@@ -190,7 +190,10 @@ impl Summary {
             } = &decided;
             let _ = write!(self.what, " {method} {host}{path}");
         }
-        self.decision = decided.decision;
+        self.decision = match decided.observed {
+            Some(observed) => format!("{} (observed: {observed})", decided.decision),
+            None => decided.decision,
+        };
         self.reason = decided.reason;
         if let Some(approval) = decided.approval {
             let _ = write!(self.reason, " ({approval})");

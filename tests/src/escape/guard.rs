@@ -80,7 +80,7 @@ pub(super) const TABLE: &[Technique] = &[
     )
     .closed("gateway", "gateway"),
     technique("daemon-signal", "may signal guard's daemon", |a| {
-        let daemon = a.session()?.daemon;
+        let daemon = daemon(a)?;
         call("kill", unsafe { libc::kill(daemon, 0) })?;
         Ok("permitted".to_owned())
     })
@@ -89,7 +89,7 @@ pub(super) const TABLE: &[Technique] = &[
     .closed(PIDS, "")
     .or(FILE),
     technique("daemon-memory", "may write guard's daemon's memory", |a| {
-        open(format!("/proc/{}/mem", a.session()?.daemon), libc::O_RDWR)?;
+        open(format!("/proc/{}/mem", daemon(a)?), libc::O_RDWR)?;
         Ok("opened".to_owned())
     })
     .root()
@@ -100,7 +100,7 @@ pub(super) const TABLE: &[Technique] = &[
         "daemon-limits",
         "may take the daemon's limits (prlimit)",
         |a| {
-            let daemon = a.session()?.daemon;
+            let daemon = daemon(a)?;
             let mut limit: libc::rlimit64 = unsafe { std::mem::zeroed() };
             call("prlimit", unsafe {
                 libc::prlimit64(
@@ -144,6 +144,17 @@ pub(super) const TABLE: &[Technique] = &[
     .closed(HIDDEN, "")
     .or(FILE),
 ];
+
+/// The daemon's number. In another pid namespace it may be one of the session's own processes.
+fn daemon(attempt: &Attempt<'_>) -> Result<i32, Stop> {
+    let daemon = attempt.session()?.daemon;
+    match std::fs::read_to_string(format!("/proc/{daemon}/comm")) {
+        Ok(name) if name.trim_end() != "guard" => {
+            Err(Stop::Nothing(format!("{} has its number", name.trim_end())))
+        }
+        _ => Ok(daemon),
+    }
+}
 
 /// Where guard listens.
 fn control(attempt: &Attempt<'_>) -> PathBuf {

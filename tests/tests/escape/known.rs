@@ -102,6 +102,8 @@ const KNOWN: &[Known] = &[
             "unix-vscode",
             "unix-wayland",
             "unix-x11",
+            "umount-covers",
+            "umount-own",
             "uring-unix",
         ],
     },

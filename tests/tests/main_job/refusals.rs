@@ -36,8 +36,11 @@ fn the_aws_cli_is_denied_once_in_its_own_words_and_nothing_reaches_aws() {
     let decided = guard.entries("exchange_decided");
     assert_eq!(decided.len(), 1, "one attempt: {decided:#?}");
     assert_eq!(decided[0]["decision"], "deny");
-    assert_eq!(decided[0]["actions"][0], "s3:DeleteBucket");
-    assert_eq!(decided[0]["resources"][0], "arn:aws:s3:::kept-bucket");
+    assert_eq!(decided[0]["access"][0]["action"], "s3:DeleteBucket");
+    assert_eq!(
+        decided[0]["access"][0]["resources"][0],
+        "arn:aws:s3:::kept-bucket"
+    );
     assert!(
         decided[0]["process"]["pid"]
             .as_u64()
@@ -49,6 +52,44 @@ fn the_aws_cli_is_denied_once_in_its_own_words_and_nothing_reaches_aws() {
         argv.contains("delete-bucket"),
         "the caller's command line: {argv}"
     );
+    let exchange = decided[0]["exchange"].as_str().expect("a name");
+    let profile = guard.directory().join("profile.toml");
+    let explained = guard
+        .command(&["policy", "explain", "--exchange", exchange, "--profile"])
+        .arg(profile)
+        .output()
+        .expect("guard runs");
+    let said = succeeded(&explained);
+    assert!(
+        said.starts_with(&format!("recorded for {exchange}: deny: "))
+            && !said.contains("is not what it was then")
+            && said.contains("  + deny    no-bucket-deletion, profile profile: action matches"),
+        "{said}"
+    );
+}
+
+#[test]
+fn observing_lets_calls_through_and_records_what_enforcing_would_do() {
+    if !is_root("observing_lets_calls_through_and_records_what_enforcing_would_do") {
+        return;
+    }
+    let stand = Stand::shared();
+    let profile = "mode = \"observe\"\n[[statement]]\neffect = \"approve\"\naction = \"s3:ListAllMyBuckets\"\n";
+    let guard = Guard::new(profile, "");
+    let output = guard.python(
+        stand,
+        "import boto3\nboto3.client('s3').list_buckets()\nboto3.client('sqs').list_queues()\nprint('both')",
+    );
+    assert_eq!(succeeded(&output).trim(), "both");
+    let decided = guard.entries("exchange_decided");
+    let of = |at: usize| {
+        (
+            decided[at]["decision"].clone(),
+            decided[at]["observed"].clone(),
+        )
+    };
+    assert_eq!(of(0), ("allow".into(), "approve".into()));
+    assert_eq!(of(1), ("allow".into(), "deny".into()));
 }
 
 #[test]

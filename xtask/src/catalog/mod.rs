@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 
 mod classes;
 mod hosts;
+mod iam;
 mod outputs;
 mod tables;
 mod wheel;
@@ -36,8 +37,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .context("xtask stands in the workspace")?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
-    let models = wheel::models(&target.join("catalog"))?;
-    let catalog = tables::build(&models)?;
+    let directory = target.join("catalog");
+    let models = wheel::models(&directory)?;
+    let iam = iam::Iam::read(&directory, root)?;
+    let (catalog, counts) = tables::build(&models, iam)?;
     let bytes =
         rkyv::to_bytes::<rkyv::rancor::Error>(&catalog).context("cannot lay out the catalog")?;
     let path = root.join("guard-daemon/src/aws/catalog/catalog.bin");
@@ -53,13 +56,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     say(&format!(
-        "catalog: {} services, {} operations, {} routes, {} outputs worth masking, {} bytes{}",
+        "catalog: {} services, {} operations, {} routes, {} outputs worth masking, {} actions, {} bytes{}",
         catalog.services.len(),
         catalog.operations.len(),
         catalog.routes.len(),
         catalog.outputs.len(),
+        catalog.actions.len(),
         bytes.len(),
         if same { ", as committed" } else { "" },
+    ));
+    say(&format!(
+        "actions: {:?}, unknown {}",
+        counts.sources, counts.unknown
     ));
     Ok(())
 }

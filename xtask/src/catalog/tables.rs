@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     classes::Classes,
     hosts,
+    iam::{Counts, Iam, Layout},
     outputs::Outputs,
     schema::{
         Catalog, Entry, GREEDY, LABEL, Member, NONE, Operation, Output, Pair, Route, Service,
@@ -17,28 +18,53 @@ use super::{
 };
 
 /// Builds the catalog.
-pub(crate) fn build(models: &[Model]) -> anyhow::Result<Catalog> {
+pub(crate) fn build(models: &[Model], mut iam: Iam) -> anyhow::Result<(Catalog, Counts)> {
     let mut tables = Tables::default();
     tables.text("");
-    let source = Source {
-        name: tables.text(wheel::PACKAGE),
-        version: tables.text(wheel::VERSION),
-        licence: tables.text(wheel::LICENCE),
-        digest: tables.text(wheel::DIGEST),
-    };
-    tables.catalog.sources.push(source);
+    for package in std::iter::once(wheel::PACKAGE).chain(Iam::sources()) {
+        let source = Source {
+            name: tables.text(package.name),
+            version: tables.text(package.version),
+            licence: tables.text(package.licence),
+            digest: tables.text(package.digest),
+        };
+        tables.catalog.sources.push(source);
+    }
+    let mut layout = Layout::default();
+    let mut counts = Counts::default();
+    iam.lay_out_actions(&mut layout, &mut tables)?;
     let mut classes = Classes::default();
     let mut indexes = Indexes::default();
     for (number, model) in (0u32..).zip(models) {
         service(model, number, &mut tables, &mut indexes, &mut classes)
             .with_context(|| format!("cannot read the model of {}", model.name))?;
+        let first = tables.catalog.services[number as usize].operations.start as usize;
+        let laid = iam.lay_out_service(
+            model,
+            &operations(model)?,
+            &mut layout,
+            &mut tables,
+            &mut counts,
+        )?;
+        for (operation, laid) in tables.catalog.operations[first..].iter_mut().zip(laid) {
+            operation.rules = laid.rules;
+            operation.keys = laid.keys;
+        }
     }
+    iam.finish()?;
+    layout.finish(&mut tables.catalog);
     classes.finish()?;
     tables.catalog.hosts = tables.index(&indexes.hosts);
     tables.catalog.host_tails = tables.index(&indexes.tails);
     tables.catalog.signers = tables.index(&indexes.signers);
     tables.catalog.targets = tables.index(&indexes.targets);
-    Ok(tables.catalog)
+    Ok((tables.catalog, counts))
+}
+
+/// A model's operations, sorted by name.
+fn operations(model: &Model) -> anyhow::Result<BTreeMap<&String, &Value>> {
+    let operations = model.service["operations"].as_object();
+    Ok(operations.context("no operations")?.iter().collect())
 }
 
 type Index = BTreeMap<String, BTreeSet<u32>>;
@@ -142,7 +168,8 @@ impl Tables {
         (entry, 0)
     }
 
-    fn numbers(&mut self, numbers: impl IntoIterator<Item = u32>) -> Span {
+    /// Adds numbers.
+    pub(crate) fn numbers(&mut self, numbers: impl IntoIterator<Item = u32>) -> Span {
         append(&mut self.catalog.numbers, numbers)
     }
 
@@ -189,11 +216,7 @@ fn service(
             .or_default()
             .insert(number);
     }
-    let operations: BTreeMap<&String, &Value> = model.service["operations"]
-        .as_object()
-        .context("no operations")?
-        .iter()
-        .collect();
+    let operations = operations(model)?;
     let mut outputs = Outputs::new(&model.name, &model.service, classes);
     for operation in operations.values() {
         outputs.draft(operation);
@@ -203,7 +226,13 @@ fn service(
     for (name, operation) in &operations {
         let output = outputs.make(operation, tables);
         let name = tables.text(name);
-        tables.catalog.operations.push(Operation { name, output });
+        tables.catalog.operations.push(Operation {
+            name,
+            output,
+            route: NONE,
+            rules: Span::default(),
+            keys: Span::default(),
+        });
     }
     let span = Span {
         start: first,
@@ -217,6 +246,19 @@ fn service(
                 continue;
             }
             let route = route(model, place, operation, tables)?;
+            if (model.name.as_str(), name.as_str()) == ("cloudsearchdomain", "Search") {
+                // SDKs send it as a form, its query in the body.
+                let method = tables.text("POST");
+                let statics = Span::default();
+                let required_query = Span::default();
+                tables.catalog.routes.push(Route {
+                    method,
+                    statics,
+                    required_query,
+                    ..route.clone()
+                });
+            }
+            tables.catalog.operations[place as usize].route = length(&tables.catalog.routes);
             tables.catalog.routes.push(route);
         }
     }
@@ -238,7 +280,8 @@ fn service(
     Ok(())
 }
 
-fn protocols(metadata: &Value) -> anyhow::Result<u32> {
+/// Bits of `schema::protocol`.
+pub(crate) fn protocols(metadata: &Value) -> anyhow::Result<u32> {
     let listed = metadata["protocols"]
         .as_array()
         .into_iter()
@@ -338,7 +381,8 @@ fn route(
     })
 }
 
-fn append<T>(table: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Span {
+/// Appends items.
+pub(crate) fn append<T>(table: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Span {
     let start = length(table);
     table.extend(items);
     Span {
@@ -347,6 +391,7 @@ fn append<T>(table: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Span {
     }
 }
 
-fn length<T>(table: &[T]) -> u32 {
+/// The number of the next item.
+pub(crate) fn length<T>(table: &[T]) -> u32 {
     u32::try_from(table.len()).unwrap_or(NONE)
 }

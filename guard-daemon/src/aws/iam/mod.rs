@@ -1,27 +1,30 @@
 //! Operation → IAM actions and resources, by the Service Authorization Reference.
 //!
-//! By default an operation's action has its own name, and its resources are unknown. Tables here hold where
-//! that is not so. A resource is an ARN only where the request alone, with account and region, says exactly
-//! which; nothing is guessed.
+//! The catalog has the rules of most operations; code here has those of services whose calls no rule
+//! describes. A resource is an ARN only where the request alone, with account and region, says exactly which;
+//! nothing is guessed.
 
 mod arn;
 mod dynamodb;
-mod ec2;
+mod input;
+mod keys;
 mod lambda;
 mod named;
-mod prefix;
+mod rules;
 mod s3;
+mod s3_keys;
 
 use std::{borrow::Cow, collections::HashSet};
 
 use super::{
-    Access, Confidence, IdentifyError, Protocol, RequestView, Resource,
-    catalog::{OperationModel, Service, protocol},
+    Access, Confidence, IdentifyError, Keys, Protocol, RequestView, Resource,
+    catalog::{self, Location, OperationModel, Part, Path, Service, key, protocol},
     endpoint::Endpoint,
     form,
-    json::{self, Json, Parsed},
     operation::{self, Reading},
 };
+use input::Input;
+use rules::Reader;
 
 /// All that resources are read from.
 #[derive(Clone, Copy, Debug)]
@@ -38,58 +41,97 @@ pub(super) struct Asked<'a> {
     pub(super) reading: &'a Reading<'a>,
 }
 
-/// What IAM is asked for: at least one entry.
-pub(super) fn access(asked: &Asked<'_>) -> Result<(Vec<Access>, Confidence), IdentifyError> {
-    if asked.reading.operations.is_empty() {
-        let nothing = Access {
-            action: None,
-            resources: vec![Resource::Unknown],
-        };
-        return Ok((vec![nothing], Confidence::Unknown));
+/// What IAM is asked for, at least one entry, and the `wanted` condition keys.
+pub(super) fn access(
+    asked: &Asked<'_>,
+    wanted: &[&str],
+) -> Result<(Vec<Access>, Keys, Confidence), IdentifyError> {
+    let operations = &asked.reading.operations;
+    if operations.is_empty() {
+        let access = vec![unknown()];
+        let keys = keys::read(asked, &[], &access, wanted);
+        return Ok((access, keys, Confidence::Unknown));
     }
-    let input = Input::of(asked)?;
+    let needed = needs_body(asked.request, asked.reading, wanted);
+    let input = Input::of(asked, needed)?;
+    let readers: Vec<Reader<'_, '_>> = operations
+        .iter()
+        .map(|(_, operation)| Reader {
+            asked,
+            input: &input,
+            operation: *operation,
+        })
+        .collect();
     let mut access: Vec<Access> = Vec::new();
-    for (service, operation) in &asked.reading.operations {
-        for entry in entries(asked, &input, *service, *operation) {
+    for ((service, _), reader) in operations.iter().zip(&readers) {
+        for entry in entries(*reader, *service) {
             if !access.contains(&entry) {
                 access.push(entry);
             }
         }
     }
+    let keys = keys::read(asked, &readers, &access, wanted);
     let known = |it: &Access| it.action.is_some() && !it.resources.contains(&Resource::Unknown);
     let exact = access.iter().all(known);
-    Ok((
-        access,
-        if exact {
-            Confidence::Exact
-        } else {
-            Confidence::Partial
-        },
-    ))
+    let confidence = if exact {
+        Confidence::Exact
+    } else {
+        Confidence::Partial
+    };
+    Ok((access, keys, confidence))
 }
 
-/// Whether the body names operation or resources.
-pub(super) fn needs_body(request: &RequestView<'_>, reading: &Reading<'_>) -> bool {
+/// Whether the body names operation, resources or `wanted` condition keys.
+pub(super) fn needs_body(
+    request: &RequestView<'_>,
+    reading: &Reading<'_>,
+    wanted: &[&str],
+) -> bool {
     let speaks = |bits| reading.services.iter().any(|it| it.speaks(bits));
     let named = match reading.protocol {
         Protocol::Query | Protocol::Ec2 => true,
         // The host has both kinds, and a form decides.
         _ => speaks(protocol::QUERY) && operation::is_form(request),
     };
+    let rest = input::is_rest(reading.protocol);
     named
-        || reading
-            .operations
-            .iter()
-            .any(|(service, operation)| match service.name() {
+        || reading.operations.iter().any(|(service, operation)| {
+            (match service.name() {
                 "s3" => operation.name() == "DeleteObjects",
-                "lambda" => lambda::reads_body(operation.name()),
-                name => reading.protocol != Protocol::Cbor && READ_BODIES.contains(&name),
-            })
+                name => READ_BODIES.contains(&name),
+            }) || operation.rules().any(|it| rule_reads_body(it, rest))
+                || (!wanted.is_empty() && key_reads_body(*operation, rest, wanted))
+        })
+}
+
+fn rule_reads_body(rule: catalog::Rule, rest: bool) -> bool {
+    let mut alternatives = rule.targets().flat_map(catalog::Target::alternatives);
+    rule.when().is_some_and(|it| is_in_body(it.0, rest))
+        || alternatives.any(|it| alternative_reads_body(it, rest))
+}
+
+fn key_reads_body(operation: OperationModel, rest: bool, wanted: &[&str]) -> bool {
+    let mut rules = operation
+        .keys()
+        .filter(|it| wanted.iter().any(|name| it.takes(name)));
+    rules.any(|it| match it.kind() {
+        key::ONE | key::MANY => it.alternatives().any(|it| alternative_reads_body(it, rest)),
+        _ => it.path(0).is_some_and(|it| is_in_body(it, rest)),
+    })
+}
+
+fn alternative_reads_body(it: catalog::Alternative, rest: bool) -> bool {
+    let mut parts = it.parts();
+    it.each().is_some_and(|it| is_in_body(it, rest))
+        || parts.any(|it| matches!(it, Part::Member(path, _) if is_in_body(path, rest)))
+}
+
+fn is_in_body(path: Path, rest: bool) -> bool {
+    !rest || matches!(path.location(), Location::Body | Location::Payload)
 }
 
 /// Services whose JSON bodies name their resources.
 const READ_BODIES: &[&str] = &[
-    "cloudwatch",
     "dynamodb",
     "kms",
     "secretsmanager",
@@ -97,31 +139,47 @@ const READ_BODIES: &[&str] = &[
     "ssm",
 ];
 
-fn entries(
-    asked: &Asked<'_>,
-    input: &Input<'_>,
-    service: Service,
-    operation: OperationModel,
-) -> Vec<Access> {
+fn entries(reader: Reader<'_, '_>, service: Service) -> Vec<Access> {
+    let Reader {
+        asked,
+        input,
+        operation,
+    } = reader;
     let name = operation.name();
     let known = match service.name() {
         "s3" => Some(s3::access(asked, name)),
         "dynamodb" => dynamodb::access(asked, input, name),
-        "ec2" => ec2::access(asked, input, name),
-        "lambda" => Some(lambda::access(asked, input, name)),
+        "lambda" => lambda::access(asked, name),
         "iam" => named::iam(asked, input, name),
         "kms" => Some(named::kms(asked, input, name)),
         "secretsmanager" => Some(named::secretsmanager(input, name)),
         "sqs" => Some(named::sqs(asked, input, name)),
         "ssm" => named::ssm(asked, input, name),
         "sts" => named::sts(input, name),
-        "cloudwatch" => named::cloudwatch(asked, input, name),
-        "s3control" => s3::account(name),
-        "apigateway" | "apigatewayv2" => Some(api_gateway(asked)),
+        // Version 2 has some actions of operations' names.
+        "apigateway" | "apigatewayv2" if operation.rules().len() == 0 => Some(api_gateway(asked)),
         _ => None,
     };
-    let action = format!("{}:{name}", prefix::of(service));
-    known.unwrap_or_else(|| vec![one(action, Resource::Unknown)])
+    let mut access = known.unwrap_or_else(|| reader.access());
+    if access.is_empty() {
+        access.push(unknown());
+    }
+    for entry in &mut access {
+        let action = entry.action.as_deref().and_then(catalog::action);
+        // What the reference does not have is no action that a policy could name.
+        entry.action = action.map(|it| Cow::Borrowed(it.name()));
+        entry.level = action.map(catalog::ActionModel::level);
+    }
+    access
+}
+
+/// Nothing is known of what is asked for.
+fn unknown() -> Access {
+    Access {
+        action: None,
+        level: None,
+        resources: vec![Resource::Unknown],
+    }
 }
 
 /// API Gateway's actions are HTTP methods, its resources paths.
@@ -140,17 +198,30 @@ fn api_gateway(asked: &Asked<'_>) -> Vec<Access> {
 }
 
 /// One action on one resource.
-fn one(action: impl Into<String>, resource: Resource) -> Access {
+fn one(action: impl Into<Cow<'static, str>>, resource: Resource) -> Access {
     Access {
         action: Some(action.into()),
+        level: None,
         resources: vec![resource],
     }
 }
 
 /// One action on several resources; unknown where the list is empty.
-fn on(action: impl Into<String>, mut resources: Vec<Resource>) -> Access {
+fn on(action: impl Into<Cow<'static, str>>, mut resources: Vec<Resource>) -> Access {
     if resources.is_empty() {
         resources.push(Resource::Unknown);
+    }
+    Access {
+        action: Some(action.into()),
+        level: None,
+        resources: distinct(resources),
+    }
+}
+
+/// Each resource once, in order.
+fn distinct(mut resources: Vec<Resource>) -> Vec<Resource> {
+    if let [] | [_] = resources.as_slice() {
+        return resources;
     }
     let mut seen = HashSet::with_capacity(resources.len());
     let new: Vec<bool> = resources
@@ -166,93 +237,12 @@ fn on(action: impl Into<String>, mut resources: Vec<Resource>) -> Access {
     drop(seen);
     let mut new = new.into_iter();
     resources.retain(|_| new.next().unwrap_or(true));
-    Access {
-        action: Some(action.into()),
-        resources,
-    }
+    resources
 }
 
-/// The input's members, from JSON body or form.
-#[derive(Debug)]
-enum Input<'a> {
-    Json(Json<'a>),
-    Form(&'a [(Cow<'a, str>, Cow<'a, str>)]),
-    /// Not read, not readable, or in the path.
-    Unknown,
-}
-
-impl<'a> Input<'a> {
-    fn of(asked: &Asked<'a>) -> Result<Self, IdentifyError> {
-        let reading = asked.reading;
-        match reading.protocol {
-            Protocol::Query | Protocol::Ec2 => Ok(Self::Form(&reading.form)),
-            Protocol::Json10 | Protocol::Json11 | Protocol::RestJson
-                if needs_body(asked.request, reading) =>
-            {
-                let Some(body) = operation::plain_body(asked.request) else {
-                    return Ok(Self::Unknown);
-                };
-                match json::parse(body) {
-                    Parsed::Value(value) => Ok(Self::Json(value)),
-                    Parsed::Malformed => Ok(Self::Unknown),
-                    Parsed::Repeated => Err(IdentifyError::Repeated {
-                        what: "a member of the body".to_owned(),
-                    }),
-                }
-            }
-            _ => Ok(Self::Unknown),
-        }
-    }
-
-    /// A top-level text member. A form's member given twice is none.
-    fn text(&self, name: &str) -> Option<&str> {
-        match self {
-            Self::Json(json) => json.get(name)?.text(),
-            Self::Form(pairs) => {
-                let mut found = pairs.iter().filter(|it| it.0 == name);
-                let value = found.next()?;
-                found.next().is_none().then_some(value.1.as_ref())
-            }
-            Self::Unknown => None,
-        }
-    }
-
-    /// Whether a top-level member is surely not given.
-    fn lacks(&self, name: &str) -> bool {
-        match self {
-            Self::Json(json) => json.get(name).is_none(),
-            Self::Form(pairs) => !pairs.iter().any(|it| it.0.starts_with(name)),
-            Self::Unknown => false,
-        }
-    }
-
-    /// A top-level list of texts: `Names`, `Name.1`, `Names.member.1`. Empty where one is not text.
-    fn texts(&self, name: &str) -> Vec<&str> {
-        match self {
-            Self::Json(json) => {
-                let elements = json.get(name).map_or(&[][..], Json::elements);
-                elements
-                    .iter()
-                    .map(Json::text)
-                    .collect::<Option<_>>()
-                    .unwrap_or_default()
-            }
-            Self::Form(pairs) => pairs
-                .iter()
-                .filter(|(key, _)| {
-                    key.strip_prefix(name)
-                        .and_then(|rest| rest.strip_prefix('.'))
-                        .is_some_and(|rest| {
-                            let index = rest.strip_prefix("member.").unwrap_or(rest);
-                            !index.is_empty() && index.bytes().all(|it| it.is_ascii_digit())
-                        })
-                })
-                .map(|(_, value)| value.as_ref())
-                .collect(),
-            Self::Unknown => Vec::new(),
-        }
-    }
-}
-
+#[cfg(test)]
+mod table_tests;
+#[cfg(test)]
+mod coverage;
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,8 @@
 use super::{Asked, Input, arn, on, one};
 use crate::aws::{Access, Resource, form};
 
-/// IAM. A user's or role's ARN holds its path, which a name does not tell: an existing one named by name is
-/// unknown, a new one and one given by ARN are not.
+/// IAM: what is created. A user's or role's ARN holds its path, which its name does not tell once it is there.
 pub(super) fn iam(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
-    let action = format!("iam:{operation}");
-    if NO_RESOURCE_IAM.contains(&operation) {
-        return Some(vec![one(action, Resource::Any)]);
-    }
     let created = [
         ("CreateUser", "user", "UserName"),
         ("CreateRole", "role", "RoleName"),
@@ -21,103 +16,40 @@ pub(super) fn iam(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
             "InstanceProfileName",
         ),
     ];
-    if let Some((_, kind, member)) = created.iter().find(|it| it.0 == operation) {
-        let path = if input.lacks("Path") {
-            Some("/")
-        } else {
-            input.text("Path")
-        };
-        let resource = match (path, input.text(member)) {
-            (Some(path), Some(name))
-                if path.starts_with('/') && path.ends_with('/') && is_iam_name(name) =>
-            {
-                asked.arn_in(
-                    "iam",
-                    Some(""),
-                    asked.account,
-                    &format!("{kind}{path}{name}"),
-                )
-            }
-            _ => Resource::Unknown,
-        };
-        return Some(vec![one(action, resource)]);
-    }
-    let given = match operation {
-        "GetPolicy"
-        | "GetPolicyVersion"
-        | "ListPolicyVersions"
-        | "CreatePolicyVersion"
-        | "DeletePolicy"
-        | "DeletePolicyVersion"
-        | "SetDefaultPolicyVersion"
-        | "ListEntitiesForPolicy"
-        | "TagPolicy"
-        | "UntagPolicy"
-        | "ListPolicyTags" => "PolicyArn",
-        "GetSAMLProvider" | "UpdateSAMLProvider" | "DeleteSAMLProvider" => "SAMLProviderArn",
-        "GetOpenIDConnectProvider" | "DeleteOpenIDConnectProvider" => "OpenIDConnectProviderArn",
-        _ => return None,
+    let (_, kind, member) = created.iter().find(|it| it.0 == operation)?;
+    let path = if input.lacks("Path") {
+        Some("/")
+    } else {
+        input.text("Path")
     };
-    Some(vec![one(action, arn::given(input.text(given), "iam"))])
+    let resource = match (path, input.text(member)) {
+        (Some(path), Some(name))
+            if path.starts_with('/') && path.ends_with('/') && is_iam_name(name) =>
+        {
+            asked.arn_in(
+                "iam",
+                Some(""),
+                asked.account,
+                &format!("{kind}{path}{name}"),
+            )
+        }
+        _ => Resource::Unknown,
+    };
+    Some(vec![one(format!("iam:{operation}"), resource)])
 }
-
-const NO_RESOURCE_IAM: &[&str] = &[
-    "CreateAccountAlias",
-    "DeleteAccountAlias",
-    "DeleteAccountPasswordPolicy",
-    "DisableOrganizationsRootCredentialsManagement",
-    "DisableOrganizationsRootSessions",
-    "DisableOutboundWebIdentityFederation",
-    "EnableOrganizationsRootCredentialsManagement",
-    "EnableOrganizationsRootSessions",
-    "EnableOutboundWebIdentityFederation",
-    "GenerateCredentialReport",
-    "GetAccountAuthorizationDetails",
-    "GetAccountPasswordPolicy",
-    "GetAccountProperties",
-    "GetAccountSummary",
-    "GetContextKeysForCustomPolicy",
-    "GetCredentialReport",
-    "GetOrganizationsAccessReport",
-    "GetOutboundWebIdentityFederationInfo",
-    "GetServiceLastAccessedDetails",
-    "GetServiceLastAccessedDetailsWithEntities",
-    "ListAccountAliases",
-    "ListDelegationRequests",
-    "ListGroups",
-    "ListInstanceProfiles",
-    "ListOpenIDConnectProviders",
-    "ListOrganizationsFeatures",
-    "ListPolicies",
-    "ListRoles",
-    "ListSAMLProviders",
-    "ListServerCertificates",
-    "ListUsers",
-    "ListVirtualMFADevices",
-    "PutAccountProperties",
-    "SetSecurityTokenServicePreferences",
-    "SimulateCustomPolicy",
-    "UpdateAccountPasswordPolicy",
-];
 
 fn is_iam_name(name: &str) -> bool {
     arn::is_name(name, "+=,@")
 }
 
-/// STS.
+/// STS: tags and a source identity are asked for beside the role.
 pub(super) fn sts(input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
     let action = format!("sts:{operation}");
     match operation {
-        "GetCallerIdentity"
-        | "GetSessionToken"
-        | "DecodeAuthorizationMessage"
-        | "GetAccessKeyInfo"
-        | "GetDelegatedAccessToken"
-        | "GetWebIdentityToken" => Some(vec![one(action, Resource::Any)]),
         "AssumeRole" | "AssumeRoleWithSAML" | "AssumeRoleWithWebIdentity" => {
             let role = arn::given(input.text("RoleArn"), "iam");
             let mut access = vec![one(action, role.clone())];
-            if !input.lacks("Tags.") {
+            if !input.lacks("Tags") {
                 access.push(one("sts:TagSession", role.clone()));
             }
             if !input.lacks("SourceIdentity") {
@@ -226,7 +158,6 @@ fn looks_random(suffix: &str) -> bool {
 pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
     let action = format!("ssm:{operation}");
     let names: Vec<&str> = match operation {
-        _ if NO_RESOURCE_SSM.contains(&operation) => return Some(vec![one(action, Resource::Any)]),
         "GetParameter"
         | "PutParameter"
         | "DeleteParameter"
@@ -269,60 +200,6 @@ pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
     }
     Some(access)
 }
-
-const NO_RESOURCE_SSM: &[&str] = &[
-    "CancelCommand",
-    "CreateActivation",
-    "CreateMaintenanceWindow",
-    "CreateOpsItem",
-    "CreateOpsMetadata",
-    "CreatePatchBaseline",
-    "DeleteActivation",
-    "DeleteInventory",
-    "DescribeActivations",
-    "DescribeAutomationExecutions",
-    "DescribeAvailablePatches",
-    "DescribeInstanceInformation",
-    "DescribeInstancePatchStatesForPatchGroup",
-    "DescribeInstanceProperties",
-    "DescribeInventoryDeletions",
-    "DescribeMaintenanceWindowExecutionTaskInvocations",
-    "DescribeMaintenanceWindowExecutionTasks",
-    "DescribeMaintenanceWindowSchedule",
-    "DescribeMaintenanceWindows",
-    "DescribeMaintenanceWindowsForTarget",
-    "DescribeOpsItems",
-    "DescribeParameters",
-    "DescribePatchBaselines",
-    "DescribePatchGroupState",
-    "DescribePatchGroups",
-    "DescribePatchProperties",
-    "DescribeSessions",
-    "GetCommandInvocation",
-    "GetDeployablePatchSnapshotForInstance",
-    "GetExecutionPreview",
-    "GetInventory",
-    "GetInventorySchema",
-    "GetMaintenanceWindowExecution",
-    "GetMaintenanceWindowExecutionTask",
-    "GetMaintenanceWindowExecutionTaskInvocation",
-    "GetPatchBaselineForPatchGroup",
-    "ListAssociations",
-    "ListCloudConnectors",
-    "ListCommandInvocations",
-    "ListCommands",
-    "ListComplianceItems",
-    "ListComplianceSummaries",
-    "ListDocuments",
-    "ListInventoryEntries",
-    "ListOpsItemEvents",
-    "ListOpsItemRelatedItems",
-    "ListOpsMetadata",
-    "ListResourceComplianceSummaries",
-    "ListResourceDataSync",
-    "PutInventory",
-    "StartExecutionPreview",
-];
 
 /// SQS: the queue by URL in the body, or by the path in old clients' query calls, or by name.
 pub(super) fn sqs(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
@@ -383,48 +260,4 @@ fn queue(asked: &Asked<'_>, input: &Input<'_>) -> Resource {
         }
         _ => Resource::Unknown,
     }
-}
-
-/// CloudWatch: alarms and dashboards by name; metrics, which take no resource.
-pub(super) fn cloudwatch(
-    asked: &Asked<'_>,
-    input: &Input<'_>,
-    operation: &str,
-) -> Option<Vec<Access>> {
-    let action = format!("cloudwatch:{operation}");
-    let alarm = |name: &str| {
-        let plain = !name.is_empty() && !name.contains([':', '/', '*', '?']);
-        if plain {
-            asked.arn("cloudwatch", &format!("alarm:{name}"))
-        } else {
-            Resource::Unknown
-        }
-    };
-    let resources = match operation {
-        "PutMetricData"
-        | "ListMetrics"
-        | "GetMetricData"
-        | "GetMetricStatistics"
-        | "GetMetricWidgetImage"
-        | "ListDashboards"
-        | "DescribeAnomalyDetectors"
-        | "PutAnomalyDetector"
-        | "DeleteAnomalyDetector"
-        | "DescribeInsightRules"
-        | "ListMetricStreams"
-        | "DescribeAlarmsForMetric"
-        | "GetOTelEnrichment"
-        | "StartOTelEnrichment"
-        | "StopOTelEnrichment"
-        | "ListManagedInsightRules"
-        | "PutManagedInsightRules" => vec![Resource::Any],
-        "DeleteAlarms" | "EnableAlarmActions" | "DisableAlarmActions" => {
-            input.texts("AlarmNames").into_iter().map(alarm).collect()
-        }
-        "PutMetricAlarm" | "PutCompositeAlarm" | "SetAlarmState" => {
-            input.text("AlarmName").into_iter().map(alarm).collect()
-        }
-        _ => return None,
-    };
-    Some(vec![on(action, resources)])
 }

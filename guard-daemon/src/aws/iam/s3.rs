@@ -60,16 +60,6 @@ pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Vec<Access> {
     }
 }
 
-/// S3 Control's actions on the account that have other names; `None` where the default holds.
-pub(super) fn account(operation: &str) -> Option<Vec<Access>> {
-    let action = match operation {
-        "GetPublicAccessBlock" => "s3:GetAccountPublicAccessBlock",
-        "PutPublicAccessBlock" | "DeletePublicAccessBlock" => "s3:PutAccountPublicAccessBlock",
-        _ => return None,
-    };
-    Some(vec![one(action, Resource::Any)])
-}
-
 enum Level {
     Bucket,
     Object,

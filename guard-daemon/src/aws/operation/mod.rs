@@ -344,7 +344,11 @@ impl Reading<'_> {
             .iter()
             .filter_map(|it| Some((*it, it.operation(name)?)))
             .collect();
-        self.services = services;
+        // Two services may have one prefix (Timestream).
+        self.services = match self.operations.as_slice() {
+            [] => services,
+            found => found.iter().map(|it| it.0).collect(),
+        };
         Ok(())
     }
 }

@@ -64,6 +64,18 @@ impl<'a> Query<'a> {
         self.0.iter().map(|(name, _)| name.as_ref())
     }
 
+    /// Refuses a key that is given twice.
+    pub(super) fn single(&self) -> Result<(), IdentifyError> {
+        let mut keys: Vec<&str> = self.keys().collect();
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(IdentifyError::Repeated {
+                what: super::shown(pair[0]),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The value of a key; twice is refused.
     pub(super) fn get(&self, key: &str) -> Result<Option<&str>, IdentifyError> {
         let mut values = self

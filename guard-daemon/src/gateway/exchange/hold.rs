@@ -56,11 +56,6 @@ impl Exchange {
     fn question(&self, fingerprint: [u8; 32], call: &Call) -> Question {
         let Process { pid, exe, comm, .. } = &self.caller.process;
         let identity = &self.session.identity;
-        let shown = |all: &[Option<String>], unknown: &str| {
-            all.iter()
-                .map(|one| one.clone().unwrap_or_else(|| unknown.to_owned()))
-                .collect()
-        };
         let operation = match self.decided.operation.as_slice() {
             [] => "unknown operation".to_owned(),
             names => names.join(" or "),
@@ -68,8 +63,8 @@ impl Exchange {
         Question {
             session: self.session.id.clone(),
             exchange: self.decided.exchange.clone(),
-            actions: shown(&self.decided.actions, "unknown action"),
-            resources: shown(&self.decided.resources, "unknown resource"),
+            actions: self.decided.actions().map(str::to_owned).collect(),
+            resources: self.decided.resources().map(str::to_owned).collect(),
             summary: format!(
                 "{}:{operation} in {} at {}",
                 call.service.unwrap_or("unknown service"),

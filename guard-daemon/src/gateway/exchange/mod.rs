@@ -18,6 +18,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
+use time::OffsetDateTime;
 
 use super::body::{RequestBody, ResponseBody};
 use super::outcome::{self, Completion};
@@ -28,8 +29,10 @@ use crate::aws::catalog::Output;
 use crate::aws::error::Code;
 use crate::aws::sigv4::{self, DeclaredPayload, Payload, Presented};
 use crate::aws::{self, BodyView, Call, Protocol, RequestView, Scope};
+use crate::broker::Principal;
+use crate::context::{self, Context};
 use crate::mask;
-use crate::policy::Effect;
+use crate::policy::{Decision, Effect, Masked, Mode};
 use crate::record::entry::{Entry, Event, ExchangeDecided, Process};
 use crate::session::Session;
 
@@ -189,7 +192,14 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Call, Refusal> {
         let host = &self.caller.server_name;
-        if aws::needs_body(&view(parts, host, BodyView::Unread), Some(signed.scope())) {
+        let profile = Arc::clone(&self.session.profile);
+        let wanted: Vec<&str> = profile
+            .condition_keys()
+            .iter()
+            .map(String::as_str)
+            .collect();
+        let scope = Some(signed.scope());
+        if aws::needs_body(&view(parts, host, BodyView::Unread), scope, &wanted) {
             body.collect().await?;
         } else if parts.headers.contains_key(TRANSFER_ENCODING) {
             // A bad chunk at the beginning leaves nothing half sent; a later one breaks the request off, which
@@ -197,9 +207,9 @@ impl Exchange {
             body.fill_to(READ_AHEAD).await?;
         }
         signed.check_digest(body)?;
-        let account = self.account().await;
+        let account = self.principal(false).await.map(|it| it.account);
         let request = view(parts, host, body.view());
-        let call = aws::identify(&request, Some(signed.scope()), account.as_deref())
+        let call = aws::identify(&request, scope, account.as_deref(), &wanted)
             .map_err(|error| Refusal::denied(Code::InvalidRequest, error.to_string()))?;
         outcome::describe(&mut self.decided, &call);
         self.reply.protocol = call.protocol;
@@ -207,12 +217,12 @@ impl Exchange {
         Ok(call)
     }
 
-    /// The account that ARNs without one are of. Asked of STS once in a session, where the credentials do
-    /// not tell it.
-    async fn account(&self) -> Option<String> {
+    /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once in a
+    /// session, where it is not known, or not `whole` and needs to be.
+    async fn principal(&self, whole: bool) -> Option<Principal> {
         self.session
             .credentials
-            .resolve_account(|request| self.ask_on_record(request))
+            .resolve_principal(whole, |request| self.ask_on_record(request))
             .await
     }
 
@@ -240,20 +250,20 @@ impl Exchange {
         signed: &Signed,
         call: &Call,
         body: &mut Spool<Incoming>,
-    ) -> Result<Option<Output>, Refusal> {
-        let decision = self.session.profile.decide(&call.access);
-        self.decided.statement.clone_from(&decision.statement);
-        self.decided.reason.clone_from(&decision.reason);
-        if decision.effect == Effect::Deny {
+    ) -> Result<Option<(Output, Masked)>, Refusal> {
+        let (decision, masked) = self.ask(parts, call).await;
+        self.decided.statement = decision.statement.as_deref().map(str::to_owned);
+        self.decided.reason = decision.reason.to_string();
+        let effect = self.enforced(decision.effect);
+        if effect == Effect::Deny {
             return Err(Refusal {
                 advice: Some(WHOM_TO_ASK),
-                ..Refusal::denied(Code::AccessDenied, decision.reason)
+                ..Refusal::denied(Code::AccessDenied, &*decision.reason)
             });
         }
-        let profile = &self.session.profile;
         let output = call
             .output
-            .filter(|output| forward::has_masked(*output, |class| profile.masks(class)));
+            .filter(|output| forward::has_masked(*output, |class| masked.contains(class)));
         if output.is_some() && call.protocol == Protocol::Cbor {
             return Err(Refusal::denied(
                 Code::AccessDenied,
@@ -261,10 +271,49 @@ impl Exchange {
                  or query to this service",
             ));
         }
-        if decision.effect == Effect::Approve {
+        if effect == Effect::Approve {
             self.hold(parts, signed, call, body).await?;
         }
-        Ok(output)
+        Ok(output.map(|output| (output, masked)))
+    }
+
+    /// Asks the profile, in the context of the call.
+    async fn ask(&mut self, parts: &Parts, call: &Call) -> (Decision, Masked) {
+        let profile = Arc::clone(&self.session.profile);
+        let principal = self.principal(context::asks_principal(&profile)).await;
+        let context = Context {
+            region: call.region.as_deref(),
+            service: call.service,
+            operation: &call.operation,
+            told: &call.keys,
+            host: &self.caller.server_name,
+            headers: &parts.headers,
+            principal: principal.as_ref(),
+            source_ip: self.gateway.config.source_ip,
+            now: OffsetDateTime::now_utc(),
+            session: Some(context::Caller {
+                session: self.session.id.as_str(),
+                user: &self.session.identity.user,
+                executable: self.caller.process.exe.as_deref(),
+            }),
+        };
+        let decision = profile.decide(&call.access, &context);
+        let masked = profile.masked(&call.access, &context);
+        self.decided.keys = context.recorded(profile.condition_keys());
+        (decision, masked)
+    }
+
+    /// What holds of a decision: all of it, or where the session only observes, nothing.
+    fn enforced(&mut self, effect: Effect) -> Effect {
+        if self.session.profile.mode() == Mode::Enforce {
+            return effect;
+        }
+        self.decided.observed = match effect {
+            Effect::Allow => None,
+            Effect::Deny => Some("deny".to_owned()),
+            Effect::Approve => Some("approve".to_owned()),
+        };
+        Effect::Allow
     }
 
     async fn credentials(&self) -> Result<Credentials, Refusal> {
@@ -336,7 +385,7 @@ impl Exchange {
     async fn answer(
         &self,
         response: Response<Incoming>,
-        output: Option<Output>,
+        output: Option<(Output, Masked)>,
         protocol: Protocol,
         mut completion: Completion,
     ) -> Result<Response<ResponseBody>, Refusal> {
@@ -344,7 +393,7 @@ impl Exchange {
         completion.answered(parts.status, &parts.headers);
         forward::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::HTTP_11;
-        let Some(output) = output.filter(|_| parts.status.is_success()) else {
+        let Some((output, masked)) = output.filter(|_| parts.status.is_success()) else {
             return Ok(Response::from_parts(
                 parts,
                 ResponseBody::through(body, completion),
@@ -359,9 +408,8 @@ impl Exchange {
             .await
             .map_err(|error| unmasked(&mut completion, error.to_string()))?;
         completion.received(bytes.len());
-        let profile = &self.session.profile;
         let (bytes, paths) = mask::mask_response(output, protocol, &mut parts, bytes, &|class| {
-            profile.masks(class)
+            masked.contains(class)
         })
         .map_err(|error| unmasked(&mut completion, error.to_string()))?;
         if self.reply.method != Method::HEAD {

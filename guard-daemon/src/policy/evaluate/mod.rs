@@ -1,118 +1,206 @@
-//! Statements and their evaluation: which ones match an access, and which of those decides.
+//! Evaluation: which statements match an access, and which of them decides.
 //!
 //! What is unknown is matched by every deny and approve statement that could mean it, and by no allow
-//! statement that would have to know it.
+//! statement that would have to know it. Boundaries and service control policies only limit: each of these
+//! layers must allow, besides the identity's
+//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod explain;
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
+mod tests;
 
-use super::pattern::{ActionPattern, Reading, ResourcePattern};
+use std::sync::Arc;
+
+pub use explain::{ConditionTrace, Decider, StatementTrace, Trace};
+
+use super::index::Index;
+use super::keys::{ConditionKeys, Facts};
+use super::statement::{Action, Statement};
 use super::{Decision, Effect};
 use crate::aws::{Access, Resource};
 
 /// Bytes of an action or ARN that a reason repeats; the journal has them whole.
 const SHOWN: usize = 512;
 
-/// A compiled statement.
+/// All statements in force.
 #[derive(Debug)]
-pub(super) struct Statement {
-    /// Its `sid`, or `#N`.
-    pub(super) label: String,
-    pub(super) effect: Effect,
-    pub(super) actions: Patterns<ActionPattern>,
-    pub(super) resources: Patterns<ResourcePattern>,
-}
-
-/// A list of patterns, or everything but it.
-#[derive(Debug)]
-pub(super) enum Patterns<P> {
-    In(Vec<P>),
-    NotIn(Vec<P>),
-}
-
-/// All statements of a profile, indexed by the service they speak of.
-#[derive(Debug)]
-pub(super) struct Statements {
-    /// Deny first, then approve, then allow, each in the order of the file: the first match decides.
+pub(super) struct Policy {
+    profile: String,
+    documents: Vec<Document>,
+    /// All denials, the identity's approvals and the identity's allowances, in this order and each in the order
+    /// of the files: the first that applies decides.
     ordered: Vec<Statement>,
-    /// Indexes into `ordered` of the statements that name a service, by service (lower case, sorted).
-    services: Vec<(Box<str>, Vec<usize>)>,
-    /// Indexes into `ordered` of the statements that may match any service.
-    anywhere: Vec<usize>,
+    index: Index,
+    /// What an allowance of each is explained with.
+    allowed: Vec<Arc<str>>,
+    limits: Vec<Limit>,
     default: Effect,
+    allowed_by_default: Arc<str>,
+    keys: Vec<String>,
 }
 
-impl Statements {
-    pub(super) fn new(mut ordered: Vec<Statement>, default: Effect) -> Self {
-        // Stable: the file's order stays within an effect.
-        ordered.sort_by_key(|statement| rank(statement.effect));
-        let mut by_service: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        let mut anywhere = Vec::new();
-        for (at, statement) in ordered.iter().enumerate() {
-            match statement.services() {
-                None => anywhere.push(at),
-                Some(services) => {
-                    for service in services {
-                        by_service.entry(service).or_default().push(at);
-                    }
-                }
-            }
-        }
-        let services = by_service
-            .into_iter()
-            .map(|(service, at)| (service.into(), at))
-            .collect();
+/// A policy document that a profile names.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    pub(super) path: String,
+    pub(super) kind: Kind,
+}
+
+/// What a policy document is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Identity,
+    Boundary,
+    Scp,
+}
+
+/// A layer that must allow, too: a permissions boundary, or a level of service control policies.
+#[derive(Debug)]
+pub(super) struct Limit {
+    /// `the permissions boundary boundary.json`.
+    name: String,
+    /// What it allows.
+    statements: Vec<Statement>,
+    index: Index,
+}
+
+impl Limit {
+    pub(super) fn new(name: String, statements: Vec<Statement>) -> Self {
         Self {
-            ordered,
-            services,
-            anywhere,
-            default,
+            name,
+            index: Index::new(&statements),
+            statements,
         }
+    }
+}
+
+/// What a policy is made of.
+pub(super) struct Parts {
+    pub(super) profile: String,
+    pub(super) documents: Vec<Document>,
+    /// Of the identity, and the denials of limits.
+    pub(super) statements: Vec<Statement>,
+    pub(super) limits: Vec<Limit>,
+    pub(super) default: Effect,
+    /// The condition keys that statements refer to by place.
+    pub(super) keys: Vec<String>,
+}
+
+impl Policy {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            profile,
+            documents,
+            statements: mut ordered,
+            limits,
+            default,
+            keys,
+        } = parts;
+        // Stable: the files' order stays within an effect.
+        ordered.sort_by_key(|statement| rank(statement.effect));
+        let mut policy = Self {
+            index: Index::new(&ordered),
+            allowed: Vec::new(),
+            allowed_by_default: "".into(),
+            profile,
+            documents,
+            ordered,
+            limits,
+            default,
+            keys,
+        };
+        policy.allowed_by_default = format!("allowed by {}", policy.by_default()).into();
+        let reason = |statement| format!("allowed by {}", policy.by(statement)).into();
+        policy.allowed = policy.ordered.iter().map(reason).collect();
+        policy
+    }
+
+    /// The condition keys, by the places that statements have.
+    pub(super) fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// All statements.
+    pub(super) fn statements(&self) -> impl Iterator<Item = &Statement> {
+        let limits = self.limits.iter().flat_map(|limit| &limit.statements);
+        self.ordered.iter().chain(limits)
+    }
+
+    /// Statements that decide together, with their index: those of the identity and all denials, and what each
+    /// limit allows.
+    pub(super) fn layers(&self) -> impl Iterator<Item = (&[Statement], &Index)> {
+        let limits = self.limits.iter();
+        let limits = limits.map(|limit| (limit.statements.as_slice(), &limit.index));
+        std::iter::once((self.ordered.as_slice(), &self.index)).chain(limits)
+    }
+
+    /// The path of a document by a statement's number of it; `None`: the profile itself.
+    pub(super) fn document(&self, source: usize) -> Option<&str> {
+        let document = self.documents.get(source.checked_sub(1)?)?;
+        Some(&document.path)
     }
 
     /// Decides: the strictest outcome over every access and resource, and of equally strict ones the first.
     /// An access without resources is one whose resource is unknown.
-    pub(super) fn decide(&self, access: &[Access], profile: &str) -> Decision {
-        let unknown = [Resource::Unknown];
+    pub(super) fn decide(&self, access: &[Access], keys: &dyn ConditionKeys) -> Decision {
         let mut worst: Option<Outcome<'_>> = None;
-        for access in access {
-            let action = access.action.as_deref();
-            // An action without a service is none that a pattern can speak of.
-            let split = action.and_then(|action| action.split_once(':'));
-            let resources = if access.resources.is_empty() {
-                &unknown
-            } else {
-                &access.resources[..]
-            };
-            for resource in resources {
-                let statement = self.first_match(split, resource);
-                let effect = statement.map_or_else(
-                    || self.default(split.is_some()),
-                    |statement| statement.effect,
-                );
-                if worst
-                    .as_ref()
-                    .is_none_or(|worst| rank(effect) < rank(worst.effect))
-                {
-                    worst = Some(Outcome {
-                        effect,
-                        statement,
-                        action,
-                        resource,
-                    });
-                }
-                if effect == Effect::Deny {
+        for (access, resource) in pairs(access) {
+            let outcome = self.outcome(access, resource, keys);
+            if worst
+                .as_ref()
+                .is_none_or(|worst| rank(outcome.effect) < rank(worst.effect))
+            {
+                let denied = outcome.effect == Effect::Deny;
+                worst = Some(outcome);
+                if denied {
                     break;
                 }
             }
-            if worst
-                .as_ref()
-                .is_some_and(|worst| worst.effect == Effect::Deny)
-            {
-                break;
-            }
         }
         // No access at all is a reading gone wrong: nothing may run.
-        worst.map_or_else(Decision::nothing, |worst| worst.decision(profile))
+        worst.map_or_else(Decision::nothing, |worst| self.decision(&worst))
+    }
+
+    /// Decides on one access to one resource.
+    fn outcome<'a>(
+        &'a self,
+        access: &'a Access,
+        resource: &'a Resource,
+        keys: &dyn ConditionKeys,
+    ) -> Outcome<'a> {
+        let facts = Facts::new(keys, access, resource, &self.keys);
+        let action = action(access);
+        let first = first(&self.index, &self.ordered, action, resource, &facts);
+        let (effect, by) = match first {
+            Some(at) if self.ordered[at].effect == Effect::Deny => {
+                (Effect::Deny, By::Statement(at))
+            }
+            first => {
+                let closed = self.limits.iter().find(|limit| {
+                    super::evaluate::first(
+                        &limit.index,
+                        &limit.statements,
+                        action,
+                        resource,
+                        &facts,
+                    )
+                    .is_none()
+                });
+                match (closed, first) {
+                    (Some(limit), _) => (Effect::Deny, By::Limit(limit)),
+                    (None, Some(at)) => (self.ordered[at].effect, By::Statement(at)),
+                    (None, None) => (self.default(action.is_some()), By::Default),
+                }
+            }
+        };
+        Outcome {
+            effect,
+            by,
+            action: access.action.as_deref(),
+            resource,
+        }
     }
 
     /// What holds where no statement matches. Nobody can mean to allow an action that nobody can name.
@@ -123,101 +211,127 @@ impl Statements {
         }
     }
 
-    fn first_match(&self, action: Option<(&str, &str)>, resource: &Resource) -> Option<&Statement> {
-        let matches = |statement: &&Statement| {
-            statement.matches_action(action) && statement.matches_resource(resource)
+    fn decision(&self, outcome: &Outcome<'_>) -> Decision {
+        let (statement, by) = match outcome.by {
+            By::Statement(at) => {
+                let statement = &self.ordered[at];
+                if outcome.effect == Effect::Allow {
+                    // The common case stays short: the journal entry names actions and resources anyway.
+                    return Decision {
+                        effect: Effect::Allow,
+                        statement: Some(statement.label.clone()),
+                        reason: self.allowed[at].clone(),
+                    };
+                }
+                (Some(statement.label.clone()), self.by(statement))
+            }
+            By::Default if outcome.effect == Effect::Allow => {
+                return Decision {
+                    effect: Effect::Allow,
+                    statement: None,
+                    reason: self.allowed_by_default.clone(),
+                };
+            }
+            By::Default => (None, self.by_default()),
+            By::Limit(limit) => (
+                None,
+                format!("{}, since no statement there surely allows it", limit.name),
+            ),
         };
-        match action {
-            None => self.ordered.iter().find(matches),
-            Some((service, _)) => self.candidates(service).find(matches),
+        let subject = outcome.subject();
+        let reason = match outcome.effect {
+            Effect::Allow => format!("allowed by {by}"),
+            Effect::Deny => format!("{subject} is denied by {by}"),
+            Effect::Approve => format!("{subject} needs a person's approval by {by}"),
+        };
+        Decision {
+            effect: outcome.effect,
+            statement,
+            reason: reason.into(),
         }
     }
 
-    /// The statements that may match a service's action, in order: two sorted lists, merged.
-    fn candidates(&self, service: &str) -> impl Iterator<Item = &Statement> {
-        let lower = || service.bytes().map(|b| b.to_ascii_lowercase());
-        let found = self
-            .services
-            .binary_search_by(|(name, _)| name.bytes().cmp(lower()));
-        let mut own = found.map_or(&[][..], |at| &self.services[at].1);
-        let mut anywhere = &self.anywhere[..];
-        std::iter::from_fn(move || {
-            let list = match (own.first(), anywhere.first()) {
-                (Some(a), Some(b)) if b < a => &mut anywhere,
-                (None, _) => &mut anywhere,
-                _ => &mut own,
-            };
-            let (&at, rest) = list.split_first()?;
-            *list = rest;
-            Some(&self.ordered[at])
-        })
+    /// Names a statement in a sentence.
+    fn by(&self, statement: &Statement) -> String {
+        let label = &statement.label;
+        let Some(document) = statement
+            .source
+            .checked_sub(1)
+            .and_then(|at| self.documents.get(at))
+        else {
+            return format!("statement {label} of profile {}", self.profile);
+        };
+        let sid = label
+            .strip_prefix(document.path.as_str())
+            .map_or(&**label, |rest| rest.trim_start_matches(':'));
+        format!(
+            "statement {sid} of the {} {}",
+            document.kind.name(),
+            document.path
+        )
+    }
+
+    fn by_default(&self) -> String {
+        format!(
+            "the default of profile {}, since no statement matches",
+            self.profile
+        )
     }
 }
 
-impl Statement {
-    /// The services that it speaks of, each once; `None` where it may match any.
-    fn services(&self) -> Option<BTreeSet<&str>> {
-        match &self.actions {
-            Patterns::In(actions) => actions.iter().map(ActionPattern::service).collect(),
-            Patterns::NotIn(_) => None,
-        }
-    }
-
-    fn matches_action(&self, action: Option<(&str, &str)>) -> bool {
-        let Some((service, name)) = action else {
-            return self.effect != Effect::Allow
-                && match &self.actions {
-                    Patterns::In(_) => true,
-                    Patterns::NotIn(actions) => !actions.iter().any(ActionPattern::is_any),
-                };
-        };
-        let matches = |action: &ActionPattern| action.matches(service, name);
-        match &self.actions {
-            Patterns::In(actions) => actions.iter().any(matches),
-            Patterns::NotIn(actions) => !actions.iter().any(matches),
-        }
-    }
-
-    fn matches_resource(&self, resource: &Resource) -> bool {
-        let allow = self.effect == Effect::Allow;
-        match (resource, &self.resources) {
-            // The reading that lets less through: an allow names little, an exception from it much.
-            (Resource::Arn(arn), Patterns::In(resources)) => {
-                let reading = if allow {
-                    Reading::Narrow
-                } else {
-                    Reading::Wide
-                };
-                resources
-                    .iter()
-                    .any(|resource| resource.matches(arn, reading))
-            }
-            (Resource::Arn(arn), Patterns::NotIn(resources)) => {
-                let reading = if allow {
-                    Reading::Wide
-                } else {
-                    Reading::Narrow
-                };
-                !resources
-                    .iter()
-                    .any(|resource| resource.matches(arn, reading))
-            }
-            // As IAM does: the resource of an action that takes none is `*`.
-            (Resource::Any, Patterns::In(resources)) => names_any(resources),
-            (Resource::Any, Patterns::NotIn(resources)) => !names_any(resources),
-            // An allow on `*` asks nothing of the resource and so has nothing to know.
-            (Resource::Unknown, Patterns::In(resources)) => !allow || names_any(resources),
-            (Resource::Unknown, Patterns::NotIn(resources)) => !allow && !names_any(resources),
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity policy",
+            Self::Boundary => "permissions boundary",
+            Self::Scp => "service control policy",
         }
     }
 }
 
-fn names_any(resources: &[ResourcePattern]) -> bool {
-    resources.iter().any(ResourcePattern::is_any)
+/// Every access with each of its resources.
+pub(super) fn pairs(access: &[Access]) -> impl Iterator<Item = (&Access, &Resource)> {
+    const UNKNOWN: &[Resource] = &[Resource::Unknown];
+    access.iter().flat_map(|access| {
+        let resources = match access.resources.as_slice() {
+            [] => UNKNOWN,
+            resources => resources,
+        };
+        resources.iter().map(move |resource| (access, resource))
+    })
+}
+
+/// An action without a service is none that a pattern can speak of.
+pub(super) fn action(access: &Access) -> Action<'_> {
+    access.action.as_deref()?.split_once(':')
+}
+
+/// The place of the first statement that applies.
+fn first(
+    index: &Index,
+    statements: &[Statement],
+    action: Action<'_>,
+    resource: &Resource,
+    facts: &Facts<'_>,
+) -> Option<usize> {
+    let mut first: Option<usize> = None;
+    index.visit(facts.action(), resource, &mut |places| {
+        for &at in places {
+            let at = at as usize;
+            if first.is_some_and(|first| first <= at) {
+                break;
+            }
+            if statements[at].applies(action, resource, facts) {
+                first = Some(at);
+                break;
+            }
+        }
+    });
+    first
 }
 
 /// The lower, the stricter.
-fn rank(effect: Effect) -> u8 {
+pub(super) fn rank(effect: Effect) -> u8 {
     match effect {
         Effect::Deny => 0,
         Effect::Approve => 1,
@@ -228,30 +342,20 @@ fn rank(effect: Effect) -> u8 {
 /// What decided, before it is put in words.
 struct Outcome<'a> {
     effect: Effect,
-    statement: Option<&'a Statement>,
+    by: By<'a>,
     action: Option<&'a str>,
     resource: &'a Resource,
 }
 
-impl Outcome<'_> {
-    fn decision(&self, profile: &str) -> Decision {
-        let by = match self.statement {
-            Some(statement) => format!("statement {} of profile {profile}", statement.label),
-            None => format!("the default of profile {profile}, since no statement matches"),
-        };
-        let reason = match self.effect {
-            // The common case stays short: the journal entry names actions and resources anyway.
-            Effect::Allow => format!("allowed by {by}"),
-            Effect::Deny => format!("{} is denied by {by}", self.subject()),
-            Effect::Approve => format!("{} needs a person's approval by {by}", self.subject()),
-        };
-        Decision {
-            effect: self.effect,
-            statement: self.statement.map(|statement| statement.label.clone()),
-            reason,
-        }
-    }
+#[derive(Clone, Copy)]
+enum By<'a> {
+    /// By its place in the order.
+    Statement(usize),
+    Limit(&'a Limit),
+    Default,
+}
 
+impl Outcome<'_> {
     fn subject(&self) -> String {
         let action = self
             .action
@@ -269,7 +373,7 @@ impl Decision {
         Self {
             effect: Effect::Deny,
             statement: None,
-            reason: "the request names nothing that could be allowed".to_owned(),
+            reason: "the request names nothing that could be allowed".into(),
         }
     }
 }
@@ -278,6 +382,3 @@ impl Decision {
 fn shown(text: &str) -> &str {
     &text[..text.floor_char_boundary(SHOWN)]
 }
-
-#[cfg(test)]
-mod tests;

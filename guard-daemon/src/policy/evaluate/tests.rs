@@ -4,7 +4,9 @@ use std::slice::from_ref;
 
 use proptest::prelude::*;
 
-use super::super::{BUILT_IN_DEFAULT, Effect, Profile};
+use super::super::keys::Facts;
+use super::super::{Effect, NothingKnown, Profile};
+use super::{action, first, pairs};
 use crate::aws::{Access, Resource};
 
 fn profile(text: &str) -> Profile {
@@ -16,16 +18,17 @@ fn arn(text: &str) -> Resource {
 }
 
 fn access(action: &str, resources: &[Resource]) -> Access {
-    let action = (!action.is_empty()).then(|| action.to_owned());
+    let action = (!action.is_empty()).then(|| action.to_owned().into());
     Access {
         action,
+        level: None,
         resources: resources.to_vec(),
     }
 }
 
 fn effect(text: &str, action: &str, resource: &Resource) -> Effect {
     profile(text)
-        .decide(&[access(action, from_ref(resource))])
+        .decide(&[access(action, from_ref(resource))], &NothingKnown)
         .effect
 }
 
@@ -66,8 +69,11 @@ fn deny_beats_approve_beats_allow_beats_the_default_in_any_order() {
 fn the_default_decides_where_nothing_matches() {
     for (default, expected) in [("deny", Deny), ("allow", Allow), ("approve", Approve)] {
         let decision = profile(&format!("default = \"{default}\""))
-            .decide(&[access("s3:GetObject", &[arn("arn:x")])]);
-        assert_eq!((decision.effect, decision.statement), (expected, None));
+            .decide(&[access("s3:GetObject", &[arn("arn:x")])], &NothingKnown);
+        assert_eq!(
+            (decision.effect, decision.statement.as_deref()),
+            (expected, None)
+        );
         assert!(decision.reason.contains("default"), "{}", decision.reason);
     }
 }
@@ -115,18 +121,27 @@ fn every_access_and_every_resource_must_be_allowed() {
         (vec![access(get, &[])], Deny),
         (vec![], Deny),
     ] {
-        assert_eq!(profile.decide(&call).effect, expected, "{call:?}");
+        assert_eq!(
+            profile.decide(&call, &NothingKnown).effect,
+            expected,
+            "{call:?}"
+        );
     }
 }
 
 #[test]
 fn nothing_known_is_not_allowed_by_a_statement() {
     let all = statement("allow", "action = \"*\"");
-    assert_eq!(profile(&all).decide(&[]).effect, Deny);
-    assert_eq!(profile(&all).decide(&[access("", &[])]).effect, Deny);
+    assert_eq!(profile(&all).decide(&[], &NothingKnown).effect, Deny);
     assert_eq!(
         profile(&all)
-            .decide(&[access("NoService", &[Resource::Any])])
+            .decide(&[access("", &[])], &NothingKnown)
+            .effect,
+        Deny
+    );
+    assert_eq!(
+        profile(&all)
+            .decide(&[access("NoService", &[Resource::Any])], &NothingKnown)
             .effect,
         Deny
     );
@@ -256,7 +271,7 @@ fn the_unknown_is_matched_by_what_could_mean_it_but_not_by_an_allow() {
         let default = if effect_word == "allow" { Deny } else { Allow };
         let word = if default == Deny { "deny" } else { "allow" };
         let profile = profile(&format!("default = \"{word}\"\n{text}"));
-        let decision = profile.decide(&[access(action, from_ref(resource))]);
+        let decision = profile.decide(&[access(action, from_ref(resource))], &NothingKnown);
         assert_eq!(
             decision.statement.is_some(),
             matches,
@@ -350,53 +365,23 @@ fn the_reason_names_action_resource_and_statement() {
         statement("deny", "action = \"s3:Delete*\"")
     );
     let profile = profile(&text);
-    let decision = profile.decide(&[access("s3:DeleteBucket", &[arn("arn:aws:s3:::a")])]);
+    let decision = profile.decide(
+        &[access("s3:DeleteBucket", &[arn("arn:aws:s3:::a")])],
+        &NothingKnown,
+    );
     assert_eq!(decision.statement.as_deref(), Some("#2"));
     assert_eq!(
-        decision.reason,
+        &*decision.reason,
         "s3:DeleteBucket on arn:aws:s3:::a is denied by statement #2 of profile test"
     );
-    let decision = profile.decide(&[access("s3:GetObject", &[Resource::Unknown])]);
+    let decision = profile.decide(
+        &[access("s3:GetObject", &[Resource::Unknown])],
+        &NothingKnown,
+    );
     assert_eq!(decision.statement.as_deref(), Some("#1"));
     let long = arn(&format!("arn:aws:s3:::{}", "\u{e9}".repeat(5_000)));
-    let decision = profile.decide(&[access("s3:PutObject", &[long])]);
+    let decision = profile.decide(&[access("s3:PutObject", &[long])], &NothingKnown);
     assert!(decision.reason.len() < 700, "{}", decision.reason.len());
-}
-
-#[test]
-fn the_built_in_profile_lets_reads_through_and_asks_for_the_rest() {
-    let profile = Profile::parse("default", BUILT_IN_DEFAULT).unwrap();
-    assert_eq!(profile.name(), "default");
-    assert!(profile.masks(crate::mask::Class::Credential));
-    assert!(!profile.allows_host("pypi.org", 443));
-    for (action, expected) in [
-        ("s3:GetObject", Allow),
-        ("s3:ListBucket", Allow),
-        ("ec2:DescribeInstances", Allow),
-        ("dynamodb:Query", Allow),
-        ("dynamodb:BatchGetItem", Allow),
-        ("sts:GetSessionToken", Approve),
-        ("ecr:GetAuthorizationToken", Approve),
-        ("cloudtrail:LookupEvents", Allow),
-        ("s3:PutObject", Approve),
-        ("s3:DeleteBucket", Approve),
-        ("sts:AssumeRole", Approve),
-        ("kms:Decrypt", Approve),
-        ("", Approve),
-    ] {
-        assert_eq!(
-            profile.decide(&[access(action, &[Resource::Any])]).effect,
-            expected,
-            "{action}"
-        );
-    }
-    // An allow on every resource has nothing to know of it.
-    assert_eq!(
-        profile
-            .decide(&[access("s3:GetObject", &[Resource::Unknown])])
-            .effect,
-        Allow
-    );
 }
 
 /// A statement's text, from a small alphabet so that statements meet.
@@ -468,8 +453,8 @@ proptest! {
             "default = \"{default}\"\n{}",
             statements.iter().map(|(_, text)| text.as_str()).collect::<String>()
         );
-        let before = profile(&text).decide(&calls).effect;
-        let after = profile(&format!("{text}{added}")).decide(&calls).effect;
+        let before = profile(&text).decide(&calls, &NothingKnown).effect;
+        let after = profile(&format!("{text}{added}")).decide(&calls, &NothingKnown).effect;
         match added_effect {
             Deny => prop_assert!(strictness(after) <= strictness(before)),
             // An approve statement also opens what a denying default keeps shut, but only to a person.
@@ -485,12 +470,14 @@ proptest! {
         call in any_access(),
     ) {
         let text: String = statements.iter().map(|(_, text)| text.as_str()).collect();
-        let all = &profile(&text).statements;
-        let split = call.action.as_deref().and_then(|action| action.split_once(':'));
-        for resource in &call.resources {
-            let plain = all.ordered.iter().find(|s| s.matches_action(split) && s.matches_resource(resource));
-            let indexed = all.first_match(split, resource);
-            prop_assert_eq!(plain.map(|s| &s.label), indexed.map(|s| &s.label));
+        let profile = profile(&text);
+        let policy = &profile.policy;
+        for (access, resource) in pairs(from_ref(&call)) {
+            let facts = Facts::new(&NothingKnown, access, resource, &[]);
+            let split = action(access);
+            let plain = policy.ordered.iter().position(|it| it.applies(split, resource, &facts));
+            let indexed = first(&policy.index, &policy.ordered, split, resource, &facts);
+            prop_assert_eq!(plain, indexed);
         }
     }
 
@@ -500,6 +487,6 @@ proptest! {
         resource in prop_oneof![Just(Resource::Any), Just(Resource::Unknown), Just(arn("arn:aws:s3:::b"))],
     ) {
         let text: String = statements.iter().map(|(_, text)| text.as_str()).collect();
-        prop_assert_ne!(profile(&text).decide(&[access("", &[resource])]).effect, Allow);
+        prop_assert_ne!(profile(&text).decide(&[access("", &[resource])], &NothingKnown).effect, Allow);
     }
 }

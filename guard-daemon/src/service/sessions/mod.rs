@@ -44,7 +44,7 @@ use raise::Raised;
 pub(super) use remains::{Remains, files, pins, session_of_pins};
 pub(super) use resumed::Resumption;
 pub(super) use saved::sessions as saved_sessions;
-use saved::{Place, ProfileText, Saved};
+use saved::{Place, Saved};
 pub(super) use supervise::check_tracker;
 
 /// How long a stopping daemon waits for sessions that are just starting.
@@ -197,7 +197,10 @@ impl Sessions {
         place: Place,
         mut terms: Terms,
     ) -> Result<Saved, SessionError> {
-        let (name, text) = self.gateway.config.profile_text(terms.profile.as_deref())?;
+        let profile = self
+            .gateway
+            .config
+            .profile_source(terms.profile.as_deref())?;
         terms.profile = None;
         let files = terms.aws.files();
         // On a file system that hangs, this one session does.
@@ -208,7 +211,7 @@ impl Sessions {
             generation: 0,
             since: now(),
             terms,
-            profile: ProfileText { name, text },
+            profile,
             dummy: DummyCredentials::random(),
             files,
         })
@@ -216,9 +219,8 @@ impl Sessions {
 
     /// A session as exchanges see it.
     async fn session(&self, saved: &Saved) -> Result<Arc<Session>, SessionError> {
-        let ProfileText { name, text } = &saved.profile;
         let profile =
-            Arc::new(Profile::parse(name, text).map_err(crate::config::ConfigError::from)?);
+            Arc::new(Profile::load(&saved.profile).map_err(crate::config::ConfigError::from)?);
         let terms = &saved.terms;
         let owner = Owner {
             uid: terms.identity.uid,

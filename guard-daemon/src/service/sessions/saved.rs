@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::DummyCredentials;
 use crate::control::wire::Terms;
+use crate::policy::Source;
 use crate::session::SessionId;
 
-/// Bytes of a file that is read: a request's terms and a profile's text are bounded by one MiB each.
+/// Bytes of a file that is read: a request's terms, a profile's text and its policy documents are bounded by one
+/// MiB each.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
 /// Everything that a session cannot be served without.
@@ -31,19 +33,11 @@ pub(in crate::service) struct Saved {
     pub(super) since: u64,
     pub(super) terms: Terms,
     /// The profile in force: the file may say something else by now.
-    pub(super) profile: ProfileText,
+    pub(super) profile: Source,
     pub(super) dummy: DummyCredentials,
     /// The AWS configuration files at the start, by digest: a confined tree that rewrote them must not
     /// choose what the next daemon runs (`credential_process`) or signs with.
     pub(super) files: BTreeMap<PathBuf, Option<String>>,
-}
-
-/// A profile as `Profile::parse` takes it.
-#[derive(Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ProfileText {
-    pub(super) name: String,
-    pub(super) text: String,
 }
 
 /// Where a session's tree is.
@@ -186,10 +180,7 @@ mod tests {
                 upstream: crate::config::UpstreamConfig::default(),
                 environment: BTreeMap::new(),
             },
-            profile: ProfileText {
-                name: "p".to_owned(),
-                text: "default = \"deny\"\n".to_owned(),
-            },
+            profile: Source::new("p", "default = \"deny\"\n"),
             dummy: DummyCredentials::random(),
             files: digests(vec![config.to_owned()]),
         }

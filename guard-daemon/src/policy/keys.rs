@@ -1,0 +1,122 @@
+//! Condition keys: who knows their values, and what a profile asks for.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use crate::aws::{Access, KeyValue, Resource};
+
+/// Bytes of a condition key's name. Tag keys have up to 128 characters.
+pub(super) const LONGEST_KEY: usize = 1024;
+
+/// Bytes of a value that is looked at: tags have 256 characters, S3 prefixes 1,024 bytes, DynamoDB keys 2,048.
+const LONGEST_VALUE: usize = 4096;
+
+/// Values of a multivalued key that are looked at.
+const MOST_VALUES: usize = 1024;
+
+/// Knows the values of condition keys in the context of one request.
+pub trait ConditionKeys {
+    /// The value of a key, in lower case, for one access to one resource. What cannot be told is
+    /// `KeyValue::Unknown`; `Absent` only where the key is surely not in IAM's request context.
+    fn value(&self, key: &str, access: &Access, resource: &Resource) -> KeyValue;
+}
+
+/// Knows no key: every condition on one is unknown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NothingKnown;
+
+impl ConditionKeys for NothingKnown {
+    fn value(&self, _key: &str, _access: &Access, _resource: &Resource) -> KeyValue {
+        KeyValue::Unknown
+    }
+}
+
+/// A key by its place among those that a profile uses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct KeyId(usize);
+
+/// The keys that a profile uses, each once, in lower case.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    names: Vec<String>,
+    places: HashMap<String, usize>,
+}
+
+impl Keys {
+    pub(super) fn id(&mut self, name: &str) -> KeyId {
+        let name = name.to_ascii_lowercase();
+        if let Some(&at) = self.places.get(&name) {
+            return KeyId(at);
+        }
+        let at = self.names.len();
+        self.names.push(name.clone());
+        self.places.insert(name, at);
+        KeyId(at)
+    }
+
+    pub(super) fn into_names(self) -> Vec<String> {
+        self.names
+    }
+}
+
+/// What is known of one access to one resource. Each key is asked for once at most, and none before a
+/// statement that could match needs it.
+pub(super) struct Facts<'a> {
+    keys: &'a dyn ConditionKeys,
+    access: &'a Access,
+    resource: &'a Resource,
+    names: &'a [String],
+    values: OnceCell<Box<[OnceCell<KeyValue>]>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(
+        keys: &'a dyn ConditionKeys,
+        access: &'a Access,
+        resource: &'a Resource,
+        names: &'a [String],
+    ) -> Self {
+        Self {
+            keys,
+            access,
+            resource,
+            names,
+            values: OnceCell::new(),
+        }
+    }
+
+    /// The action as it is named; `None` where it is not known.
+    pub(super) fn action(&self) -> Option<&'a str> {
+        self.access.action.as_deref()
+    }
+
+    pub(super) fn value(&self, id: KeyId) -> &KeyValue {
+        let values = self.values.get_or_init(|| {
+            std::iter::repeat_with(OnceCell::new)
+                .take(self.names.len())
+                .collect()
+        });
+        values[id.0].get_or_init(|| {
+            match self
+                .keys
+                .value(&self.names[id.0], self.access, self.resource)
+            {
+                // A set of no values is what IAM calls a missing key.
+                KeyValue::Many(values) if values.is_empty() => KeyValue::Absent,
+                value if is_bounded(&value) => value,
+                _ => KeyValue::Unknown,
+            }
+        })
+    }
+}
+
+/// The caller chooses values; what is out of all proportion costs no time and is not known.
+fn is_bounded(value: &KeyValue) -> bool {
+    match value {
+        KeyValue::Absent | KeyValue::Unknown => true,
+        KeyValue::One(value) => value.len() <= LONGEST_VALUE,
+        KeyValue::Many(values) => {
+            values.len() <= MOST_VALUES && values.iter().all(|value| value.len() <= LONGEST_VALUE)
+        }
+    }
+}
