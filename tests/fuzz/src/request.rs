@@ -98,6 +98,6 @@ impl<'a> Request<'a> {
 /// As `sigv4::presented` lets them through, which the target `signature` holds it to.
 pub(crate) fn is_scope((region, service): &(&str, &str)) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let plain = |text: &str| !text.is_empty() && text.bytes().all(plain);
+    let plain = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(plain);
     plain(region) && plain(service)
 }

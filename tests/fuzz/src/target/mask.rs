@@ -23,7 +23,7 @@ pub(crate) fn run(data: &[u8]) {
     let operation = OPERATIONS[usize::from(number) % OPERATIONS.len()];
     let request = Request::read(operation).expect("a request");
     let view = request.view(BodyView::Whole(request.body));
-    let call = aws::identify(&view, request.scope(), None).expect("a known call");
+    let call = aws::identify(&view, request.scope(), None, &[]).expect("a known call");
     let output = call.output.expect("an answer with secrets");
     let mask = |body: Bytes| {
         let mut parts = http::Response::new(()).into_parts().0;
