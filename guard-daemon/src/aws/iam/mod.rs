@@ -180,7 +180,7 @@ fn unknown() -> Access {
 fn api_gateway(asked: &Asked<'_>) -> Vec<Access> {
     let path = form::decode(asked.request.path.as_bytes(), false);
     let resource = match path {
-        Some(path) if !path.contains(['*', '?']) => {
+        Some(path) if !path.contains(|it: char| it.is_control() || it == '*' || it == '?') => {
             asked.arn_in("apigateway", asked.region, Some(""), &path)
         }
         _ => Resource::Unknown,

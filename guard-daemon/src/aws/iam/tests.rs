@@ -518,6 +518,12 @@ fn lambda_and_api_gateway() {
             "",
             "apigateway:DELETE apigateway:us-east-1::/restapis/a",
         ),
+        (
+            "DELETE apigateway.us-east-1.amazonaws.com/restapis/a%0Ab".to_owned(),
+            "apigateway",
+            "",
+            "apigateway:DELETE ?",
+        ),
     ] {
         assert_eq!(
             shown(&call(&line, scope, &[], body, Some(ACCOUNT))),
