@@ -54,17 +54,6 @@ pub struct Caller<'a> {
     pub executable: Option<&'a str>,
 }
 
-/// The condition keys of guard's own, as documentation writes them.
-pub const GUARD_KEYS: &[&str] = &[
-    "guard:AccessLevel",
-    "guard:Executable",
-    "guard:Host",
-    "guard:Operation",
-    "guard:Service",
-    "guard:Session",
-    "guard:User",
-];
-
 /// Whether a profile speaks of the principal, so that STS must be asked who that is.
 pub fn asks_principal(profile: &Profile) -> bool {
     let keys = profile.condition_keys();

@@ -11,9 +11,8 @@ use super::FINDINGS;
 use crate::aws::catalog;
 use crate::cli::terminal::printable;
 use crate::config::{Config, ConfigError};
-use crate::context::GUARD_KEYS;
 use crate::policy::lint::{self, Actions, KeyType, Model};
-use crate::policy::{Source, SourceDocument};
+use crate::policy::{GUARD_KEYS, Source, SourceDocument};
 
 /// Bytes a policy document may have.
 const LARGEST: u64 = 1024 * 1024;
