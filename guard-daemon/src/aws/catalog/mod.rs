@@ -18,11 +18,13 @@ use rkyv::{rancor, rend::u32_le};
 
 pub use action::{ActionModel, ResourceType, action, actions, has_prefix};
 pub use output::{Output, OutputShape};
-pub(super) use rule::{Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target};
-pub(super) use schema::{alternative, key, protocol, source, step};
+pub(super) use rule::{
+    Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target,
+};
 use schema::{
     ArchivedCatalog, ArchivedEntry, ArchivedOperation, ArchivedRoute, ArchivedService, ArchivedSpan,
 };
+pub(super) use schema::{alternative, key, protocol, source, step};
 
 /// Where the catalog's facts come from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -169,7 +171,10 @@ impl OperationModel {
 
     /// How it is told from others in a REST protocol.
     pub(super) fn route(self) -> Option<Route> {
-        tables().routes.get(self.0.route.to_native() as usize).map(Route)
+        tables()
+            .routes
+            .get(self.0.route.to_native() as usize)
+            .map(Route)
     }
 }
 
@@ -414,6 +419,38 @@ mod tests {
                 );
                 assert!(!route.method().is_empty());
             }
+        }
+        for rule in services()
+            .flat_map(|it| it.operations().collect::<Vec<_>>())
+            .flat_map(OperationModel::rules)
+        {
+            assert!(rule.action().is_some() && rule.targets().len() > 0);
+            for target in rule.targets() {
+                assert!(target.alternatives().count() > 0);
+            }
+        }
+        let within = |span: &ArchivedSpan, length: usize| {
+            span.start <= span.end && span.end.to_native() as usize <= length
+        };
+        for path in tables.paths.iter() {
+            assert!(within(&path.steps, tables.numbers.len()));
+        }
+        for it in tables.alternatives.iter() {
+            assert!(
+                within(&it.parts, tables.parts.len()) && within(&it.services, tables.numbers.len())
+            );
+            assert!(
+                it.each.to_native() == schema::NONE
+                    || (it.each.to_native() as usize) < tables.paths.len()
+            );
+        }
+        for action in actions() {
+            assert_eq!(self::action(action.name()).unwrap().name(), action.name());
+            assert!(
+                action
+                    .resource_types()
+                    .all(|it| it.arn.starts_with("arn:") && !it.name.is_empty())
+            );
         }
         for member in tables.members.iter() {
             assert!((member.json_name.to_native() as usize) < texts);

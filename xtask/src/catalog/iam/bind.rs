@@ -73,8 +73,7 @@ fn one(
         return whole(&operation.resolve(path)?, form, services);
     }
     ensure!(
-        arns.iter()
-            .any(|it| pattern::meet(&pattern::reference(it), &pattern::ours(written))),
+        arns.iter().any(|it| pattern::fits(it, written)),
         "no resource type of the action has such an ARN, but {arns:?}"
     );
     template(operation, alternative::TEMPLATE, written)
