@@ -59,7 +59,10 @@ fn one(
                 None => {
                     let plain =
                         |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
-                    ensure!(rest.chars().all(plain), "{rest:?} is no service, nor a form");
+                    ensure!(
+                        rest.chars().all(plain),
+                        "{rest:?} is no service, nor a form"
+                    );
                     (path, Some(rest), Form::plain())
                 }
             },
@@ -131,7 +134,10 @@ pub(crate) fn template(
             rest = &rest[name.len()..];
             continue;
         }
-        ensure!(rest.starts_with('{'), "only ${{Partition}}, ${{Region}} and ${{Account}} are known");
+        ensure!(
+            rest.starts_with('{'),
+            "only ${{Partition}}, ${{Region}} and ${{Account}} are known"
+        );
         // A path may hold `{}` itself.
         let mut depth = 0usize;
         let end = rest.find(|letter| {
@@ -191,12 +197,17 @@ fn split(member: &Member, form: Form) -> (Option<Path>, Part) {
 }
 
 /// A path to text, for conditions: of any kind.
-pub(crate) fn when(operation: &Operation<'_>, written: &str) -> anyhow::Result<(Path, Option<String>)> {
+pub(crate) fn when(
+    operation: &Operation<'_>,
+    written: &str,
+) -> anyhow::Result<(Path, Option<String>)> {
     let (path, value) = match written.split_once('=') {
         Some((path, value)) => (path, Some(value.to_owned())),
         None => (written, None),
     };
-    let member = operation.resolve(path).with_context(|| format!("when {written:?}"))?;
+    let member = operation
+        .resolve(path)
+        .with_context(|| format!("when {written:?}"))?;
     Ok((member.path, value))
 }
 

@@ -119,9 +119,14 @@ impl Action {
 impl ServiceData {
     /// A resource type's condition keys go with it wherever an action takes it.
     fn spread_keys(&mut self) {
-        for used in self.actions.values_mut().flat_map(|it| &mut it.resource_types) {
+        for used in self
+            .actions
+            .values_mut()
+            .flat_map(|it| &mut it.resource_types)
+        {
             if let Some(own) = self.types.get(&used.name.to_ascii_lowercase()) {
-                used.condition_keys.extend(own.condition_keys.iter().cloned());
+                used.condition_keys
+                    .extend(own.condition_keys.iter().cloned());
             }
             used.condition_keys.sort();
             used.condition_keys.dedup();
@@ -145,10 +150,9 @@ impl Reference {
         action: &'a Action,
     ) -> impl Iterator<Item = (&'a TypeUse, &'a str)> {
         let types = self.services.get(prefix).map(|it| &it.types);
-        action
-            .resource_types
-            .iter()
-            .filter_map(move |it| Some((it, types?.get(&it.name.to_ascii_lowercase())?.arn.as_str())))
+        action.resource_types.iter().filter_map(move |it| {
+            Some((it, types?.get(&it.name.to_ascii_lowercase())?.arn.as_str()))
+        })
     }
 }
 

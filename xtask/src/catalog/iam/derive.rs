@@ -30,7 +30,9 @@ pub(crate) fn draft(operation: &Operation<'_>, reference: &Reference, map: &Map)
         return Vec::new();
     };
     let full = format!("{prefix}:{}", action.name);
-    let entry = entries.iter().find(|it| it.action.eq_ignore_ascii_case(&full));
+    let entry = entries
+        .iter()
+        .find(|it| it.action.eq_ignore_ascii_case(&full));
     let finder = Finder {
         operation,
         reference,
@@ -65,7 +67,10 @@ fn mapped<'a>(
 ) -> Option<(&'a str, &'a Action)> {
     let mut own = entries.iter().filter_map(|it| {
         let (prefix, name) = it.action.split_once(':')?;
-        prefixes.iter().any(|it| it == prefix).then_some((prefix, name, it))
+        prefixes
+            .iter()
+            .any(|it| it == prefix)
+            .then_some((prefix, name, it))
     });
     let (prefix, name, entry) = own.next()?;
     if own.next().is_some() || entry.is_conditional() {
@@ -137,7 +142,11 @@ impl Finder<'_> {
                 _ => false,
             };
             let required = self.operation.requires(name) || self.operation.members().count() == 1;
-            if is && required { self.text(name) } else { None }
+            if is && required {
+                self.text(name)
+            } else {
+                None
+            }
         })
     }
 
@@ -267,7 +276,9 @@ impl Finder<'_> {
         }
         // `Name` beside `TableName` names something else.
         match (exact, short, listed) {
-            (Some(one), None, None) | (None, Some(one), None) | (None, None, Some(one)) => Some(one),
+            (Some(one), None, None) | (None, Some(one), None) | (None, None, Some(one)) => {
+                Some(one)
+            }
             (Some(one), Some(other), None) if one == other => Some(one),
             _ => None,
         }
@@ -279,9 +290,16 @@ impl Finder<'_> {
         let mut accounts = Vec::new();
         for (name, shape) in self.operation.members() {
             let plain = plain(name);
-            let account = ["accountid", "account", "owner", "ownerid", "registryid", "catalogid"]
-                .iter()
-                .any(|it| plain.ends_with(it));
+            let account = [
+                "accountid",
+                "account",
+                "owner",
+                "ownerid",
+                "registryid",
+                "catalogid",
+            ]
+            .iter()
+            .any(|it| plain.ends_with(it));
             if account && shape["type"] == "string" && !template.contains(&format!("{{{name}}}")) {
                 accounts.push(name);
             }
@@ -331,7 +349,9 @@ fn members(template: &Alternative) -> Vec<super::draft::Part> {
 
 /// Whether all targets read the same members, so that it is one resource of one of several types.
 fn same_members(targets: &[Target]) -> bool {
-    let Some(first) = targets.first() else { return true };
+    let Some(first) = targets.first() else {
+        return true;
+    };
     targets.iter().all(|it| it == first)
 }
 
@@ -369,7 +389,9 @@ fn passed_roles(
             roles(operation, name, name, shape, 0, &mut paths);
         }
     }
-    let mapped = entries.iter().filter(|it| it.action.eq_ignore_ascii_case("iam:PassRole"));
+    let mapped = entries
+        .iter()
+        .filter(|it| it.action.eq_ignore_ascii_case("iam:PassRole"));
     for path in mapped.filter_map(Entry::whole) {
         if let From::Member(path) = path
             && !paths.contains(&path)
@@ -380,8 +402,13 @@ fn passed_roles(
     let pass = reference.action("iam", "PassRole");
     let mut rules = Vec::new();
     for path in paths {
-        let Some(member) = operation.resolve(&path).ok().filter(Member::is_text) else { continue };
-        let (Ok(whole), Some(pass)) = (bind::whole(&member, Form::plain(), vec!["iam".to_owned()]), pass) else {
+        let Some(member) = operation.resolve(&path).ok().filter(Member::is_text) else {
+            continue;
+        };
+        let (Ok(whole), Some(pass)) = (
+            bind::whole(&member, Form::plain(), vec!["iam".to_owned()]),
+            pass,
+        ) else {
             continue;
         };
         rules.push(Rule {
@@ -420,18 +447,39 @@ fn roles(
         "structure" => {
             for (name, reference) in super::model::members(shape) {
                 let below = shapes.target(reference);
-                roles(operation, &format!("{path}.{name}"), name, below, depth + 1, found);
+                roles(
+                    operation,
+                    &format!("{path}.{name}"),
+                    name,
+                    below,
+                    depth + 1,
+                    found,
+                );
             }
         }
         "list" => {
             let below = shapes.target(&shape["member"]);
             let singular = name.strip_suffix('s').unwrap_or(name);
-            roles(operation, &format!("{path}[]"), singular, below, depth + 1, found);
+            roles(
+                operation,
+                &format!("{path}[]"),
+                singular,
+                below,
+                depth + 1,
+                found,
+            );
         }
         "map" => {
             let below = shapes.target(&shape["value"]);
             if below["type"] == "structure" {
-                roles(operation, &format!("{path}{{}}"), "", below, depth + 1, found);
+                roles(
+                    operation,
+                    &format!("{path}{{}}"),
+                    "",
+                    below,
+                    depth + 1,
+                    found,
+                );
             }
         }
         _ => {}
@@ -444,17 +492,26 @@ fn tagging(operation: &Operation<'_>, reference: &Reference, action: &Action) ->
     let tags = operation.members().find(|(name, shape)| {
         let plain = plain(name);
         let kind = shape["type"].as_str().unwrap_or_default();
-        matches!(plain.as_str(), "tags" | "tag" | "taglist" | "tagspecifications" | "tagspecification")
-            && matches!(kind, "list" | "map" | "structure")
+        matches!(
+            plain.as_str(),
+            "tags" | "tag" | "taglist" | "tagspecifications" | "tagspecification"
+        ) && matches!(kind, "list" | "map" | "structure")
     });
     let Some(member) = tags.and_then(|it| operation.resolve(it.0).ok()) else {
         return Vec::new();
     };
     let mut rules = Vec::new();
     for dependent in action.dependents() {
-        let Some((prefix, name)) = dependent.split_once(':') else { continue };
-        let tags = matches!(name, "TagResource" | "CreateTags" | "AddTags" | "TagResources");
-        let Some(found) = reference.action(prefix, name).filter(|_| tags) else { continue };
+        let Some((prefix, name)) = dependent.split_once(':') else {
+            continue;
+        };
+        let tags = matches!(
+            name,
+            "TagResource" | "CreateTags" | "AddTags" | "TagResources"
+        );
+        let Some(found) = reference.action(prefix, name).filter(|_| tags) else {
+            continue;
+        };
         let target = if found.resource_types.is_empty() {
             Target::any()
         } else {

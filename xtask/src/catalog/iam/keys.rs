@@ -47,7 +47,8 @@ struct Entry {
 
 /// Reads it.
 pub(crate) fn read(path: &Path) -> anyhow::Result<File> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -88,8 +89,8 @@ impl File {
             if !listed || !right {
                 continue;
             }
-            if let Some(draft) = from_table(operation, name, entry)
-                .with_context(|| format!("keys.toml {name:?}"))?
+            if let Some(draft) =
+                from_table(operation, name, entry).with_context(|| format!("keys.toml {name:?}"))?
             {
                 self.used.insert(name.clone());
                 found.push(draft);
@@ -201,7 +202,11 @@ fn by_name(
     if matches!(prefix, "ec2" | "s3") {
         return None;
     }
-    let known = reference.services.get(prefix)?.keys.get(&name.to_ascii_lowercase())?;
+    let known = reference
+        .services
+        .get(prefix)?
+        .keys
+        .get(&name.to_ascii_lowercase())?;
     let short = name.strip_prefix(prefix)?.strip_prefix(':')?;
     if short.contains(['$', '/', '<']) {
         return None;
@@ -259,7 +264,11 @@ fn tags(operation: &Operation<'_>) -> Vec<KeyDraft> {
                 }
             }
             // Two of them are not understood together.
-            if drafts.len() == 2 { drafts } else { Vec::new() }
+            if drafts.len() == 2 {
+                drafts
+            } else {
+                Vec::new()
+            }
         }
     }
 }
@@ -278,9 +287,8 @@ fn elements(operation: &Operation<'_>, name: &str, shape: &Value) -> Option<Stri
     match shape["type"].as_str()? {
         "list" => Some(format!("{name}[]")),
         "structure" => {
-            let (inner, reference) = members(shape).find(|it| {
-                matches!(plain(it.0).as_str(), "tagset" | "tags" | "items" | "tag")
-            })?;
+            let (inner, reference) = members(shape)
+                .find(|it| matches!(plain(it.0).as_str(), "tagset" | "tags" | "items" | "tag"))?;
             let below = operation.shapes.target(reference);
             (below["type"] == "list").then(|| format!("{name}.{inner}[]"))
         }
@@ -295,15 +303,19 @@ fn container(
     shape: &Value,
 ) -> Option<((u32, u32), Vec<draft::Path>)> {
     let plain_name = plain(name);
-    if !plain_name.contains("tag") || plain_name.ends_with("filter") || plain_name.ends_with("key") {
+    if !plain_name.contains("tag") || plain_name.ends_with("filter") || plain_name.ends_with("key")
+    {
         return None;
     }
     if shape["type"] == "map" {
         let keys = operation.resolve(&format!("{name}{{}}")).ok()?;
         let values = operation.resolve(&format!("{name}{{=}}")).ok()?;
-        return values
-            .is_text()
-            .then(|| ((key::ENTRIES, key::ENTRY_KEYS), vec![keys.path, values.path]));
+        return values.is_text().then(|| {
+            (
+                (key::ENTRIES, key::ENTRY_KEYS),
+                vec![keys.path, values.path],
+            )
+        });
     }
     let list = elements(operation, name, shape)?;
     let element = operation.resolve(&list).ok()?;
@@ -326,9 +338,7 @@ fn container(
             ],
         ));
     }
-    let part = |names: [&str; 4]| {
-        names.iter().find_map(|it| at(&format!("{list}.{it}")))
-    };
+    let part = |names: [&str; 4]| names.iter().find_map(|it| at(&format!("{list}.{it}")));
     let key = part(["Key", "key", "TagKey", "tagKey"])?;
     let value = part(["Value", "value", "TagValue", "tagValue"])?;
     let outer = element.path.steps.len();

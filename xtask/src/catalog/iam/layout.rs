@@ -70,7 +70,11 @@ pub(crate) enum Absent {
 
 impl Layout {
     /// Actions and resource types.
-    pub(crate) fn actions(&mut self, reference: &Reference, tables: &mut Tables) -> anyhow::Result<()> {
+    pub(crate) fn actions(
+        &mut self,
+        reference: &Reference,
+        tables: &mut Tables,
+    ) -> anyhow::Result<()> {
         let mut all = Vec::new();
         for (prefix, service) in &reference.services {
             let mut types = HashMap::new();
@@ -122,7 +126,11 @@ impl Layout {
         for rule in drafts {
             let action = self.actions.get(&rule.action);
             let action = *action.with_context(|| format!("{} is not laid out", rule.action))?;
-            let targets: Vec<Target> = rule.targets.iter().map(|it| self.target(it, tables)).collect();
+            let targets: Vec<Target> = rule
+                .targets
+                .iter()
+                .map(|it| self.target(it, tables))
+                .collect();
             let (when, value) = match &rule.when {
                 None => (NONE, NONE),
                 Some((path, value)) => (
@@ -202,7 +210,10 @@ impl Layout {
         } else {
             Vec::new()
         };
-        let each = it.each.as_ref().map_or(NONE, |path| self.path(path, tables));
+        let each = it
+            .each
+            .as_ref()
+            .map_or(NONE, |path| self.path(path, tables));
         let laid = schema::Alternative {
             kind: it.kind,
             each,
@@ -248,7 +259,10 @@ impl Layout {
 
     fn key(&mut self, it: &KeyDraft, tables: &mut Tables) -> u32 {
         let reads: Vec<u32> = if it.paths.is_empty() {
-            it.alternatives.iter().map(|it| self.alternative(it, tables)).collect()
+            it.alternatives
+                .iter()
+                .map(|it| self.alternative(it, tables))
+                .collect()
         } else {
             it.paths.iter().map(|it| self.path(it, tables)).collect()
         };

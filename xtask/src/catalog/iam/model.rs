@@ -82,7 +82,10 @@ pub(crate) struct Member {
 impl Member {
     /// Whether it is text, or a number, which a template may hold.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self.kind.as_str(), "string" | "character" | "integer" | "long")
+        matches!(
+            self.kind.as_str(),
+            "string" | "character" | "integer" | "long"
+        )
     }
 }
 
@@ -180,16 +183,18 @@ impl<'a> Operation<'a> {
                     steps.push(NamedStep {
                         kind: step::MEMBER,
                         wire: wire.unwrap_or(name).to_owned(),
-                        form: repeated.map_or_else(
-                            || shapes.name_in_forms(name, reference),
-                            str::to_owned,
-                        ),
+                        form: repeated
+                            .map_or_else(|| shapes.name_in_forms(name, reference), str::to_owned),
                     });
                 }
                 (Piece::Elements, "list") => {
                     let name = shape["member"]["locationName"].as_str().unwrap_or("member");
                     steps.push(NamedStep {
-                        kind: if flat { step::FLAT_ELEMENT } else { step::ELEMENT },
+                        kind: if flat {
+                            step::FLAT_ELEMENT
+                        } else {
+                            step::ELEMENT
+                        },
                         wire: name.to_owned(),
                         form: name.to_owned(),
                     });
@@ -235,13 +240,19 @@ impl<'a> Operation<'a> {
     }
 
     fn locate(&self, name: &str, reference: &Value) -> anyhow::Result<Path> {
-        let wire = reference["locationName"].as_str().unwrap_or(name).to_owned();
+        let wire = reference["locationName"]
+            .as_str()
+            .unwrap_or(name)
+            .to_owned();
         let kind = self.shapes.target(reference)["type"].as_str();
         let payload = self.input["payload"].as_str();
         let (location, wire, segment) = match reference["location"].as_str() {
             None if payload == Some(name) => (location::PAYLOAD, String::new(), 0),
             None => {
-                ensure!(payload.is_none(), "{name:?} is not sent: the body is another member");
+                ensure!(
+                    payload.is_none(),
+                    "{name:?} is not sent: the body is another member"
+                );
                 (location::BODY, String::new(), 0)
             }
             Some("uri") => {
@@ -275,7 +286,10 @@ enum Piece<'a> {
 /// Members of a structure, as the model orders them.
 pub(crate) fn members(shape: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let members = shape["members"].as_object();
-    members.into_iter().flatten().map(|(name, it)| (name.as_str(), it))
+    members
+        .into_iter()
+        .flatten()
+        .map(|(name, it)| (name.as_str(), it))
 }
 
 /// SQS's names of before it took JSON, which its model no longer has.

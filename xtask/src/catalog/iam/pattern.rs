@@ -43,7 +43,13 @@ fn tokens(template: &str, open: &str) -> Vec<Token> {
         }
         rest = after.split_once('}').map_or("", |it| it.1);
     }
-    tokens.extend(rest.chars().map(|it| if it == '*' { Token::Some } else { Token::Letter(it) }));
+    tokens.extend(rest.chars().map(|it| {
+        if it == '*' {
+            Token::Some
+        } else {
+            Token::Letter(it)
+        }
+    }));
     tokens
 }
 
@@ -88,13 +94,29 @@ mod tests {
     #[test]
     fn templates_meet() {
         let fits = |a: &str, b: &str| meet(&reference(a), &ours(b));
-        let task = "arn:${Partition}:ecs:${Region}:${Account}:task-definition/${Family}:${Revision}";
+        let task =
+            "arn:${Partition}:ecs:${Region}:${Account}:task-definition/${Family}:${Revision}";
         for (ours, expected) in [
-            ("arn:${Partition}:ecs:${Region}:${Account}:task-definition/{taskDefinition}", true),
-            ("arn:${Partition}:ecs:${Region}:${Account}:task-definition/{a}:{b}", true),
-            ("arn:${Partition}:ecs:${Region}:${Account}:cluster/{cluster}", false),
-            ("arn:${Partition}:ecs:${Region}::task-definition/{taskDefinition}", false),
-            ("arn:${Partition}:ec2:${Region}:${Account}:task-definition/{a}", false),
+            (
+                "arn:${Partition}:ecs:${Region}:${Account}:task-definition/{taskDefinition}",
+                true,
+            ),
+            (
+                "arn:${Partition}:ecs:${Region}:${Account}:task-definition/{a}:{b}",
+                true,
+            ),
+            (
+                "arn:${Partition}:ecs:${Region}:${Account}:cluster/{cluster}",
+                false,
+            ),
+            (
+                "arn:${Partition}:ecs:${Region}::task-definition/{taskDefinition}",
+                false,
+            ),
+            (
+                "arn:${Partition}:ec2:${Region}:${Account}:task-definition/{a}",
+                false,
+            ),
         ] {
             assert_eq!(fits(task, ours), expected, "{ours}");
         }

@@ -65,7 +65,8 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<Files> {
                 .map(|it| it.to_string_lossy().into_owned())
                 .context("a file has a name")?;
             let text = fs::read_to_string(&path)?;
-            let file = toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
+            let file =
+                toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
             files.insert(service, file);
         }
     }
@@ -84,13 +85,17 @@ impl Files {
     ) -> anyhow::Result<Option<Vec<Rule>>> {
         let service = operation.service();
         for of in [service, shared(service)] {
-            let Some(file) = self.files.get(of) else { continue };
+            let Some(file) = self.files.get(of) else {
+                continue;
+            };
             let place = (of.to_owned(), operation.name.to_owned());
             if file.none.contains_key(operation.name) {
                 self.used.insert(place);
                 return Ok(Some(Vec::new()));
             }
-            let Some(table) = file.tables.get(operation.name) else { continue };
+            let Some(table) = file.tables.get(operation.name) else {
+                continue;
+            };
             self.used.insert(place);
             let rules = rules(operation, reference, file, table);
             match rules {
@@ -137,28 +142,41 @@ fn rules(
     let access = match (&table.access, &table.same_as) {
         (Some(access), None) => access,
         (None, Some(other)) => {
-            let other = file.tables.get(other).with_context(|| format!("no table [{other}] to use"))?;
-            other.access.as_ref().context("`use` must name a table with `access`")?
+            let other = file
+                .tables
+                .get(other)
+                .with_context(|| format!("no table [{other}] to use"))?;
+            other
+                .access
+                .as_ref()
+                .context("`use` must name a table with `access`")?
         }
         _ => bail!("either `access` or `use`"),
     };
     ensure!(!access.is_empty(), "`access` is empty");
-    access.iter().map(|it| rule(operation, reference, it)).collect()
+    access
+        .iter()
+        .map(|it| rule(operation, reference, it))
+        .collect()
 }
 
-fn rule(
-    operation: &Operation<'_>,
-    reference: &Reference,
-    access: &Access,
-) -> anyhow::Result<Rule> {
-    let (prefix, name) = access.action.split_once(':').context("an action is service:Name")?;
+fn rule(operation: &Operation<'_>, reference: &Reference, access: &Access) -> anyhow::Result<Rule> {
+    let (prefix, name) = access
+        .action
+        .split_once(':')
+        .context("an action is service:Name")?;
     let action = reference
         .action(prefix, name)
         .filter(|it| it.name == name)
         .with_context(|| format!("the reference has no action {}", access.action))?;
     let mut targets = Vec::new();
     for written in &access.resources {
-        targets.push(bind::target(operation, reference, (prefix, action), written)?);
+        targets.push(bind::target(
+            operation,
+            reference,
+            (prefix, action),
+            written,
+        )?);
     }
     for written in &access.optional {
         let mut target = bind::target(operation, reference, (prefix, action), written)?;
