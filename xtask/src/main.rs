@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod catalog;
 mod demo;
 mod ebpf;
@@ -31,6 +32,8 @@ enum Task {
     Escapes(escapes::Arguments),
     /// Set up everything and show the main job.
     Demo(demo::Arguments),
+    /// Measure what a decision costs.
+    Bench(bench::Arguments),
     /// Fuzz guard's parsers.
     Fuzz(fuzz::Arguments),
     /// Set up everything and run all tests.
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Task::Escapes(arguments) => escapes::run(&arguments),
         Task::Catalog(arguments) => catalog::run(&arguments),
         Task::Demo(arguments) => demo::run_task(&arguments),
+        Task::Bench(arguments) => bench::run_task(&arguments),
         Task::Fuzz(arguments) => fuzz::run_task(&arguments),
         Task::Test(arguments) => test::run_task(&arguments),
         Task::Vm(arguments) => vm::run_task(&arguments),
