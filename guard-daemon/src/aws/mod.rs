@@ -142,6 +142,8 @@ pub struct Call {
     pub service: Option<&'static str>,
     /// The operation.
     pub operation: Operation,
+    /// Every operation of every service it may be: several where the wire does not tell them apart.
+    pub candidates: Candidates,
     /// The IAM view of it: at least one entry.
     pub access: Vec<Access>,
     /// The condition keys, of those asked for, that the request tells.
@@ -151,6 +153,17 @@ pub struct Call {
     /// What the response holds that is worth masking; `None` where nothing is, or the operation is
     /// unknown.
     pub output: Option<catalog::Output>,
+}
+
+/// The operations that a request may be: none where it is unknown.
+#[derive(Clone, Debug)]
+pub struct Candidates(Vec<(catalog::Service, catalog::OperationModel)>);
+
+impl Candidates {
+    /// botocore's name of the service, and the operation's API name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'static str, &'static str)> {
+        self.0.iter().map(|it| (it.0.name(), it.1.name()))
+    }
 }
 
 /// Why a request is refused before any decision: what it says is ambiguous or not AWS.
@@ -227,14 +240,22 @@ pub fn identify(
     account: Option<&str>,
     wanted: &[&str],
 ) -> Result<Call, IdentifyError> {
-    let endpoint = endpoint::classify(request.host).ok_or_else(|| IdentifyError::NotAws {
+    let mut endpoint = endpoint::classify(request.host).ok_or_else(|| IdentifyError::NotAws {
         host: operation::shown(request.host),
     })?;
+    // A host without a region may be that of several partitions (`budgets-fips.api.aws`).
+    if endpoint.partition == "aws"
+        && endpoint.region.is_none()
+        && let Some(scope) = scope
+    {
+        endpoint.partition = endpoint::partition_of(scope.region);
+    }
     let reading = operation::read(request, &endpoint, scope)?;
     let region = scope
         .map(|it| it.region)
         .filter(|it| !it.is_empty())
-        .or(endpoint.region.as_deref());
+        .or(endpoint.region.as_deref())
+        .filter(|it| is_region(it));
     let asked = iam::Asked {
         request,
         endpoint: &endpoint,
@@ -243,13 +264,17 @@ pub fn identify(
         reading: &reading,
     };
     let (access, keys, confidence) = iam::access(&asked, wanted)?;
-    let mut names: Vec<&'static str> = reading.operations.iter().map(|it| it.1.name()).collect();
-    names.dedup();
     let output = reading.operations.iter().find_map(|it| it.1.output());
-    let operation = match names.as_slice() {
+    let operation = match reading.operations.as_slice() {
         [] => Operation::Unknown,
-        [name] => Operation::Known(name),
-        _ => Operation::Ambiguous(names),
+        [(_, first), rest @ ..] if rest.iter().all(|it| it.1.name() == first.name()) => {
+            Operation::Known(first.name())
+        }
+        several => {
+            let mut names: Vec<_> = several.iter().map(|it| it.1.name()).collect();
+            names.dedup();
+            Operation::Ambiguous(names)
+        }
     };
     let service = match reading.services.as_slice() {
         [service] => Some(service.name()),
@@ -263,11 +288,20 @@ pub fn identify(
         region: region.map(str::to_owned),
         service,
         operation,
+        candidates: Candidates(reading.operations),
         access,
         keys,
         confidence,
         output,
     })
+}
+
+/// Whether text can stand in an ARN as a region: the scope is the agent's.
+fn is_region(text: &str) -> bool {
+    text.len() <= 64
+        && text
+            .bytes()
+            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
 }
 
 /// Whether `identify` needs the whole body of this request to name its operation, its resources and the

@@ -6,6 +6,7 @@ mod approval;
 mod attach;
 mod daemon;
 mod exit;
+mod identify;
 mod journal;
 mod run;
 mod status;
@@ -58,6 +59,8 @@ enum Command {
     Approval(approval::Arguments),
     /// Show or check the record
     Journal(journal::Arguments),
+    /// Tell what AWS requests ask for
+    Identify(identify::Arguments),
     /// Show the daemon and its sessions
     Status,
 }
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Daemon(arguments) => (daemon::run(arguments, global), Exit::Failure),
         Command::Approval(arguments) => (approval::run(arguments, global), Exit::Failure),
         Command::Journal(arguments) => (journal::run(arguments, global), Exit::Failure),
+        Command::Identify(arguments) => (identify::run(arguments), Exit::Failure),
         Command::Status => (status::run(global), Exit::Failure),
     };
     result.unwrap_or_else(|error| {

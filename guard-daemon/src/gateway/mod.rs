@@ -5,6 +5,7 @@
 
 mod admit;
 mod body;
+mod described;
 mod dial;
 pub mod exchange;
 mod fingerprint;
@@ -29,8 +30,10 @@ use crate::kernel::tracker::Tracker;
 use crate::record::journal::Journal;
 
 pub use body::{BodyError, RequestBody, ResponseBody};
+pub use described::check_described;
 pub use outcome::settle;
 pub use serve::serve;
+pub use spool::IN_MEMORY;
 
 /// What all sessions of a daemon share.
 pub struct Gateway {

@@ -22,7 +22,7 @@ use super::body::BodyError;
 use crate::aws::BodyView;
 
 /// Bytes of one body that are kept in memory, and can be looked into.
-pub(super) const IN_MEMORY: usize = 8 * 1024 * 1024;
+pub const IN_MEMORY: usize = 8 * 1024 * 1024;
 
 /// Bytes of all spooled bodies of the daemon, in memory and on disk.
 const ALL_IN_MEMORY: u64 = 256 * 1024 * 1024;

@@ -12,7 +12,7 @@ mod rule;
 )]
 mod schema;
 
-use std::sync::LazyLock;
+use std::{cmp::Ordering, sync::LazyLock};
 
 use rkyv::{rancor, rend::u32_le};
 
@@ -87,7 +87,7 @@ pub(super) fn services_at(labels: &str) -> impl Iterator<Item = Service> + use<>
 }
 
 /// The services that sign with this name.
-pub(super) fn services_signing(name: &str) -> impl Iterator<Item = Service> + use<> {
+pub(super) fn services_signing(name: &str) -> impl Iterator<Item = Service> + Clone + use<> {
     services_of(find(&tables().signers, name))
 }
 
@@ -141,9 +141,9 @@ impl Service {
         operations.get(place).map(OperationModel)
     }
 
-    /// How its REST operations are told apart.
-    pub(super) fn routes(self) -> impl Iterator<Item = Route> {
-        slice(&tables().routes, &self.0.routes).iter().map(Route)
+    /// How its REST operations are told apart: sorted by method, then by segments, as `Segment` is.
+    pub(super) fn routes(self) -> Routes {
+        Routes(slice(&tables().routes, &self.0.routes))
     }
 
     #[cfg(test)]
@@ -178,11 +178,62 @@ impl OperationModel {
     }
 }
 
+/// Routes in order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Routes(&'static [ArchivedRoute]);
+
+impl Routes {
+    /// All of them.
+    pub(super) fn iter(self) -> impl ExactSizeIterator<Item = Route> {
+        self.0.iter().map(Route)
+    }
+
+    /// The one there is; `None` where there are more, or none.
+    pub(super) fn only(self) -> Option<Route> {
+        if let [route] = self.0 {
+            Some(Route(route))
+        } else {
+            None
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that have this segment at this place, of routes that are equal in the segments before.
+    pub(super) fn with(self, place: usize, segment: Option<Segment<'_>>) -> Self {
+        self.equal(|it| it.segment(place).cmp(&segment))
+    }
+
+    /// Those for which this is equal; it must grow, or stay, from one to the next.
+    pub(super) fn equal(self, order: impl Fn(Route) -> Ordering) -> Self {
+        let rest = Self(&self.0[self.count(|it| order(it).is_lt())..]);
+        Self(&rest.0[..rest.count(|it| order(it).is_eq())])
+    }
+
+    /// How many stand before the first for which this does not hold. By halves, as `partition_point`, which
+    /// does not lend for as long as these live.
+    fn count(self, holds: impl Fn(Route) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.0.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if holds(Route(&self.0[middle])) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
 /// A segment of a path template.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Segment {
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Segment<'a> {
     /// This text.
-    Literal(&'static str),
+    Literal(&'a str),
     /// One segment, not empty.
     Label,
     /// All that is left, not empty.
@@ -208,14 +259,16 @@ impl Route {
     }
 
     /// The path template, without leading and trailing slash.
-    pub(super) fn segments(self) -> impl ExactSizeIterator<Item = Segment> + Clone {
+    pub(super) fn segments(self) -> impl ExactSizeIterator<Item = Segment<'static>> + Clone {
         slice(&tables().numbers, &self.0.segments)
             .iter()
-            .map(|it| match it.to_native() {
-                schema::LABEL => Segment::Label,
-                schema::GREEDY => Segment::Greedy,
-                _ => Segment::Literal(text(*it)),
-            })
+            .map(|it| segment(*it))
+    }
+
+    /// The segment at a place; `None` after the last.
+    pub(super) fn segment(self, place: usize) -> Option<Segment<'static>> {
+        let segments = slice(&tables().numbers, &self.0.segments);
+        segments.get(place).map(|it| segment(*it))
     }
 
     /// Query members the template fixes; with an empty value, the bare key is enough.
@@ -246,6 +299,14 @@ impl Route {
         slice(&tables().numbers, &self.0.query)
             .iter()
             .map(|it| text(*it))
+    }
+}
+
+fn segment(number: u32_le) -> Segment<'static> {
+    match number.to_native() {
+        schema::LABEL => Segment::Label,
+        schema::GREEDY => Segment::Greedy,
+        _ => Segment::Literal(text(number)),
     }
 }
 
@@ -287,7 +348,9 @@ fn find(index: &'static [ArchivedEntry], key: &str) -> Option<&'static ArchivedE
     index.get(place)
 }
 
-fn services_of(entry: Option<&'static ArchivedEntry>) -> impl Iterator<Item = Service> + use<> {
+fn services_of(
+    entry: Option<&'static ArchivedEntry>,
+) -> impl Iterator<Item = Service> + Clone + use<> {
     let numbers = entry.map_or(&[][..], |it| slice(&tables().numbers, &it.services));
     let services = &tables().services;
     numbers
@@ -346,7 +409,9 @@ mod tests {
                     operation.name()
                 );
             }
-            for route in service.routes() {
+            let order = |it: Route| (it.method(), it.segments().collect::<Vec<_>>());
+            assert!(service.routes().iter().map(order).is_sorted());
+            for route in service.routes().iter() {
                 assert!(
                     service
                         .operation(route.operation().unwrap().name())

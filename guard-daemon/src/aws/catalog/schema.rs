@@ -253,7 +253,8 @@ pub struct Service {
     pub protocols: u32,
     /// In `operations`, sorted by name.
     pub operations: Span,
-    /// In `routes`; empty unless the service speaks a REST protocol.
+    /// In `routes`, sorted by method and segments (literals by their text, then `LABEL`, then `GREEDY`); empty
+    /// unless the service speaks a REST protocol.
     pub routes: Span,
 }
 

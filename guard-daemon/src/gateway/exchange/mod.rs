@@ -189,7 +189,11 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Call, Refusal> {
         let host = &self.caller.server_name;
-        if aws::needs_body(&view(parts, host, BodyView::Unread), Some(signed.scope()), &[]) {
+        if aws::needs_body(
+            &view(parts, host, BodyView::Unread),
+            Some(signed.scope()),
+            &[],
+        ) {
             body.collect().await?;
         } else if parts.headers.contains_key(TRANSFER_ENCODING) {
             // A bad chunk at the beginning leaves nothing half sent; a later one breaks the request off, which

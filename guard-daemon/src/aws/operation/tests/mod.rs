@@ -7,11 +7,14 @@ use http::{HeaderMap, HeaderName, Method};
 use proptest::prelude::*;
 use serde_json::Value;
 
+mod hosts;
+mod s3;
+
 use crate::aws::{
     BodyView, Call, IdentifyError, Operation, Protocol, RequestView, Scope, identify, needs_body,
 };
 
-const FIXTURES: &str = include_str!("../../../../tests/fixtures/operations.jsonl");
+const FIXTURES: &str = include_str!("../../../../../tests/fixtures/operations.jsonl");
 
 /// A request for a test: `METHOD host/path?query`.
 struct Sent {
