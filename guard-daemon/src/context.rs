@@ -161,10 +161,9 @@ fn header(headers: &HeaderMap, name: &HeaderName) -> Option<KeyValue> {
 /// The account that an ARN names. What has none, as S3's, may belong to anybody.
 fn resource_account(resource: &Resource) -> Option<KeyValue> {
     match resource {
-        Resource::Any => Some(KeyValue::Absent),
-        Resource::Unknown => None,
+        Resource::Any | Resource::Unknown => None,
         Resource::Arn(arn) => {
-            let account = arn.splitn(6, ':').nth(4)?;
+            let account = arn.split(':').nth(4)?;
             (account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
                 .then(|| KeyValue::One(account.to_owned()))
         }

@@ -267,7 +267,8 @@ pub fn identify(
     let region = scope
         .map(|it| it.region)
         .filter(|it| !it.is_empty())
-        .or(endpoint.region.as_deref());
+        .or(endpoint.region.as_deref())
+        .filter(|it| is_region(it));
     let asked = iam::Asked {
         request,
         endpoint: &endpoint,
@@ -306,6 +307,14 @@ pub fn identify(
         confidence,
         output,
     })
+}
+
+/// Whether text can stand in an ARN as a region: the scope is the agent's.
+fn is_region(text: &str) -> bool {
+    text.len() <= 64
+        && text
+            .bytes()
+            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
 }
 
 /// Whether `identify` needs the whole body of this request to name its operation, its resources and the

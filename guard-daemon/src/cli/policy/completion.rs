@@ -17,7 +17,7 @@ fn candidates(typed: &str) -> Vec<CompletionCandidate> {
             .is_some_and(|start| start.eq_ignore_ascii_case(typed))
     };
     let mut found: Vec<&str> = catalog::actions()
-        .map(|action| action.name())
+        .map(catalog::ActionModel::name)
         .map(|name| match (typed.contains(':'), name.find(':')) {
             (false, Some(colon)) => &name[..=colon],
             _ => name,

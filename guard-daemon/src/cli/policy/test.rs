@@ -11,7 +11,6 @@ use serde::Deserialize;
 use super::FINDINGS;
 use super::question::Question;
 use crate::cli::terminal::printable;
-use crate::config::Config;
 use crate::policy::{Effect, Profile};
 
 /// Bytes a file of cases may have.
@@ -123,7 +122,8 @@ fn read(path: &Path) -> anyhow::Result<Cases> {
 
 /// A profile's path starts at the file that names it; a name stays one.
 fn beside(file: &Path, profile: &str) -> String {
-    let is_path = profile.contains('/') || profile.ends_with(".toml");
+    let toml = |it: &Path| it.extension().is_some_and(|it| it == "toml");
+    let is_path = profile.contains('/') || toml(Path::new(profile));
     match file.parent() {
         Some(directory) if is_path => {
             let path = directory.join(profile).to_string_lossy().into_owned();
