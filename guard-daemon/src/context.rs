@@ -13,7 +13,7 @@ use http::header::{HeaderName, REFERER, USER_AGENT};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::aws::{Access, KeyValue, Operation, Resource};
+use crate::aws::{Access, KeyValue, Keys, Operation, Resource};
 use crate::broker::Principal;
 use crate::policy::{ConditionKeys, Profile};
 use crate::record::entry::Key;
@@ -27,8 +27,8 @@ pub struct Context<'a> {
     pub service: Option<&'a str>,
     /// Its operation.
     pub operation: &'a Operation,
-    /// What its request tells of condition keys, by their names in lower case.
-    pub told: &'a [(String, KeyValue)],
+    /// What its request tells of condition keys.
+    pub told: &'a Keys,
     /// The host it is for.
     pub host: &'a str,
     /// Its headers.
@@ -54,17 +54,6 @@ pub struct Caller<'a> {
     pub executable: Option<&'a str>,
 }
 
-/// The condition keys of guard's own, as documentation writes them.
-pub const GUARD_KEYS: &[&str] = &[
-    "guard:AccessLevel",
-    "guard:Executable",
-    "guard:Host",
-    "guard:Operation",
-    "guard:Service",
-    "guard:Session",
-    "guard:User",
-];
-
 /// Whether a profile speaks of the principal, so that STS must be asked who that is.
 pub fn asks_principal(profile: &Profile) -> bool {
     let keys = profile.condition_keys();
@@ -86,11 +75,10 @@ const OF_ACCESS: [&str; 2] = ["aws:resourceaccount", "guard:accesslevel"];
 
 impl ConditionKeys for Context<'_> {
     fn value(&self, key: &str, access: &Access, resource: &Resource) -> KeyValue {
-        let told = self.told.iter().find(|(name, _)| name == key);
-        if let Some((_, value)) = told {
-            return value.clone();
-        }
-        self.own(key, access, resource).unwrap_or(KeyValue::Unknown)
+        self.told
+            .value(key, access, resource)
+            .or_else(|| self.own(key, access, resource))
+            .unwrap_or(KeyValue::Unknown)
     }
 }
 
@@ -102,11 +90,17 @@ impl Context<'_> {
             level: None,
             resources: Vec::new(),
         };
+        let value = |key: &str| {
+            let told = self.told.iter().find(|it| it.0 == key);
+            told.map(|it| it.1.clone())
+                .or_else(|| self.own(key, &nothing, &Resource::Unknown))
+                .unwrap_or(KeyValue::Unknown)
+        };
         keys.iter()
             .filter(|key| !OF_ACCESS.contains(&key.as_str()))
             .map(|key| Key {
                 key: key.clone(),
-                values: match self.value(key, &nothing, &Resource::Unknown) {
+                values: match value(key) {
                     KeyValue::Unknown => None,
                     KeyValue::Absent => Some(Vec::new()),
                     KeyValue::One(value) => Some(vec![value]),
@@ -225,7 +219,7 @@ mod tests {
             user_id: Some("AIDAEXAMPLE".to_owned()),
         };
         let headers = HeaderMap::from_iter([(USER_AGENT, "aws-cli/2".parse().unwrap())]);
-        let told = [("s3:prefix".to_owned(), KeyValue::One("a/".to_owned()))];
+        let told = Keys::default();
         let context = Context {
             told: &told,
             region: Some("eu-west-1"),
@@ -256,7 +250,7 @@ mod tests {
         let role = Some("arn:aws:sts::123456789012:assumed-role/deploy/ci");
         let one = |text: &str| KeyValue::One(text.to_owned());
         for (key, arn, expected) in [
-            ("s3:prefix", user, one("a/")),
+            ("s3:prefix", user, KeyValue::Unknown),
             ("aws:currenttime", user, one("1970-01-01T00:00:00Z")),
             ("aws:epochtime", user, one("0")),
             ("aws:securetransport", user, one("true")),

@@ -22,9 +22,13 @@ import io
 import json
 import multiprocessing
 import random
+import re
 import sys
+from urllib.parse import urlsplit
 
+import botocore.auth
 import botocore.session
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.serialize import create_serializer
 from botocore.tokens import FrozenAuthToken
@@ -33,14 +37,12 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 # Protocols that a serializer stands for, as models name them.
 SERIALIZERS = {"query", "ec2", "json", "rest-json", "rest-xml", "smithy-rpc-v2-cbor"}
-# Members that have botocore sign with Signature Version 4A, for which it needs a library of its own (`awscrt`).
-BEYOND = {("events", "EndpointId"), ("sesv2", "EndpointId")}
 # region, FIPS, dual stack
 ELSEWHERE = [
     (region, fips, dual)
     for region in (
         "us-west-2", "ap-southeast-3", "cn-north-1", "us-gov-west-1", "us-iso-east-1", "us-isob-east-1",
-        "eu-isoe-west-1", "us-isof-south-1", "eusc-de-east-1", "aws-global",
+        "eu-isoe-west-1", "us-isof-south-1", "eusc-de-east-1",
     )
     for fips in (False, True)
     for dual in (False, True)
@@ -62,26 +64,25 @@ class Example:
         return {} if shape is None else self.structure(shape, True)
 
     def structure(self, shape, top=False):
+        self.stack.append(shape.name)
         required = list(shape.required_members)
         if getattr(shape, "is_tagged_union", False):
             names = list(shape.members)
-            place = 0 if self.variant == "minimal" else self.random.randrange(len(names))
-            chosen = names[place:place + 1]
+            chosen = names[0] if self.variant == "minimal" else self.random.choice(names)
             # One that leads back here would have to be cut off, which leaves a union without a member.
-            if shape.members[chosen[0]].name in self.stack:
-                free = [name for name in names if not self.recursive(shape.members[name])]
-                chosen = free[:1] or chosen
+            if self.recursive(shape.members[chosen]):
+                chosen = next((it for it in names if not self.recursive(shape.members[it])), chosen)
+            chosen = required = [chosen]
         elif self.variant == "minimal" or len(self.stack) > 24:
             chosen = required
         elif self.variant == "full":
             chosen = list(shape.members)
         else:
             chosen = [name for name in shape.members if name in required or self.random.random() < 0.5]
-        self.stack.append(shape.name)
         made = {}
         for name in chosen:
             member = shape.members[name]
-            if name not in required and (self.recursive(member) or (self.service, name) in BEYOND):
+            if name not in required and self.recursive(member):
                 continue
             label = top and member.serialization.get("location") == "uri"
             made[name] = self.value(member, name, label)
@@ -191,8 +192,29 @@ class Example:
 ODD = "a/b c+d%2F\u00e9:e"
 
 
+class Signature4A(botocore.auth.SigV4Auth):
+    """Stands for the signer that botocore takes from `awscrt`: what it writes has that one's shape."""
+
+    def add_auth(self, request):
+        super().add_auth(request)
+        header = request.headers["Authorization"].replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")
+        del request.headers["Authorization"]
+        request.headers["Authorization"] = header.replace(f"/{self._region_name}/", "/")
+        request.headers["X-Amz-Region-Set"] = self._region_name
+
+
+botocore.auth.AUTH_TYPE_MAPS["v4a"] = Signature4A
+
+
 class Caught(Exception):
     """Stops a call just before it is sent."""
+
+
+class Answer(io.BytesIO):
+    """A body as an `AWSResponse` reads it."""
+
+    def stream(self, **_):
+        yield self.read()
 
 
 class Calls:
@@ -200,6 +222,7 @@ class Calls:
 
     def __init__(self, session, service, **config):
         self.service = service
+        self.session = session
         self.client = session.create_client(
             service,
             region_name=config.pop("region", REGION),
@@ -210,6 +233,11 @@ class Calls:
         self.client.meta.events.register_last("before-send", self.take)
 
     def take(self, request, **_):
+        # Timestream is first asked where to send the call.
+        if request.headers.get("X-Amz-Target", b"").endswith(b".DescribeEndpoints") and not self.asked:
+            address = f"cell1.timestream.{REGION}.amazonaws.com"
+            body = json.dumps({"Endpoints": [{"Address": address, "CachePeriodInMinutes": 60}]}).encode()
+            return AWSResponse(request.url, 200, {}, Answer(body))
         self.request = request
         raise Caught
 
@@ -231,6 +259,7 @@ class Calls:
         """One line, as bytes."""
         truth = {"service": self.service, "operation": operation, **truth}
         self.request, why = None, None
+        self.asked = operation == "DescribeEndpoints"
         try:
             # Not by its method: operations that take a stream of events have none.
             self.client._make_api_call(operation, parameters)
@@ -239,6 +268,8 @@ class Calls:
         except Exception as error:
             why = f"{type(error).__name__}: {error}"[:300]
         request = self.request
+        if request is not None and truth["variant"] == "host":
+            truth["partition"] = self.partition(request)
         if request is None:
             return encode({"truth": truth, "impossible": why or "no request"})
         body = request.body or b""
@@ -265,6 +296,16 @@ class Calls:
             line["body"] = base64.b64encode(body).decode()
         return encode(line)
 
+    def partition(self, request):
+        """Of the region in the host, else in the signature; `None` where neither tells."""
+        authorization = request.headers.get("Authorization", b"")
+        if isinstance(authorization, bytes):
+            authorization = authorization.decode()
+        for text in (urlsplit(request.url).netloc, authorization):
+            if region := re.search(r"\b(us|eu|ap|cn|eusc)(-[a-z]+)+-\d\b", text):
+                return self.session.get_partition_for_region(region[0])
+        return None
+
     def everything(self):
         operations = list(self.model.operation_names)
         for place, protocol in enumerate(self.protocols()):
@@ -288,6 +329,7 @@ class Calls:
                 for key in builtins:
                     if getattr(key, "value", key) == name:
                         builtins[key] = value
+            self.client._request_signer._region_name = region
             parameters = Example(self.service, "minimal").input(shape)
             place = f"{region}{' fips' if fips else ''}{' dualstack' if dual else ''}"
             truth = {"protocol": self.model.resolved_protocol, "variant": "host", "place": place}

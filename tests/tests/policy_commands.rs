@@ -127,6 +127,57 @@ fn an_explanation_names_each_statement_and_what_of_it_matches() {
     }
 }
 
+#[test]
+fn mistakes_are_found_with_their_place_and_a_suggestion() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        std::fs::write(directory.path().join(name), text).expect("written");
+    };
+    write("good.toml", PROFILE);
+    write(
+        "typo.toml",
+        "[[statement]]\neffect = \"allow\"\naction = \"s3:GetObjct\"\n",
+    );
+    write(
+        "broken.toml",
+        "[[statement]]\neffect = \"alow\"\naction = \"s3:GetObject\"\n",
+    );
+    write(
+        "policy.json",
+        r#"{"Version": "2012-10-17", "Statement": {"Sid": "S", "Effect": "Allow",
+            "Action": "s3:ListAllMyBuckets", "Resource": "arn:aws:s3:::data"}}"#,
+    );
+    let check = |file: &str| guard(directory.path(), &["policy", "check", &format!("./{file}")]);
+    let output = check("good.toml");
+    assert_eq!(said(&output), "./good.toml: ok\n");
+    assert!(output.status.success());
+    for (file, finding) in [
+        (
+            "typo.toml",
+            "./typo.toml: line 3, column 10: statement #1: IAM has no action s3:GetObjct; did you mean s3:GetObject?\n",
+        ),
+        (
+            "policy.json",
+            "./policy.json: policy.json, line 2, column 23: statement policy.json:S: s3:ListAllMyBuckets takes no resource: only \"*\" matches it\n./policy.json: policy.json, line 2, column 58: statement policy.json:S: none of the actions takes a resource like arn:aws:s3:::data\n",
+        ),
+        (
+            "broken.toml",
+            "./broken.toml: profile \"broken\", line 2, column 10: unknown variant `alow`, expected one of `allow`, `deny`, `approve`; docs/policy.md lists what a profile may say\n",
+        ),
+    ] {
+        let output = check(file);
+        assert_eq!(
+            (said(&output).as_str(), output.status.code()),
+            (finding, Some(5))
+        );
+    }
+    // guard's own profiles have none.
+    for name in ["standard", "observe", "readonly"] {
+        let output = guard(directory.path(), &["policy", "check", name]);
+        assert_eq!(said(&output), format!("{name}: ok\n"));
+    }
+}
+
 /// Asks bash's own function for what it would offer.
 #[test]
 fn bash_completes_the_names_of_actions() {

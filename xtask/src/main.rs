@@ -6,6 +6,7 @@ mod catalog;
 mod demo;
 mod ebpf;
 mod escapes;
+mod fuzz;
 mod place;
 mod setup;
 mod test;
@@ -30,6 +31,8 @@ enum Task {
     Escapes(escapes::Arguments),
     /// Set up everything and show the main job.
     Demo(demo::Arguments),
+    /// Fuzz guard's parsers.
+    Fuzz(fuzz::Arguments),
     /// Set up everything and run all tests.
     Test(test::Arguments),
     /// Run a command under other kernels, with BPF LSM on and off.
@@ -43,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         Task::Escapes(arguments) => escapes::run(&arguments),
         Task::Catalog(arguments) => catalog::run(&arguments),
         Task::Demo(arguments) => demo::run_task(&arguments),
+        Task::Fuzz(arguments) => fuzz::run_task(&arguments),
         Task::Test(arguments) => test::run_task(&arguments),
         Task::Vm(arguments) => vm::run_task(&arguments),
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::place::{cargo, environment, root, run, target, tools};
-use crate::{setup, vm};
+use crate::{fuzz, setup, vm};
 
 /// Its flags.
 #[derive(clap::Args)]
@@ -111,6 +111,8 @@ fn tests(filter: Option<&str>, skipped: Vec<String>) -> anyhow::Result<()> {
     step("tests");
     let here = here(filter, &mut tally)?;
     if filter.is_none() {
+        step("fuzzing, a few seconds");
+        fuzz::run_task(&SMOKE)?;
         step("tests under other kernels");
         kernels(&mut tally)?;
     }
@@ -166,6 +168,12 @@ fn here(filter: Option<&str>, tally: &mut Tally) -> anyhow::Result<bool> {
     }
     Ok(status.success())
 }
+
+/// Enough for the seeds and some thousand inputs made of them.
+const SMOKE: fuzz::Arguments = fuzz::Arguments {
+    target: None,
+    seconds: 3,
+};
 
 /// What runs under every kernel, once with BPF LSM and once without: a test binary, and which of its tests.
 /// The rest of the escape suite takes a guest half an hour: `cargo xtask vm -- target/debug/deps/escape-…`.

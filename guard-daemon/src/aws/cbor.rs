@@ -176,7 +176,7 @@ mod tests {
         ] {
             assert_eq!(parse(body), Parsed::Malformed, "{body:x?}");
         }
-        assert_eq!(parse(&[0x81; 100_000]), Parsed::Malformed);
+        assert_eq!(parse(&vec![0x81; 100_000]), Parsed::Malformed);
     }
 
     proptest! {

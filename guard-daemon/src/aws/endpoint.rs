@@ -35,10 +35,13 @@ pub fn classify(host: &str) -> Option<Endpoint> {
     let mut labels: Vec<&str> = head.split('.').collect();
     let mut region = take_region(&mut labels);
     let mut partition = partition;
-    if partition == "aws"
-        && (labels.last() == Some(&"us-gov") || region.is_some_and(|it| it.starts_with("us-gov-")))
-    {
-        partition = "aws-us-gov";
+    // Not all endpoints of other partitions have their partition's suffix.
+    if partition == "aws" {
+        partition = match region {
+            _ if labels.last() == Some(&"us-gov") => "aws-us-gov",
+            Some(region) => partition_of(region),
+            None => partition,
+        };
     }
     while labels.len() > 1 && matches!(labels.last(), Some(&("us-gov" | "global" | "dualstack"))) {
         labels.pop();
@@ -85,6 +88,14 @@ pub fn intercepted_suffixes() -> &'static [&'static str] {
     INTERCEPTED
 }
 
+/// The partition that a region is in: by its first letters, as botocore's `partitions.json` has them.
+pub fn partition_of(region: &str) -> &'static str {
+    REGIONS
+        .iter()
+        .find(|(start, _)| region.starts_with(start))
+        .map_or("aws", |(_, partition)| partition)
+}
+
 /// Whether a label is written like a region (`us-east-1`, `us-gov-west-1`, `eusc-de-east-1`).
 pub fn is_region(label: &str) -> bool {
     let mut parts = label.split('-');
@@ -118,6 +129,17 @@ const SUFFIXES: &[(&str, &str)] = &[
     ("api.cloud-aws.adc-e.uk", "aws-iso-e"),
     ("api.aws.hci.ic.gov", "aws-iso-f"),
     ("csp.hci.ic.gov", "aws-iso-f"),
+];
+
+/// How the regions of partitions other than `aws` begin.
+const REGIONS: &[(&str, &str)] = &[
+    ("cn-", "aws-cn"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("eusc-", "aws-eusc"),
+    ("us-gov-", "aws-us-gov"),
+    ("us-iso-", "aws-iso"),
+    ("us-isob-", "aws-iso-b"),
+    ("us-isof-", "aws-iso-f"),
 ];
 
 /// The sign-in service's own domains: `{region}.` before them, or nothing.

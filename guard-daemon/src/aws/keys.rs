@@ -1,5 +1,7 @@
 //! Condition keys: what a request says of them.
 
+use super::{Access, Resource, catalog};
+
 /// What is known of one condition key in the context of one request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum KeyValue {
@@ -11,4 +13,68 @@ pub enum KeyValue {
     One(String),
     /// A multivalued key, in the request's order; may be empty.
     Many(Vec<String>),
+}
+
+/// The condition keys that a request tells.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Keys {
+    all: Vec<(String, KeyValue)>,
+    /// Tags that are for resources of one type.
+    pub(super) typed: Vec<TypedTag>,
+}
+
+/// A key's value for resources of one type.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct TypedTag {
+    /// The key, in lower case.
+    pub(super) key: String,
+    /// What the resource in the ARN starts with (`instance`).
+    pub(super) kind: String,
+    /// Its value.
+    pub(super) value: KeyValue,
+}
+
+impl Keys {
+    pub(super) fn push(&mut self, key: &str, value: KeyValue) {
+        self.all.push((key.to_owned(), value));
+    }
+
+    /// Keys in lower case with their values, whatever action and resource they are asked for.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &KeyValue)> {
+        self.all.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// The value of a key, in lower case, in the context of one action on one resource. `None` where no request
+    /// tells it.
+    ///
+    /// IAM has a key in the context only of actions, and of those resource types, that list it.
+    pub fn value(&self, key: &str, access: &Access, resource: &Resource) -> Option<KeyValue> {
+        let (_, value) = self.all.iter().find(|it| it.0 == key)?;
+        if key == "aws:requestedregion" {
+            return Some(value.clone());
+        }
+        let action = access.action.as_deref().and_then(catalog::action);
+        let listed = match (action, resource) {
+            (None, _) => return Some(KeyValue::Unknown),
+            (Some(action), Resource::Arn(arn)) => action.has_condition_key_on(key, arn),
+            (Some(action), _) => action.has_condition_key(key),
+        };
+        if !listed {
+            return Some(KeyValue::Absent);
+        }
+        let mut typed = self.typed.iter().filter(|it| it.key == key).peekable();
+        let (Some(_), Resource::Arn(arn)) = (typed.peek(), resource) else {
+            return Some(value.clone());
+        };
+        let kind = arn
+            .splitn(6, ':')
+            .nth(5)
+            .and_then(|it| it.split('/').next());
+        let mut own = typed.filter(|it| Some(it.kind.as_str()) == kind);
+        Some(match (own.next(), own.next()) {
+            (None, _) => KeyValue::Absent,
+            (Some(one), None) => one.value.clone(),
+            _ => KeyValue::Unknown,
+        })
+    }
 }

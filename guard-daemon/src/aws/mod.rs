@@ -20,7 +20,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method};
 
-pub use keys::KeyValue;
+pub use keys::{KeyValue, Keys};
 
 /// The parts of a request that AWS acts on. `path` and `query` are the raw bytes of the request target.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +159,8 @@ pub struct Call {
     pub candidates: Candidates,
     /// The IAM view of it: at least one entry.
     pub access: Vec<Access>,
+    /// The condition keys, of those asked for, that the request tells.
+    pub keys: Keys,
     /// How sure the reading is.
     pub confidence: Confidence,
     /// What the response holds that is worth masking; `None` where nothing is, or the operation is
@@ -240,7 +242,8 @@ pub enum IdentifyError {
 }
 
 /// Reads what a request asks for. `scope` is the credential scope's region and service, where the request
-/// is signed; `account` the account of the real credentials, where known.
+/// is signed; `account` the account of the real credentials, where known; `wanted` the condition keys, in lower
+/// case, that the policy in force asks for.
 ///
 /// # Errors
 /// Refuses what is ambiguous: two targets, two actions, a scope that names another service than the host.
@@ -248,10 +251,18 @@ pub fn identify(
     request: &RequestView<'_>,
     scope: Option<Scope<'_>>,
     account: Option<&str>,
+    wanted: &[&str],
 ) -> Result<Call, IdentifyError> {
-    let endpoint = endpoint::classify(request.host).ok_or_else(|| IdentifyError::NotAws {
+    let mut endpoint = endpoint::classify(request.host).ok_or_else(|| IdentifyError::NotAws {
         host: operation::shown(request.host),
     })?;
+    // A host without a region may be that of several partitions (`budgets-fips.api.aws`).
+    if endpoint.partition == "aws"
+        && endpoint.region.is_none()
+        && let Some(scope) = scope
+    {
+        endpoint.partition = endpoint::partition_of(scope.region);
+    }
     let reading = operation::read(request, &endpoint, scope)?;
     let region = scope
         .map(|it| it.region)
@@ -264,14 +275,18 @@ pub fn identify(
         account,
         reading: &reading,
     };
-    let (access, confidence) = iam::access(&asked)?;
-    let mut names: Vec<&'static str> = reading.operations.iter().map(|it| it.1.name()).collect();
-    names.dedup();
+    let (access, keys, confidence) = iam::access(&asked, wanted)?;
     let output = reading.operations.iter().find_map(|it| it.1.output());
-    let operation = match names.as_slice() {
+    let operation = match reading.operations.as_slice() {
         [] => Operation::Unknown,
-        [name] => Operation::Known(name),
-        _ => Operation::Ambiguous(names),
+        [(_, first), rest @ ..] if rest.iter().all(|it| it.1.name() == first.name()) => {
+            Operation::Known(first.name())
+        }
+        several => {
+            let mut names: Vec<_> = several.iter().map(|it| it.1.name()).collect();
+            names.dedup();
+            Operation::Ambiguous(names)
+        }
     };
     let service = match reading.services.as_slice() {
         [service] => Some(service.name()),
@@ -287,13 +302,19 @@ pub fn identify(
         operation,
         candidates: Candidates(reading.operations),
         access,
+        keys,
         confidence,
         output,
     })
 }
 
-/// Whether `identify` needs the whole body of this request to name its operation and resources.
-pub fn needs_body(request: &RequestView<'_>, scope: Option<Scope<'_>>) -> bool {
+/// Whether `identify` needs the whole body of this request to name its operation, its resources and the
+/// `wanted` condition keys.
+pub fn needs_body(
+    request: &RequestView<'_>,
+    scope: Option<Scope<'_>>,
+    wanted: &[&str],
+) -> bool {
     let Some(endpoint) = endpoint::classify(request.host) else {
         return false;
     };
@@ -303,7 +324,7 @@ pub fn needs_body(request: &RequestView<'_>, scope: Option<Scope<'_>>) -> bool {
         ..*request
     };
     operation::read(&unread, &endpoint, scope)
-        .is_ok_and(|reading| iam::needs_body(request, &reading))
+        .is_ok_and(|reading| iam::needs_body(request, &reading, wanted))
 }
 
 /// Region and service of a credential scope (`AKID/date/region/service/aws4_request`).

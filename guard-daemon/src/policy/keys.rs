@@ -14,6 +14,25 @@ const LONGEST_VALUE: usize = 4096;
 /// Values of a multivalued key that are looked at.
 const MOST_VALUES: usize = 1024;
 
+/// The condition keys of guard's own, as documentation writes them.
+pub const GUARD_KEYS: &[&str] = &[
+    "guard:AccessLevel",
+    "guard:Executable",
+    "guard:Host",
+    "guard:Operation",
+    "guard:Service",
+    "guard:Session",
+    "guard:User",
+];
+
+/// Whether a key, in any case, is one of guard's own that it does not have.
+pub(super) fn is_no_guard_key(key: &str) -> bool {
+    let own = key
+        .get(..6)
+        .is_some_and(|it| it.eq_ignore_ascii_case("guard:"));
+    own && !GUARD_KEYS.iter().any(|it| it.eq_ignore_ascii_case(key))
+}
+
 /// Knows the values of condition keys in the context of one request.
 pub trait ConditionKeys {
     /// The value of a key, in lower case, for one access to one resource. What cannot be told is

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::condition::{OperatorError, ValueError};
+use super::keys::GUARD_KEYS;
 use super::network::HostError;
 use super::pattern::PatternError;
 use super::reach::ReachError;
@@ -188,6 +189,9 @@ pub enum Problem {
         "{0:?} is no condition key; keys are written `service:Name`, such as aws:RequestedRegion"
     )]
     ConditionKey(String),
+    /// A condition key that guard does not have.
+    #[error("guard has no condition key {0:?}; its keys are {keys}", keys = GUARD_KEYS.join(", "))]
+    GuardKey(String),
     /// A value of the wrong type for its operator.
     #[error("{text:?}: {error}")]
     Value {

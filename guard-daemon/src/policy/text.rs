@@ -5,7 +5,7 @@
 //! themselves; `${key}` and `${key, 'default'}` for the value of a condition key
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>).
 
-use super::keys::{Facts, KeyId, Keys, LONGEST_KEY};
+use super::keys::{Facts, KeyId, Keys, LONGEST_KEY, is_no_guard_key};
 use super::truth::Truth;
 use crate::aws::KeyValue;
 
@@ -103,7 +103,11 @@ fn variable<'a>(text: &'a str, keys: &mut Keys) -> Result<(Piece, &'a str), Text
     let end = text.find([',', '}']).ok_or(TextError::Open)?;
     let key = text[..end].trim();
     let plain = |c: char| !c.is_control() && !"${'\"*?".contains(c);
-    if !key.contains(':') || key.len() > LONGEST_KEY || !key.chars().all(plain) {
+    if !key.contains(':')
+        || key.len() > LONGEST_KEY
+        || !key.chars().all(plain)
+        || is_no_guard_key(key)
+    {
         return Err(TextError::Variable);
     }
     let key = keys.id(key);

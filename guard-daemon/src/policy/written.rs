@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::Effect;
 use super::condition::{Condition, Operator};
-use super::keys::{Keys, LONGEST_KEY};
+use super::keys::{Keys, LONGEST_KEY, is_no_guard_key};
 use super::pattern::{ActionPattern, PatternError, ResourcePattern};
 use super::problem::{Misplaced, Problem};
 use super::statement::{Listed, Patterns, Statement};
@@ -171,6 +171,9 @@ impl Compiler<'_> {
                 if !key.it.contains(':') || key.it.len() > LONGEST_KEY || !key.it.chars().all(plain)
                 {
                     return Err(key.wrong(Problem::ConditionKey(key.it.clone())));
+                }
+                if is_no_guard_key(&key.it) {
+                    return Err(key.wrong(Problem::GuardKey(key.it.clone())));
                 }
                 // Keys are not told apart by case.
                 if !keys.insert(key.it.to_ascii_lowercase()) {

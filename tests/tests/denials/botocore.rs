@@ -35,7 +35,7 @@ fn protocol(name: &str) -> Protocol {
         "query" => Protocol::Query,
         "ec2" => Protocol::Ec2,
         "smithy-rpc-v2-cbor" => Protocol::Cbor,
-        other => panic!("protocol {other}"),
+        other => unreachable!("protocol {other}"),
     }
 }
 

@@ -66,13 +66,9 @@ const CALLS: [(&str, &str, &str); 11] = [
 
 /// Makes every call in one session and checks what is shown.
 fn check(guard: &Guard, aws: &Path) {
-    let mut script = String::new();
-    for (call, ..) in CALLS {
-        script += &format!(
-            "echo body | {} {call} 2>&1; echo exit $? ==\n",
-            aws.display()
-        );
-    }
+    let aws = aws.display();
+    let lines = CALLS.map(|(call, ..)| format!("echo body | {aws} {call} 2>&1; echo exit $? ==\n"));
+    let script = lines.concat();
     let output = guard
         .run(Stand::shared())
         .args(["sh", "-c", &script])

@@ -40,8 +40,7 @@ fn guard() -> Guard {
 /// The JSON lines that a client's program prints, by call.
 fn said(output: &str) -> BTreeMap<String, Value> {
     let lines = output.lines().map(|line| {
-        let seen: Value =
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let seen: Value = serde_json::from_str(line).expect("each line is JSON");
         (seen["call"].as_str().expect("a call").to_owned(), seen)
     });
     lines.collect()

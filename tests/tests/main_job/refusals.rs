@@ -52,6 +52,20 @@ fn the_aws_cli_is_denied_once_in_its_own_words_and_nothing_reaches_aws() {
         argv.contains("delete-bucket"),
         "the caller's command line: {argv}"
     );
+    let exchange = decided[0]["exchange"].as_str().expect("a name");
+    let profile = guard.directory().join("profile.toml");
+    let explained = guard
+        .command(&["policy", "explain", "--exchange", exchange, "--profile"])
+        .arg(profile)
+        .output()
+        .expect("guard runs");
+    let said = succeeded(&explained);
+    assert!(
+        said.starts_with(&format!("recorded for {exchange}: deny: "))
+            && !said.contains("is not what it was then")
+            && said.contains("  + deny    no-bucket-deletion, profile profile: action matches"),
+        "{said}"
+    );
 }
 
 #[test]

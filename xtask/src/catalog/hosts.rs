@@ -29,7 +29,13 @@ pub(crate) fn of(model: &Model) -> Hosts {
             .to_owned(),
     );
     hosts.add(&format!("{prefix}.us-east-1.amazonaws.com"), "");
-    collect(&model.rules, &mut hosts);
+    let mut templates = BTreeSet::new();
+    collect(&model.rules, &mut hosts, &mut templates);
+    for template in templates {
+        for template in with_values(&template, &model.service) {
+            hosts.add(&fill(&template), VARIABLE);
+        }
+    }
     let bases = hosts.whole.clone();
     for operation in model.service["operations"]
         .as_object()
@@ -47,7 +53,7 @@ pub(crate) fn of(model: &Model) -> Hosts {
             }
         }
     }
-    for &(service, labels) in LEGACY {
+    for &(service, labels) in LEGACY.iter().chain(TOLD) {
         if service == model.name {
             hosts.whole.insert(labels.to_owned());
         }
@@ -62,6 +68,9 @@ pub(crate) fn of(model: &Model) -> Hosts {
 
 /// Hosts of before endpoint rule sets.
 const LEGACY: &[(&str, &str)] = &[("sqs", "queue"), ("sns", "notify")];
+
+/// Hosts that only answers or documentation tell of.
+const TOLD: &[(&str, &str)] = &[("machinelearning", "realtime.machinelearning")];
 
 /// Hosts made per customer, which no rule set has because clients ask for them.
 const CUSTOMER: &[(&str, &str)] = &[
@@ -100,13 +109,13 @@ impl Hosts {
     }
 }
 
-fn collect(rules: &Value, hosts: &mut Hosts) {
+fn collect(rules: &Value, hosts: &mut Hosts, templates: &mut BTreeSet<String>) {
     match rules {
         Value::Object(members) => {
             if let Some(url) = members.get("endpoint").and_then(|it| it["url"].as_str())
                 && let Some(host) = url.strip_prefix("https://")
             {
-                hosts.add(&fill(host.split('/').next().unwrap_or(host)), VARIABLE);
+                templates.insert(host.split('/').next().unwrap_or(host).to_owned());
             }
             let schemes = members.get("authSchemes").and_then(Value::as_array);
             for name in schemes
@@ -116,11 +125,33 @@ fn collect(rules: &Value, hosts: &mut Hosts) {
             {
                 hosts.signers.insert(name.to_owned());
             }
-            members.values().for_each(|it| collect(it, hosts));
+            members
+                .values()
+                .for_each(|it| collect(it, hosts, templates));
         }
-        Value::Array(items) => items.iter().for_each(|it| collect(it, hosts)),
+        Value::Array(items) => items.iter().for_each(|it| collect(it, hosts, templates)),
         _ => {}
     }
+}
+
+/// The template with each variable replaced that operations give a fixed value: `{OperationType}-kinesis`.
+fn with_values(template: &str, service: &Value) -> BTreeSet<String> {
+    let mut done = BTreeSet::from([template.to_owned()]);
+    let operations = service["operations"].as_object();
+    for operation in operations.into_iter().flat_map(|it| it.values()) {
+        let fixed = operation["staticContextParams"].as_object();
+        for (name, value) in fixed.into_iter().flatten() {
+            let Some(value) = value["value"].as_str() else {
+                continue;
+            };
+            let variable = format!("{{{name}}}");
+            if template.contains(&variable) {
+                done.remove(template);
+                done.insert(template.replace(&variable, value));
+            }
+        }
+    }
+    done
 }
 
 /// What a variable of the customer's becomes in `fill`.

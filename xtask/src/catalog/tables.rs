@@ -168,6 +168,23 @@ impl Tables {
         (entry, 0)
     }
 
+    /// Method, then segments: literals by their text, then labels.
+    fn order(&self, route: &Route) -> (String, Vec<(u32, String)>) {
+        let text = |number: Text| {
+            let end = |place: usize| self.catalog.text_ends[place] as usize;
+            let start = (number as usize).checked_sub(1).map_or(0, end);
+            self.catalog.text[start..end(number as usize)].to_owned()
+        };
+        let Span { start, end } = route.segments;
+        let segments = self.catalog.numbers[start as usize..end as usize].iter();
+        let segments = segments.map(|it| match *it {
+            LABEL => (1, String::new()),
+            GREEDY => (2, String::new()),
+            literal => (0, text(literal)),
+        });
+        (text(route.method), segments.collect())
+    }
+
     /// Adds numbers.
     pub(crate) fn numbers(&mut self, numbers: impl IntoIterator<Item = u32>) -> Span {
         append(&mut self.catalog.numbers, numbers)
@@ -246,10 +263,27 @@ fn service(
                 continue;
             }
             let route = route(model, place, operation, tables)?;
-            tables.catalog.operations[place as usize].route = length(&tables.catalog.routes);
+            if (model.name.as_str(), name.as_str()) == ("cloudsearchdomain", "Search") {
+                // SDKs send it as a form, its query in the body.
+                let method = tables.text("POST");
+                let statics = Span::default();
+                let required_query = Span::default();
+                tables.catalog.routes.push(Route {
+                    method,
+                    statics,
+                    required_query,
+                    ..route.clone()
+                });
+            }
             tables.catalog.routes.push(route);
         }
     }
+    let mut sorted = tables.catalog.routes.split_off(start as usize);
+    sorted.sort_by_cached_key(|it| tables.order(it));
+    for (place, route) in (start..).zip(&sorted) {
+        tables.catalog.operations[route.operation as usize].route = place;
+    }
+    tables.catalog.routes.extend(sorted);
     let routes = Span {
         start,
         end: length(&tables.catalog.routes),

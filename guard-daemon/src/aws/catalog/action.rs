@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::{
     schema::{ArchivedAction, level},
-    slice, tables, text,
+    slice, tables, text, u32_le,
 };
 use crate::aws::AccessLevel;
 
@@ -37,6 +37,17 @@ pub fn actions() -> impl Iterator<Item = ActionModel> {
     tables().actions.iter().map(ActionModel)
 }
 
+/// Whether some action is of the service with this IAM prefix.
+pub fn has_prefix(prefix: &str) -> bool {
+    let actions = &tables().actions;
+    let start = format!("{prefix}:");
+    let place = actions.partition_point(|it| in_any_case(text(it.name), &start).is_lt());
+    actions.get(place).is_some_and(|it| {
+        let name = text(it.name).get(..start.len());
+        name.is_some_and(|it| it.eq_ignore_ascii_case(&start))
+    })
+}
+
 impl ActionModel {
     /// The action in this place of the table.
     pub(super) fn at(place: u32) -> Option<Self> {
@@ -61,43 +72,45 @@ impl ActionModel {
 
     /// The resource types it takes; none where its resource is `*`.
     pub fn resource_types(self) -> impl Iterator<Item = ResourceType> {
-        let types = &tables().resource_types;
-        slice(&tables().numbers, &self.0.types)
-            .chunks_exact(2)
+        self.types().map(|it| it.0)
+    }
+
+    fn types(self) -> impl Iterator<Item = (ResourceType, &'static [u32_le])> {
+        let tables = tables();
+        slice(&tables.numbers, &self.0.types)
+            .chunks_exact(4)
             .filter_map(|it| {
-                let found = types.get(it[0].to_native() as usize)?;
-                Some(ResourceType {
+                let found = tables.resource_types.get(it[0].to_native() as usize)?;
+                let keys = it[2].to_native() as usize..it[3].to_native() as usize;
+                let found = ResourceType {
                     name: text(found.name),
                     arn: text(found.arn),
                     required: it[1].to_native() != 0,
-                })
+                };
+                Some((found, tables.numbers.get(keys).unwrap_or_default()))
             })
     }
 
-    /// The condition keys of its own and of its resource types, as the reference spells them, sorted:
+    /// The condition keys of its own and of its resource types, as the reference spells them; some twice.
     /// `aws:RequestTag/${TagKey}` stands for all tags.
     pub fn condition_keys(self) -> impl Iterator<Item = &'static str> {
-        slice(&tables().numbers, &self.0.keys)
-            .iter()
-            .map(|it| text(*it))
+        let own = slice(&tables().numbers, &self.0.keys);
+        let of_types = self.types().flat_map(|it| it.1);
+        own.iter().chain(of_types).map(|it| text(*it))
     }
 
-    /// Whether this key may be in its context; the key's name after a `${…}` of the reference's is any.
+    /// Whether this key may be in its context.
     pub fn has_condition_key(self, key: &str) -> bool {
-        self.condition_keys()
-            .any(|it| match it.split_once("${") {
-                None => it.eq_ignore_ascii_case(key),
-                Some((before, after)) => {
-                    let after = after.split_once('}').map_or("", |it| it.1);
-                    key.len() > before.len() + after.len()
-                        && key
-                            .get(..before.len())
-                            .is_some_and(|it| it.eq_ignore_ascii_case(before))
-                        && key
-                            .get(key.len() - after.len()..)
-                            .is_some_and(|it| it.eq_ignore_ascii_case(after))
-                }
-            })
+        self.condition_keys().any(|it| names(it, key))
+    }
+
+    /// Whether this key may be in its context where it is asked for this resource.
+    pub fn has_condition_key_on(self, key: &str, arn: &str) -> bool {
+        let own = slice(&tables().numbers, &self.0.keys);
+        let of_types = self.types().filter(|it| it.0.may_be(arn));
+        own.iter()
+            .chain(of_types.flat_map(|it| it.1))
+            .any(|it| names(text(*it), key))
     }
 
     /// Actions that its calls may need as well, depending on what they ask for.
@@ -106,6 +119,33 @@ impl ActionModel {
             .iter()
             .map(|it| text(*it))
     }
+}
+
+impl ResourceType {
+    /// Whether an ARN may be of this type: it has the type's service, and the resource starts as the type's do.
+    pub fn may_be(self, arn: &str) -> bool {
+        let mut parts = self.arn.splitn(6, ':').zip(arn.splitn(6, ':')).skip(2);
+        let literal = |it: &'static str| it.split("${").next().unwrap_or(it);
+        let service = parts
+            .next()
+            .is_some_and(|(own, given)| own == given || own.starts_with("${"));
+        let resource = parts.nth(2);
+        service && resource.is_some_and(|(own, given)| given.starts_with(literal(own)))
+    }
+}
+
+/// Whether the reference's name of a condition key, which may have a `${…}` for anything, is this key's.
+fn names(listed: &str, key: &str) -> bool {
+    let open = listed.find("${").or_else(|| listed.find('<'));
+    let Some(open) = open else {
+        return listed.eq_ignore_ascii_case(key);
+    };
+    let (before, rest) = listed.split_at(open);
+    let after = rest.split_once(['}', '>']).map_or("", |it| it.1);
+    let (start, end) = (key.get(..open), key.len().checked_sub(after.len()));
+    let end = end.filter(|it| *it > open).and_then(|it| key.get(it..));
+    start.is_some_and(|it| it.eq_ignore_ascii_case(before))
+        && end.is_some_and(|it| it.eq_ignore_ascii_case(after))
 }
 
 fn in_any_case(one: &str, other: &str) -> Ordering {
@@ -134,7 +174,10 @@ mod tests {
     #[test]
     fn says_what_the_reference_says() {
         let get = action("dynamodb:getitem").unwrap();
-        assert_eq!((get.name(), get.level()), ("dynamodb:GetItem", AccessLevel::Read));
+        assert_eq!(
+            (get.name(), get.level()),
+            ("dynamodb:GetItem", AccessLevel::Read)
+        );
         let types: Vec<ResourceType> = get.resource_types().collect();
         assert_eq!(
             types,
@@ -149,9 +192,21 @@ mod tests {
         let create = action("sqs:CreateQueue").unwrap();
         assert!(create.has_condition_key("AWS:requesttag/Team"));
         assert!(!create.has_condition_key("aws:RequestTag/"));
+        let run = action("ec2:RunInstances").unwrap();
+        let instance = "arn:aws:ec2:us-east-1:123456789012:instance/*";
+        let image = "arn:aws:ec2:us-east-1::image/ami-1";
+        assert!(run.has_condition_key_on("ec2:instancetype", instance));
+        assert!(!run.has_condition_key_on("ec2:instancetype", image));
+        assert!(run.has_condition_key_on("ec2:region", image));
         let run = action("ecs:RegisterTaskDefinition").unwrap();
         assert!(run.dependent_actions().all(|it| it.contains(':')));
-        assert_eq!(action("iam:PutRolePolicy").unwrap().level(), AccessLevel::PermissionsManagement);
-        assert_eq!(action("sqs:TagQueue").unwrap().level(), AccessLevel::Tagging);
+        assert_eq!(
+            action("iam:PutRolePolicy").unwrap().level(),
+            AccessLevel::PermissionsManagement
+        );
+        assert_eq!(
+            action("sqs:TagQueue").unwrap().level(),
+            AccessLevel::Tagging
+        );
     }
 }

@@ -12,17 +12,19 @@ mod rule;
 )]
 mod schema;
 
-use std::sync::LazyLock;
+use std::{cmp::Ordering, sync::LazyLock};
 
 use rkyv::{rancor, rend::u32_le};
 
-pub use action::{ActionModel, ResourceType, action, actions};
+pub use action::{ActionModel, ResourceType, action, actions, has_prefix};
 pub use output::{Output, OutputShape};
-pub(super) use rule::{Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target};
-pub(super) use schema::{alternative, key, protocol, source, step};
+pub(super) use rule::{
+    Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target,
+};
 use schema::{
     ArchivedCatalog, ArchivedEntry, ArchivedOperation, ArchivedRoute, ArchivedService, ArchivedSpan,
 };
+pub(super) use schema::{alternative, key, protocol, source, step};
 
 /// Where the catalog's facts come from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,6 +59,12 @@ pub(super) fn service(name: &str) -> Option<Service> {
     services.get(place).map(Service)
 }
 
+/// All services, sorted by name.
+#[cfg(test)]
+pub(super) fn services() -> impl Iterator<Item = Service> {
+    tables().services.iter().map(Service)
+}
+
 /// The services at a host's labels, as `endpoint::classify` gives them.
 pub(super) fn services_at(labels: &str) -> impl Iterator<Item = Service> + use<> {
     let tables = tables();
@@ -79,7 +87,7 @@ pub(super) fn services_at(labels: &str) -> impl Iterator<Item = Service> + use<>
 }
 
 /// The services that sign with this name.
-pub(super) fn services_signing(name: &str) -> impl Iterator<Item = Service> + use<> {
+pub(super) fn services_signing(name: &str) -> impl Iterator<Item = Service> + Clone + use<> {
     services_of(find(&tables().signers, name))
 }
 
@@ -133,9 +141,9 @@ impl Service {
         operations.get(place).map(OperationModel)
     }
 
-    /// How its REST operations are told apart.
-    pub(super) fn routes(self) -> impl Iterator<Item = Route> {
-        slice(&tables().routes, &self.0.routes).iter().map(Route)
+    /// How its REST operations are told apart: sorted by method, then by segments, as `Segment` is.
+    pub(super) fn routes(self) -> Routes {
+        Routes(slice(&tables().routes, &self.0.routes))
     }
 
     #[cfg(test)]
@@ -163,15 +171,69 @@ impl OperationModel {
 
     /// How it is told from others in a REST protocol.
     pub(super) fn route(self) -> Option<Route> {
-        tables().routes.get(self.0.route.to_native() as usize).map(Route)
+        tables()
+            .routes
+            .get(self.0.route.to_native() as usize)
+            .map(Route)
+    }
+}
+
+/// Routes in order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Routes(&'static [ArchivedRoute]);
+
+impl Routes {
+    /// All of them.
+    pub(super) fn iter(self) -> impl ExactSizeIterator<Item = Route> {
+        self.0.iter().map(Route)
+    }
+
+    /// The one there is; `None` where there are more, or none.
+    pub(super) fn only(self) -> Option<Route> {
+        if let [route] = self.0 {
+            Some(Route(route))
+        } else {
+            None
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that have this segment at this place, of routes that are equal in the segments before.
+    pub(super) fn with(self, place: usize, segment: Option<Segment<'_>>) -> Self {
+        self.equal(|it| it.segment(place).cmp(&segment))
+    }
+
+    /// Those for which this is equal; it must grow, or stay, from one to the next.
+    pub(super) fn equal(self, order: impl Fn(Route) -> Ordering) -> Self {
+        let rest = Self(&self.0[self.count(|it| order(it).is_lt())..]);
+        Self(&rest.0[..rest.count(|it| order(it).is_eq())])
+    }
+
+    /// How many stand before the first for which this does not hold. By halves, as `partition_point`, which
+    /// does not lend for as long as these live.
+    fn count(self, holds: impl Fn(Route) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.0.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if holds(Route(&self.0[middle])) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 }
 
 /// A segment of a path template.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Segment {
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Segment<'a> {
     /// This text.
-    Literal(&'static str),
+    Literal(&'a str),
     /// One segment, not empty.
     Label,
     /// All that is left, not empty.
@@ -197,14 +259,16 @@ impl Route {
     }
 
     /// The path template, without leading and trailing slash.
-    pub(super) fn segments(self) -> impl ExactSizeIterator<Item = Segment> + Clone {
+    pub(super) fn segments(self) -> impl ExactSizeIterator<Item = Segment<'static>> + Clone {
         slice(&tables().numbers, &self.0.segments)
             .iter()
-            .map(|it| match it.to_native() {
-                schema::LABEL => Segment::Label,
-                schema::GREEDY => Segment::Greedy,
-                _ => Segment::Literal(text(*it)),
-            })
+            .map(|it| segment(*it))
+    }
+
+    /// The segment at a place; `None` after the last.
+    pub(super) fn segment(self, place: usize) -> Option<Segment<'static>> {
+        let segments = slice(&tables().numbers, &self.0.segments);
+        segments.get(place).map(|it| segment(*it))
     }
 
     /// Query members the template fixes; with an empty value, the bare key is enough.
@@ -235,6 +299,14 @@ impl Route {
         slice(&tables().numbers, &self.0.query)
             .iter()
             .map(|it| text(*it))
+    }
+}
+
+fn segment(number: u32_le) -> Segment<'static> {
+    match number.to_native() {
+        schema::LABEL => Segment::Label,
+        schema::GREEDY => Segment::Greedy,
+        _ => Segment::Literal(text(number)),
     }
 }
 
@@ -276,7 +348,9 @@ fn find(index: &'static [ArchivedEntry], key: &str) -> Option<&'static ArchivedE
     index.get(place)
 }
 
-fn services_of(entry: Option<&'static ArchivedEntry>) -> impl Iterator<Item = Service> + use<> {
+fn services_of(
+    entry: Option<&'static ArchivedEntry>,
+) -> impl Iterator<Item = Service> + Clone + use<> {
     let numbers = entry.map_or(&[][..], |it| slice(&tables().numbers, &it.services));
     let services = &tables().services;
     numbers
@@ -286,10 +360,20 @@ fn services_of(entry: Option<&'static ArchivedEntry>) -> impl Iterator<Item = Se
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
     fn loads_and_says_what_it_is() {
+        let before = Instant::now();
+        let checked = rkyv::access::<ArchivedCatalog, rancor::Error>(&ARTIFACT.0);
+        println!(
+            "{} bytes are checked in {:?}, without optimization",
+            ARTIFACT.0.len(),
+            before.elapsed()
+        );
+        assert!(checked.is_ok());
         let all: Vec<_> = sources().map(|it| (it.name, it.licence)).collect();
         assert_eq!(
             all,
@@ -314,7 +398,7 @@ mod tests {
     fn every_reference_holds() {
         let tables = tables();
         let texts = tables.text_ends.len();
-        for service in tables.services.iter().map(Service) {
+        for service in services() {
             assert!(!service.name().is_empty());
             assert_eq!(super::service(service.name()), Some(service));
             assert!(services_signing(service.signing_name()).any(|it| it == service));
@@ -325,7 +409,9 @@ mod tests {
                     operation.name()
                 );
             }
-            for route in service.routes() {
+            let order = |it: Route| (it.method(), it.segments().collect::<Vec<_>>());
+            assert!(service.routes().iter().map(order).is_sorted());
+            for route in service.routes().iter() {
                 assert!(
                     service
                         .operation(route.operation().unwrap().name())
@@ -333,6 +419,38 @@ mod tests {
                 );
                 assert!(!route.method().is_empty());
             }
+        }
+        for rule in services()
+            .flat_map(|it| it.operations().collect::<Vec<_>>())
+            .flat_map(OperationModel::rules)
+        {
+            assert!(rule.action().is_some() && rule.targets().len() > 0);
+            for target in rule.targets() {
+                assert!(target.alternatives().count() > 0);
+            }
+        }
+        let within = |span: &ArchivedSpan, length: usize| {
+            span.start <= span.end && span.end.to_native() as usize <= length
+        };
+        for path in tables.paths.iter() {
+            assert!(within(&path.steps, tables.numbers.len()));
+        }
+        for it in tables.alternatives.iter() {
+            assert!(
+                within(&it.parts, tables.parts.len()) && within(&it.services, tables.numbers.len())
+            );
+            assert!(
+                it.each.to_native() == schema::NONE
+                    || (it.each.to_native() as usize) < tables.paths.len()
+            );
+        }
+        for action in actions() {
+            assert_eq!(self::action(action.name()).unwrap().name(), action.name());
+            assert!(
+                action
+                    .resource_types()
+                    .all(|it| it.arn.starts_with("arn:") && !it.name.is_empty())
+            );
         }
         for member in tables.members.iter() {
             assert!((member.json_name.to_native() as usize) < texts);

@@ -253,7 +253,10 @@ impl Path {
 
     /// Its steps, from the top of the input or from an element.
     pub(in crate::aws) fn steps(self) -> Steps {
-        Steps(self.model().map_or(&[], |it| slice(&tables().numbers, &it.steps)))
+        Steps(
+            self.model()
+                .map_or(&[], |it| slice(&tables().numbers, &it.steps)),
+        )
     }
 }
 

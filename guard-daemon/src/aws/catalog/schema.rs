@@ -103,6 +103,8 @@ pub mod alternative {
     pub const NAMES: u32 = 4;
     /// As `NAMES`, and in lower case, because the service folds case.
     pub const FOLDED: u32 = 5;
+    /// Parts one after another, whatever they hold: no resource, but a condition key's value.
+    pub const VALUE: u32 = 6;
 }
 
 /// Values of `Part::kind`.
@@ -251,7 +253,8 @@ pub struct Service {
     pub protocols: u32,
     /// In `operations`, sorted by name.
     pub operations: Span,
-    /// In `routes`; empty unless the service speaks a REST protocol.
+    /// In `routes`, sorted by method and segments (literals by their text, then `LABEL`, then `GREEDY`); empty
+    /// unless the service speaks a REST protocol.
     pub routes: Span,
 }
 
@@ -279,9 +282,10 @@ pub struct Action {
     pub name: Text,
     /// See `level`.
     pub level: u32,
-    /// In `numbers`: pairs of `resource_types` and whether one is required.
+    /// In `numbers`, four for each: `resource_types`, whether one is required, and a span of `numbers` with the
+    /// condition keys that go with it.
     pub types: Span,
-    /// In `numbers`: condition keys, of the action and of its resource types.
+    /// In `numbers`: condition keys, whatever the resource.
     pub keys: Span,
     /// In `numbers`: names of the actions that it may need as well.
     pub dependents: Span,

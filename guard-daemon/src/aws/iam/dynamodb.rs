@@ -20,9 +20,7 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
         _ => {}
     }
     let Some(body) = input.value() else {
-        return action_is_in_the_body(operation).then(|| {
-            vec![unknown()]
-        });
+        return action_is_in_the_body(operation).then(|| vec![unknown()]);
     };
     match operation {
         "BatchGetItem" | "BatchWriteItem" => {
@@ -59,7 +57,11 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> O
         }
         _ => {
             let named = table(asked, body.get("TableName").and_then(Value::text));
-            let resources = match (body.get("TableName"), body.get("IndexName"), body.get("ResourceArn")) {
+            let resources = match (
+                body.get("TableName"),
+                body.get("IndexName"),
+                body.get("ResourceArn"),
+            ) {
                 (Some(_), None, None) => vec![named],
                 (Some(_), Some(Value::Text(index)), None) if arn::is_name(index, "") => {
                     let index = match &named {

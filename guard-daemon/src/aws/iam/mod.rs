@@ -7,16 +7,18 @@
 mod arn;
 mod dynamodb;
 mod input;
+mod keys;
 mod lambda;
 mod named;
 mod rules;
 mod s3;
+mod s3_keys;
 
 use std::{borrow::Cow, collections::HashSet};
 
 use super::{
-    Access, Confidence, IdentifyError, Protocol, RequestView, Resource,
-    catalog::{self, Location, OperationModel, Part, Path, Service, protocol},
+    Access, Confidence, IdentifyError, Keys, Protocol, RequestView, Resource,
+    catalog::{self, Location, OperationModel, Part, Path, Service, key, protocol},
     endpoint::Endpoint,
     form,
     operation::{self, Reading},
@@ -39,35 +41,52 @@ pub(super) struct Asked<'a> {
     pub(super) reading: &'a Reading<'a>,
 }
 
-/// What IAM is asked for: at least one entry.
-pub(super) fn access(asked: &Asked<'_>) -> Result<(Vec<Access>, Confidence), IdentifyError> {
-    if asked.reading.operations.is_empty() {
-        return Ok((vec![unknown()], Confidence::Unknown));
+/// What IAM is asked for, at least one entry, and the `wanted` condition keys.
+pub(super) fn access(
+    asked: &Asked<'_>,
+    wanted: &[&str],
+) -> Result<(Vec<Access>, Keys, Confidence), IdentifyError> {
+    let operations = &asked.reading.operations;
+    if operations.is_empty() {
+        let access = vec![unknown()];
+        let keys = keys::read(asked, &[], &access, wanted);
+        return Ok((access, keys, Confidence::Unknown));
     }
-    let needed = needs_body(asked.request, asked.reading);
+    let needed = needs_body(asked.request, asked.reading, wanted);
     let input = Input::of(asked, needed)?;
+    let readers: Vec<Reader<'_, '_>> = operations
+        .iter()
+        .map(|(_, operation)| Reader {
+            asked,
+            input: &input,
+            operation: *operation,
+        })
+        .collect();
     let mut access: Vec<Access> = Vec::new();
-    for (service, operation) in &asked.reading.operations {
-        for entry in entries(asked, &input, *service, *operation) {
+    for ((service, _), reader) in operations.iter().zip(&readers) {
+        for entry in entries(*reader, *service) {
             if !access.contains(&entry) {
                 access.push(entry);
             }
         }
     }
+    let keys = keys::read(asked, &readers, &access, wanted);
     let known = |it: &Access| it.action.is_some() && !it.resources.contains(&Resource::Unknown);
     let exact = access.iter().all(known);
-    Ok((
-        access,
-        if exact {
-            Confidence::Exact
-        } else {
-            Confidence::Partial
-        },
-    ))
+    let confidence = if exact {
+        Confidence::Exact
+    } else {
+        Confidence::Partial
+    };
+    Ok((access, keys, confidence))
 }
 
-/// Whether the body names operation or resources.
-pub(super) fn needs_body(request: &RequestView<'_>, reading: &Reading<'_>) -> bool {
+/// Whether the body names operation, resources or `wanted` condition keys.
+pub(super) fn needs_body(
+    request: &RequestView<'_>,
+    reading: &Reading<'_>,
+    wanted: &[&str],
+) -> bool {
     let speaks = |bits| reading.services.iter().any(|it| it.speaks(bits));
     let named = match reading.protocol {
         Protocol::Query | Protocol::Ec2 => true,
@@ -81,34 +100,45 @@ pub(super) fn needs_body(request: &RequestView<'_>, reading: &Reading<'_>) -> bo
                 "s3" => operation.name() == "DeleteObjects",
                 name => READ_BODIES.contains(&name),
             }) || operation.rules().any(|it| rule_reads_body(it, rest))
+                || (!wanted.is_empty() && key_reads_body(*operation, rest, wanted))
         })
 }
 
 fn rule_reads_body(rule: catalog::Rule, rest: bool) -> bool {
-    let reads = |path: Path| !rest || matches!(path.location(), Location::Body | Location::Payload);
     let mut alternatives = rule.targets().flat_map(catalog::Target::alternatives);
-    rule.when().is_some_and(|it| reads(it.0))
-        || alternatives.any(|it| {
-            it.each().is_some_and(reads)
-                || it.parts().any(|it| matches!(it, Part::Member(path, _) if reads(path)))
-        })
+    rule.when().is_some_and(|it| is_in_body(it.0, rest))
+        || alternatives.any(|it| alternative_reads_body(it, rest))
+}
+
+fn key_reads_body(operation: OperationModel, rest: bool, wanted: &[&str]) -> bool {
+    let mut rules = operation
+        .keys()
+        .filter(|it| wanted.iter().any(|name| it.takes(name)));
+    rules.any(|it| match it.kind() {
+        key::ONE | key::MANY => it.alternatives().any(|it| alternative_reads_body(it, rest)),
+        _ => it.path(0).is_some_and(|it| is_in_body(it, rest)),
+    })
+}
+
+fn alternative_reads_body(it: catalog::Alternative, rest: bool) -> bool {
+    let mut parts = it.parts();
+    it.each().is_some_and(|it| is_in_body(it, rest))
+        || parts.any(|it| matches!(it, Part::Member(path, _) if is_in_body(path, rest)))
+}
+
+fn is_in_body(path: Path, rest: bool) -> bool {
+    !rest || matches!(path.location(), Location::Body | Location::Payload)
 }
 
 /// Services whose JSON bodies name their resources.
-const READ_BODIES: &[&str] = &[
-    "dynamodb",
-    "kms",
-    "secretsmanager",
-    "sqs",
-    "ssm",
-];
+const READ_BODIES: &[&str] = &["dynamodb", "kms", "secretsmanager", "sqs", "ssm"];
 
-fn entries(
-    asked: &Asked<'_>,
-    input: &Input<'_>,
-    service: Service,
-    operation: OperationModel,
-) -> Vec<Access> {
+fn entries(reader: Reader<'_, '_>, service: Service) -> Vec<Access> {
+    let Reader {
+        asked,
+        input,
+        operation,
+    } = reader;
     let name = operation.name();
     let known = match service.name() {
         "s3" => Some(s3::access(asked, name)),
@@ -124,14 +154,7 @@ fn entries(
         "apigateway" | "apigatewayv2" if operation.rules().len() == 0 => Some(api_gateway(asked)),
         _ => None,
     };
-    let mut access = known.unwrap_or_else(|| {
-        let reader = Reader {
-            asked,
-            input,
-            operation,
-        };
-        reader.access()
-    });
+    let mut access = known.unwrap_or_else(|| reader.access());
     if access.is_empty() {
         access.push(unknown());
     }
@@ -157,7 +180,7 @@ fn unknown() -> Access {
 fn api_gateway(asked: &Asked<'_>) -> Vec<Access> {
     let path = form::decode(asked.request.path.as_bytes(), false);
     let resource = match path {
-        Some(path) if !path.contains(['*', '?']) => {
+        Some(path) if !path.contains(|it: char| it.is_control() || it == '*' || it == '?') => {
             asked.arn_in("apigateway", asked.region, Some(""), &path)
         }
         _ => Resource::Unknown,
@@ -211,6 +234,8 @@ fn distinct(mut resources: Vec<Resource>) -> Vec<Resource> {
     resources
 }
 
+#[cfg(test)]
+mod coverage;
 #[cfg(test)]
 mod table_tests;
 #[cfg(test)]

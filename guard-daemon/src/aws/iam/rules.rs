@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Asked, arn,
-    distinct,
+    Asked, arn, distinct,
     input::{At, Input, Unclear},
     on,
 };
@@ -15,6 +14,8 @@ use crate::aws::{
 
 /// Longer than any ARN.
 const LONGEST: usize = 2048;
+/// A condition key's value beyond this is unknown, in bytes.
+pub(super) const LONGEST_VALUE: usize = 64 * 1024;
 
 /// Applies rules to one operation of a request.
 #[derive(Clone, Copy)]
@@ -65,7 +66,10 @@ impl<'t> Reader<'t, '_> {
         let action = rule.action()?;
         let targets = rule.targets();
         let mut resources = Vec::with_capacity(targets.len());
-        match rule.when().map_or(Ok(true), |(path, value)| self.given(path, value)) {
+        match rule
+            .when()
+            .map_or(Ok(true), |(path, value)| self.given(path, value))
+        {
             Ok(false) => return None,
             Ok(true) => targets.for_each(|it| self.target(it, &mut resources)),
             Err(Unclear) => resources.push(Resource::Unknown),
@@ -98,16 +102,22 @@ impl<'t> Reader<'t, '_> {
 
     fn target(self, target: Target, resources: &mut Vec<Resource>) {
         let before = resources.len();
-        let any = target.alternatives().any(|it| it.kind() == alternative::ANY);
-        if any && target.alternatives().count() == 1 {
-            resources.push(Resource::Any);
-            return;
-        }
-        let given = self.values(target.alternatives(), target.is_optional(), |text| {
+        let read = target
+            .alternatives()
+            .take_while(|it| it.kind() != alternative::ANY);
+        let any = target
+            .alternatives()
+            .any(|it| it.kind() == alternative::ANY);
+        let given = self.values(read, target.is_optional(), |text| {
             resources.push(text.map_or(Resource::Unknown, Resource::Arn));
         });
-        if resources.len() == before && (given || !target.is_optional()) {
-            resources.push(if any { Resource::Any } else { Resource::Unknown });
+        if resources.len() > before {
+            return;
+        }
+        if any {
+            resources.push(Resource::Any);
+        } else if given || !target.is_optional() {
+            resources.push(Resource::Unknown);
         }
     }
 
@@ -139,7 +149,11 @@ impl<'t> Reader<'t, '_> {
                 return true;
             };
             let mut elements = Vec::new();
-            if self.input.find(self.operation, each, &mut elements).is_err() {
+            if self
+                .input
+                .find(self.operation, each, &mut elements)
+                .is_err()
+            {
                 value(None);
                 return true;
             }
@@ -153,7 +167,11 @@ impl<'t> Reader<'t, '_> {
                     continue;
                 }
                 found = true;
-                value(if let Read::Text(text) = read { Some(text) } else { None });
+                value(if let Read::Text(text) = read {
+                    Some(text)
+                } else {
+                    None
+                });
             }
             if found {
                 return true;
@@ -215,6 +233,11 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn template(self, kind: u32, it: Alternative, element: Option<&At<'t>>) -> Read {
+        let longest = if kind == alternative::VALUE {
+            LONGEST_VALUE
+        } else {
+            LONGEST
+        };
         let mut text = String::with_capacity(96);
         let mut applies = true;
         let mut usable = true;
@@ -230,7 +253,9 @@ impl<'t> Reader<'t, '_> {
                         (Ok(None), Form::None) => {}
                         (Ok(None), _) => return Read::Absent,
                         (Ok(Some(member)), _) => {
-                            applies &= form.takes(&member);
+                            // A condition key's value may well be an ARN.
+                            applies &= (kind == alternative::VALUE && form == Form::Plain)
+                                || form.takes(&member);
                             usable &= push(&mut text, kind, form, &member);
                         }
                     }
@@ -243,7 +268,7 @@ impl<'t> Reader<'t, '_> {
         }
         if !applies {
             Read::Other
-        } else if usable && text.len() <= LONGEST {
+        } else if usable && text.len() <= longest {
             Read::Text(text)
         } else {
             Read::Unknown
@@ -256,7 +281,7 @@ impl<'t> Reader<'t, '_> {
         match (part, element) {
             (Part::Member(path, _), _) => self.input.find(self.operation, path, &mut found)?,
             (Part::Item(path, _), Some(element)) => {
-                self.input.find_in(element, path, &mut found)?;
+                element.find(path, &mut found)?;
             }
             _ => return Err(Unclear),
         }
@@ -304,6 +329,7 @@ fn push(text: &mut String, kind: u32, form: Form, member: &str) -> bool {
     let folded = kind == alternative::FOLDED && member.chars().any(char::is_uppercase);
     match kind {
         alternative::NAMES | alternative::FOLDED => !folded && arn::is_name(member, "+=,@"),
+        alternative::VALUE => true,
         _ => is_usable(member),
     }
 }

@@ -4,7 +4,7 @@
 
 use http::{HeaderMap, HeaderName, Method};
 
-use crate::aws::{BodyView, Call, Confidence, RequestView, Resource, Scope, identify};
+use crate::aws::{BodyView, Call, Confidence, KeyValue, RequestView, Resource, Scope, identify};
 
 pub(super) const ACCOUNT: &str = "123456789012";
 
@@ -15,6 +15,17 @@ pub(super) fn call(
     body: &str,
     account: Option<&str>,
 ) -> Call {
+    call_for(line, scope, headers, body.as_bytes(), account, &[])
+}
+
+fn call_for(
+    line: &str,
+    scope: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    account: Option<&str>,
+    wanted: &[&str],
+) -> Call {
     let (method, rest) = line.split_once(' ').unwrap();
     let method: Method = method.parse().unwrap();
     let (host, rest) = rest.split_at(rest.find('/').unwrap());
@@ -23,7 +34,7 @@ pub(super) fn call(
     for (name, value) in headers {
         map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     }
-    let body = BodyView::Whole(body.as_bytes());
+    let body = BodyView::Whole(body);
     let request = RequestView {
         method: &method,
         host,
@@ -39,6 +50,7 @@ pub(super) fn call(
             service: scope,
         }),
         account,
+        wanted,
     )
     .unwrap_or_else(|error| panic!("{line}: {error}"))
 }
@@ -506,6 +518,12 @@ fn lambda_and_api_gateway() {
             "",
             "apigateway:DELETE apigateway:us-east-1::/restapis/a",
         ),
+        (
+            "DELETE apigateway.us-east-1.amazonaws.com/restapis/a%0Ab".to_owned(),
+            "apigateway",
+            "",
+            "apigateway:DELETE ?",
+        ),
     ] {
         assert_eq!(
             shown(&call(&line, scope, &[], body, Some(ACCOUNT))),
@@ -534,4 +552,283 @@ fn unknown_has_one_unknown_entry() {
     let found = call("PATCH b.s3.amazonaws.com/k", "s3", &[], "", Some(ACCOUNT));
     assert_eq!(shown(&found), "- ?");
     assert_eq!(found.confidence, Confidence::Unknown);
+}
+
+/// `key=value`, `-` for absent, `?` for unknown, of one action and resource of a call.
+fn key(call: &Call, key: &str, place: (usize, usize)) -> String {
+    let access = &call.access[place.0];
+    match call.keys.value(key, access, &access.resources[place.1]) {
+        None => "none".to_owned(),
+        Some(KeyValue::Absent) => "-".to_owned(),
+        Some(KeyValue::Unknown) => "?".to_owned(),
+        Some(KeyValue::One(text)) => text,
+        Some(KeyValue::Many(texts)) => format!("[{}]", texts.join(",")),
+    }
+}
+
+#[test]
+fn condition_keys() {
+    let json = |target: &'static str| {
+        [
+            ("x-amz-target", target),
+            ("content-type", "application/x-amz-json-1.1"),
+        ]
+    };
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let sts = "POST sts.amazonaws.com/";
+    let assume = "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/r&RoleSessionName=s&Tags.member.1.Key=Team&Tags.member.1.Value=a&TransitiveTagKeys.member.1=Team";
+    let ssm = "POST ssm.us-east-1.amazonaws.com/";
+    let put = json("AmazonSSM.PutParameter");
+    let kms = "POST kms.us-east-1.amazonaws.com/";
+    let encrypt = json("TrentService.Encrypt");
+    let context = r#"{"KeyId":"k","Plaintext":"","EncryptionContext":{"App":"x"}}"#;
+    for (line, scope, headers, body, wanted, expected) in [
+        (sts, "sts", &form[..], assume, "aws:requesttag/team", "a"),
+        (sts, "sts", &form, assume, "aws:requesttag/other", "-"),
+        (sts, "sts", &form, assume, "aws:tagkeys", "[Team]"),
+        (sts, "sts", &form, assume, "sts:transitivetagkeys", "[Team]"),
+        (sts, "sts", &form, assume, "sts:rolesessionname", "s"),
+        (sts, "sts", &form, assume, "sts:externalid", "-"),
+        (sts, "sts", &form, assume, "s3:prefix", "-"),
+        (
+            sts,
+            "sts",
+            &form,
+            assume,
+            "aws:requestedregion",
+            "us-east-1",
+        ),
+        (sts, "sts", &form, assume, "aws:sourceip", "none"),
+        (sts, "sts", &form, assume, "guard:session", "none"),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Value":"b","Overwrite":true}"#,
+            "ssm:overwrite",
+            "true",
+        ),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Value":"b"}"#,
+            "ssm:overwrite",
+            "false",
+        ),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Tags":[{"Key":"T","Value":"v"}]}"#,
+            "aws:requesttag/t",
+            "v",
+        ),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Tags":[{"Key":"T","Value":"v"},{"Key":"t","Value":"w"}]}"#,
+            "aws:requesttag/t",
+            "?",
+        ),
+        (ssm, "ssm", &put, "", "ssm:overwrite", "false"),
+        (ssm, "ssm", &put, "no json", "ssm:overwrite", "?"),
+        (
+            kms,
+            "kms",
+            &encrypt,
+            context,
+            "kms:encryptioncontext:app",
+            "x",
+        ),
+        (
+            kms,
+            "kms",
+            &encrypt,
+            context,
+            "kms:encryptioncontextkeys",
+            "[App]",
+        ),
+        (kms, "kms", &encrypt, context, "kms:viaservice", "-"),
+        (kms, "kms", &encrypt, context, "kms:calleraccount", ACCOUNT),
+        (
+            "GET b.s3.amazonaws.com/?list-type=2&prefix=a%2F",
+            "s3",
+            &[],
+            "",
+            "s3:prefix",
+            "a/",
+        ),
+        (
+            "GET b.s3.amazonaws.com/?list-type=2",
+            "s3",
+            &[],
+            "",
+            "s3:prefix",
+            "-",
+        ),
+        ("GET b.s3.amazonaws.com/k", "s3", &[], "", "s3:prefix", "-"),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[("x-amz-tagging", "a=b&c=d")],
+            "",
+            "s3:requestobjecttag/c",
+            "d",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[("x-amz-tagging", "a=b&c=d")],
+            "",
+            "s3:requestobjecttagkeys",
+            "[a,c]",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[("x-amz-acl", "private")],
+            "",
+            "s3:x-amz-acl",
+            "private",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[],
+            "",
+            "s3:x-amz-acl",
+            "-",
+        ),
+    ] {
+        let call = call_for(
+            line,
+            scope,
+            headers,
+            body.as_bytes(),
+            Some(ACCOUNT),
+            &[wanted],
+        );
+        assert_eq!(
+            key(&call, wanted, (0, 0)),
+            expected,
+            "{line} {wanted} {body}"
+        );
+    }
+}
+
+#[test]
+fn condition_keys_by_resource() {
+    let body = "Action=RunInstances&InstanceType=t3.micro&ImageId=ami-1&TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=Team&TagSpecification.1.Tag.1.Value=a";
+    let wanted = ["ec2:instancetype", "aws:requesttag/team", "ec2:region"];
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let call = call_for(
+        "POST ec2.us-east-1.amazonaws.com/",
+        "ec2",
+        &form,
+        body.as_bytes(),
+        Some(ACCOUNT),
+        &wanted,
+    );
+    for (resource, expected) in [
+        (":instance/*", ["t3.micro", "a", "us-east-1"]),
+        (":image/ami-1", ["-", "-", "us-east-1"]),
+        (":volume/*", ["-", "-", "us-east-1"]),
+    ] {
+        let place = call.access[0]
+            .resources
+            .iter()
+            .position(|it| matches!(it, Resource::Arn(arn) if arn.ends_with(resource)))
+            .unwrap_or_else(|| panic!("{resource} in {}", shown(&call)));
+        let found = wanted.map(|it| key(&call, it, (0, place)));
+        assert_eq!(found, expected, "{resource}");
+    }
+}
+
+/// One call in each protocol that its service takes.
+#[test]
+fn the_same_in_every_wire_form() {
+    let monitoring = "monitoring.us-east-1.amazonaws.com";
+    let json = [
+        ("x-amz-target", "GraniteServiceVersion20100801.DeleteAlarms"),
+        ("content-type", "application/x-amz-json-1.0"),
+    ];
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let cbor = [
+        ("smithy-protocol", "rpc-v2-cbor"),
+        ("content-type", "application/cbor"),
+    ];
+    let cbor_path = "/service/GraniteServiceVersion20100801/operation/DeleteAlarms";
+    // {"AlarmNames": ["a", "b"]}
+    let cbor_body = b"\xa1\x6aAlarmNames\x82\x61a\x61b";
+    let expected = "cloudwatch:DeleteAlarms cloudwatch:us-east-1:123456789012:alarm:a cloudwatch:us-east-1:123456789012:alarm:b";
+    for (path, headers, body) in [
+        ("/", &json[..], &br#"{"AlarmNames":["a","b"]}"#[..]),
+        (
+            "/",
+            &form,
+            b"Action=DeleteAlarms&AlarmNames.member.2=b&AlarmNames.member.1=a",
+        ),
+        (cbor_path, &cbor, cbor_body),
+    ] {
+        let line = format!("POST {monitoring}{path}");
+        let call = call_for(&line, "monitoring", headers, body, Some(ACCOUNT), &[]);
+        assert_eq!(shown(&call), expected, "{}", String::from_utf8_lossy(body));
+    }
+    for body in [
+        // A list in another shape than the protocol's, and members that AWS may read otherwise.
+        &b"Action=DeleteAlarms&AlarmNames.1=a"[..],
+        b"Action=DeleteAlarms&AlarmNames.member.01=a",
+        b"Action=DeleteAlarms&AlarmNames.member.1=a&AlarmNames.member.1=b",
+        b"Action=DeleteAlarms&AlarmNames=a",
+        b"Action=DeleteAlarms",
+    ] {
+        let line = format!("POST {monitoring}/");
+        let call = call_for(&line, "monitoring", &form, body, Some(ACCOUNT), &[]);
+        assert_eq!(
+            shown(&call),
+            "cloudwatch:DeleteAlarms ?",
+            "{}",
+            String::from_utf8_lossy(body)
+        );
+    }
+}
+
+#[test]
+fn labels_and_xml() {
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for (line, scope, headers, body, expected) in [
+        (
+            "GET route53.amazonaws.com/2013-04-01/hostedzone/Z1",
+            "route53",
+            &[][..],
+            "",
+            "route53:GetHostedZone route53:::hostedzone/Z1",
+        ),
+        (
+            "GET route53.amazonaws.com/2013-04-01/hostedzone/Z%2A",
+            "route53",
+            &[],
+            "",
+            "route53:GetHostedZone ?",
+        ),
+        (
+            "GET kafka.us-east-1.amazonaws.com/v1/clusters/arn%3Aaws%3Akafka%3Aus-east-1%3A1%3Acluster%2Fc%2Fu",
+            "kafka",
+            &[],
+            "",
+            "kafka:DescribeCluster kafka:us-east-1:1:cluster/c/u",
+        ),
+        (
+            "POST sns.us-east-1.amazonaws.com/",
+            "sns",
+            &form,
+            "Action=Publish&TopicArn=arn:aws:sqs:us-east-1:1:q",
+            "sns:Publish ?",
+        ),
+    ] {
+        let call = call(line, scope, headers, body, Some(ACCOUNT));
+        assert_eq!(shown(&call), expected, "{line}");
+    }
 }

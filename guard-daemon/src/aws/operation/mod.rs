@@ -86,7 +86,8 @@ pub(super) fn services(
     if let Some(scope) = scope
         && !services.is_empty()
     {
-        services.retain(|it| catalog::services_signing(scope.service).any(|signer| signer == *it));
+        let signing = catalog::services_signing(scope.service);
+        services.retain(|it| signing.clone().any(|signer| signer == *it));
         if services.is_empty() {
             return Err(IdentifyError::ScopeMismatch {
                 scope: shown(scope.service),
@@ -148,12 +149,14 @@ impl<'a> Signals<'a> {
             return Some(Protocol::Cbor);
         }
         if self.target.is_some() {
-            let plain = content_type(request);
-            return Some(match plain.as_deref() {
-                Some("application/x-amz-json-1.0") => Protocol::Json10,
-                Some("application/x-amz-json-1.1") => Protocol::Json11,
-                _ if all(protocol::JSON10) => Protocol::Json10,
-                _ => Protocol::Json11,
+            let given = content_type(request).unwrap_or_default();
+            let is = |name: &str| given.eq_ignore_ascii_case(name);
+            return Some(if is("application/x-amz-json-1.0") {
+                Protocol::Json10
+            } else if is("application/x-amz-json-1.1") || !all(protocol::JSON10) {
+                Protocol::Json11
+            } else {
+                Protocol::Json10
             });
         }
         if services
@@ -198,7 +201,7 @@ pub(super) fn protocol_of(request: &RequestView<'_>, services: &[Service]) -> Pr
     signals.protocol(request, services).unwrap_or_else(|| {
         if is_form(request) {
             Protocol::Query
-        } else if content_type(request).is_some_and(|it| it.ends_with("xml")) {
+        } else if content_type(request).is_some_and(is_xml) {
             Protocol::RestXml
         } else {
             Protocol::RestJson
@@ -240,7 +243,8 @@ pub(super) fn single<'a>(
 
 /// Whether the body says it is a form.
 pub(super) fn is_form(request: &RequestView<'_>) -> bool {
-    content_type(request).as_deref() == Some("application/x-www-form-urlencoded")
+    let form = "application/x-www-form-urlencoded";
+    content_type(request).is_some_and(|it| it.eq_ignore_ascii_case(form))
 }
 
 /// The whole body, where it is there and not encoded.
@@ -261,16 +265,15 @@ const OVERRIDES: &[&str] = &[
     "x-method-override",
 ];
 
-fn content_type(request: &RequestView<'_>) -> Option<String> {
+fn is_xml(media: &str) -> bool {
+    let end = media.len().checked_sub(3).and_then(|it| media.get(it..));
+    end.is_some_and(|it| it.eq_ignore_ascii_case("xml"))
+}
+
+/// The media type, without parameters, in the case it is given in.
+fn content_type<'a>(request: &RequestView<'a>) -> Option<&'a str> {
     let value = request.headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(
-        value
-            .split(';')
-            .next()
-            .unwrap_or(value)
-            .trim()
-            .to_ascii_lowercase(),
-    )
+    Some(value.split(';').next().unwrap_or(value).trim())
 }
 
 /// `/service/{prefix}/operation/{Operation}`, which may follow other segments (Smithy RPC v2 CBOR,
@@ -344,7 +347,11 @@ impl Reading<'_> {
             .iter()
             .filter_map(|it| Some((*it, it.operation(name)?)))
             .collect();
-        self.services = services;
+        // Two services may have one prefix (Timestream).
+        self.services = match self.operations.as_slice() {
+            [] => services,
+            found => found.iter().map(|it| it.0).collect(),
+        };
         Ok(())
     }
 }

@@ -1,11 +1,9 @@
 //! The REST protocols: method, path template, fixed query members, then required members.
 
-use std::collections::HashSet;
-
 use super::Reading;
 use crate::aws::{
     IdentifyError, Protocol, RequestView,
-    catalog::{OperationModel, Route, Segment, Service, protocol},
+    catalog::{OperationModel, Route, Routes, Segment, Service, protocol},
     form,
 };
 
@@ -64,6 +62,18 @@ impl<'a> Query<'a> {
         self.0.iter().map(|(name, _)| name.as_ref())
     }
 
+    /// Refuses a key that is given twice.
+    pub(super) fn single(&self) -> Result<(), IdentifyError> {
+        let mut keys: Vec<&str> = self.keys().collect();
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(IdentifyError::Repeated {
+                what: super::shown(pair[0]),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The value of a key; twice is refused.
     pub(super) fn get(&self, key: &str) -> Result<Option<&str>, IdentifyError> {
         let mut values = self
@@ -97,11 +107,6 @@ impl Match {
             route,
         })
     }
-
-    /// The route.
-    pub(super) fn route(&self) -> Route {
-        self.route
-    }
 }
 
 /// Of routes that match a path of `length` segments, those that fixed query members, templates and required
@@ -127,14 +132,8 @@ pub(super) fn choose(
         one.route.more_literal_than(other.route, length)
     });
     drop_covered(&mut found, |one, other| {
-        let names = |it: &Match| {
-            it.route
-                .statics()
-                .map(|pair| pair.0)
-                .collect::<HashSet<_>>()
-        };
-        let (one, other) = (names(one), names(other));
-        one.len() > other.len() && one.is_superset(&other)
+        let names = |it: &Match| it.route.statics().map(|pair| pair.0);
+        has_more(&names(one), &names(other))
     });
     let satisfied = |it: &Match| {
         it.route
@@ -149,14 +148,8 @@ pub(super) fn choose(
         found.retain(satisfied);
     }
     drop_covered(&mut found, |one, other| {
-        let names = |it: &Match| -> HashSet<&'static str> {
-            it.route
-                .required_query()
-                .chain(it.route.required_headers())
-                .collect()
-        };
-        let (one, other) = (names(one), names(other));
-        one.len() > other.len() && one.is_superset(&other)
+        let names = |it: &Match| it.route.required_query().chain(it.route.required_headers());
+        has_more(&names(one), &names(other))
     });
     Ok(found
         .into_iter()
@@ -188,35 +181,93 @@ fn segments(path: &str) -> Option<Vec<&str>> {
 /// Routes with this method and path. `None` where one matches only once its literals are unescaped: no SDK
 /// escapes those, and whether AWS does so before routing is not known.
 fn matching(request: &RequestView<'_>, services: &[Service], path: &[&str]) -> Option<Vec<Match>> {
-    let mut found = Vec::new();
+    let mut found = Found::default();
     for service in services {
-        for route in service.routes() {
-            if route.method() != request.method.as_str() {
-                continue;
+        let method = request.method.as_str();
+        let routes = service.routes().equal(|it| it.method().cmp(method));
+        found.walk(*service, routes, path, 0, false);
+    }
+    (!found.unescaped).then_some(found.matches)
+}
+
+#[derive(Default)]
+struct Found {
+    matches: Vec<Match>,
+    /// Some route matches once its literals are unescaped.
+    unescaped: bool,
+}
+
+impl Found {
+    /// Goes down the sorted routes, which are equal in the segments before `place`, as down a tree.
+    fn walk(
+        &mut self,
+        service: Service,
+        routes: Routes,
+        path: &[&str],
+        place: usize,
+        escaped: bool,
+    ) {
+        if routes.is_empty() {
+            return;
+        }
+        if let Some(route) = routes.only() {
+            if let Some(unescaped) = route.takes(path) {
+                self.add(service, route, unescaped);
             }
-            match route.takes(path) {
-                Takes::Yes => found.extend(Match::new(*service, route)),
-                Takes::Unescaped => return None,
-                Takes::No => {}
+            return;
+        }
+        let Some(given) = path.get(place) else {
+            for route in routes.with(place, None).iter() {
+                self.add(service, route, escaped);
+            }
+            return;
+        };
+        self.walk(
+            service,
+            routes.with(place, Some(Segment::Literal(given))),
+            path,
+            place + 1,
+            escaped,
+        );
+        if given.contains('%')
+            && let Some(plain) = form::decode(given.as_bytes(), false)
+        {
+            self.walk(
+                service,
+                routes.with(place, Some(Segment::Literal(&plain))),
+                path,
+                place + 1,
+                true,
+            );
+        }
+        self.walk(
+            service,
+            routes.with(place, Some(Segment::Label)),
+            path,
+            place + 1,
+            escaped,
+        );
+        for route in routes.with(place, Some(Segment::Greedy)).iter() {
+            if let Some(unescaped) = route.takes(path) {
+                self.add(service, route, unescaped);
             }
         }
     }
-    Some(found)
-}
 
-enum Takes {
-    Yes,
-    Unescaped,
-    No,
+    fn add(&mut self, service: Service, route: Route, escaped: bool) {
+        if escaped {
+            self.unescaped = true;
+        } else {
+            self.matches.extend(Match::new(service, route));
+        }
+    }
 }
 
 impl Route {
-    fn takes(self, path: &[&str]) -> Takes {
+    /// Whether it takes the path: `Some(true)` where it does so only once its literals are unescaped.
+    fn takes(self, path: &[&str]) -> Option<bool> {
         let mut escaped = false;
-        let Some(aligned) = self.aligned(path.len()) else {
-            return Takes::No;
-        };
-        for (segment, given) in aligned.zip(path) {
+        for (segment, given) in self.aligned(path.len())?.zip(path) {
             let Segment::Literal(literal) = segment else {
                 continue;
             };
@@ -226,19 +277,15 @@ impl Route {
             if !given.contains('%')
                 || form::decode(given.as_bytes(), false).as_deref() != Some(literal)
             {
-                return Takes::No;
+                return None;
             }
             escaped = true;
         }
-        if escaped {
-            Takes::Unescaped
-        } else {
-            Takes::Yes
-        }
+        Some(escaped)
     }
 
     /// The template with its greedy label repeated to fill a path of this length; `None` where it cannot.
-    fn aligned(self, length: usize) -> Option<impl Iterator<Item = Segment>> {
+    fn aligned(self, length: usize) -> Option<impl Iterator<Item = Segment<'static>>> {
         let template = self.segments();
         let greedy = template.clone().any(|it| it == Segment::Greedy);
         let more = length.checked_sub(template.len())?;
@@ -253,7 +300,7 @@ impl Route {
 
     /// At least as literal in every segment of a path of this length, and more so in one.
     fn more_literal_than(self, other: Route, length: usize) -> bool {
-        let rank = |segment: Segment| match segment {
+        let rank = |segment: Segment<'_>| match segment {
             Segment::Literal(_) => 0,
             Segment::Label => 1,
             Segment::Greedy => 2,
@@ -270,6 +317,15 @@ impl Route {
         }
         better
     }
+}
+
+/// Whether one has all names of the other, and more. Names are few and each stands once.
+fn has_more<Names>(one: &Names, other: &Names) -> bool
+where
+    Names: Iterator<Item = &'static str> + Clone,
+{
+    one.clone().count() > other.clone().count()
+        && other.clone().all(|name| one.clone().any(|it| it == name))
 }
 
 /// Drops what another candidate beats.

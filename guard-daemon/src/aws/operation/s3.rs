@@ -86,6 +86,8 @@ pub(super) fn read<'a>(
     reading.services.retain(|it| it.name() == "s3");
     reading.protocol = Protocol::S3;
     let query = rest::Query::of(request)?;
+    // S3 has no list in a query, and which of two values it takes is not known.
+    query.single()?;
     let Some(service) = reading.services.first().copied() else {
         return Ok(());
     };
@@ -103,12 +105,17 @@ pub(super) fn read<'a>(
         return Ok(());
     };
     let level = usize::from(object.is_bucket()) + usize::from(object.key.is_some());
-    let matched = service
+    let method = request.method.as_str();
+    let taken = service
         .routes()
-        .filter(|it| it.method() == request.method.as_str() && it.level() == Some(level))
-        .filter_map(|it| rest::Match::new(service, it));
-    let taken = matched
-        .filter(|it| query.keys().all(|key| it.route().knows(key)))
+        .equal(|it| {
+            it.method()
+                .cmp(method)
+                .then(it.segments().len().cmp(&level))
+        })
+        .iter()
+        .filter(|it| it.level() == Some(level) && query.keys().all(|key| it.knows(key)))
+        .filter_map(|it| rest::Match::new(service, it))
         .collect();
     let mut operations = rest::choose(request, &query, taken, level, true)?;
     if operations.len() > 1 {
@@ -174,7 +181,9 @@ fn object<'a>(request: &RequestView<'a>, host: &Bucket<'a>) -> Option<Object<'a>
             let name = form::decode(raw.as_bytes(), false)?;
             let plain =
                 |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-            if name.is_empty() || name.len() > 255 || !name.bytes().all(plain) {
+            // `..` is a step up to whoever normalises paths on the way.
+            let dots = name.bytes().all(|byte| byte == b'.');
+            if dots || name.len() > 255 || !name.bytes().all(plain) {
                 return None;
             }
             Some(name)

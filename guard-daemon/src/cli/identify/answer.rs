@@ -58,26 +58,30 @@ impl Identifier {
                 answers.lines.reserve(lines.len());
                 for (line, number) in lines.split(|it| *it == b'\n').zip(*first..) {
                     if !line.trim_ascii().is_empty() {
-                        answers.add(self.read_line(line), number);
+                        answers.add(&self.read_line(line), number);
                     }
                 }
             }
             Batch::Entry(entry, number) => {
                 let read = request::of_entry(entry.get()).map_err(Refused::from);
-                answers.add(read.and_then(|it| self.read(&it)), *number);
+                answers.add(&read.and_then(|it| self.read(&it, &[])), *number);
             }
-            Batch::TooLong(number) => answers.add(Err(Refused::TooLong), *number),
-            Batch::Broken(why, number) => answers.add(Err(Refused::Broken(why.clone())), *number),
+            Batch::TooLong(number) => answers.add(&Err(Refused::TooLong), *number),
+            Batch::Broken(why, number) => answers.add(&Err(Refused::Broken(why.clone())), *number),
         }
         answers
     }
 
     fn read_line(&mut self, line: &[u8]) -> Result<(Call, Option<SigV4Error>), Refused> {
-        self.read(&request::of_line(line)?)
+        self.read(&request::of_line(line)?, &[])
     }
 
     /// The call, and why its signature would not be taken.
-    fn read(&mut self, described: &Described) -> Result<(Call, Option<SigV4Error>), Refused> {
+    fn read(
+        &mut self,
+        described: &Described,
+        wanted: &[&str],
+    ) -> Result<(Call, Option<SigV4Error>), Refused> {
         let Described { parts, host, body } = described;
         gateway::check_described(parts, host, &mut self.head).map_err(Refused::NotAdmitted)?;
         let mut view = RequestView {
@@ -97,11 +101,11 @@ impl Identifier {
             region: &it.region,
             service: &it.service,
         });
-        let body = body
-            .as_deref()
-            .filter(|it| it.is_empty() || it.len() <= IN_MEMORY && aws::needs_body(&view, scope));
+        let body = body.as_deref().filter(|it| {
+            it.is_empty() || it.len() <= IN_MEMORY && aws::needs_body(&view, scope, wanted)
+        });
         view.body = body.map_or(BodyView::Unread, BodyView::Whole);
-        let call = aws::identify(&view, scope, self.account.as_deref())?;
+        let call = aws::identify(&view, scope, self.account.as_deref(), wanted)?;
         Ok((call, unsupported))
     }
 }
@@ -110,18 +114,19 @@ impl Identifier {
 pub(in crate::cli) fn call(
     line: &[u8],
     account: Option<String>,
+    wanted: &[&str],
 ) -> Result<(Call, String, Parts), String> {
     let described = request::of_line(line).map_err(|error| error.to_string())?;
-    let read = Identifier::new(account).read(&described);
+    let read = Identifier::new(account).read(&described, wanted);
     let (call, _unsupported) = read.map_err(|error| error.to_string())?;
     Ok((call, described.host, described.parts))
 }
 
 impl Answers {
-    fn add(&mut self, result: Result<(Call, Option<SigV4Error>), Refused>, number: u64) {
+    fn add(&mut self, result: &Result<(Call, Option<SigV4Error>), Refused>, number: u64) {
         let start = self.lines.len();
         // A vector takes all that is written, and all keys are texts.
-        let _ = match &result {
+        let _ = match result {
             Ok((call, unsupported)) => {
                 let mut answer = Answer::of(call);
                 answer.warning = unsupported.as_ref().map(ToString::to_string);

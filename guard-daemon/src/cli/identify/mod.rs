@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => (Box::new(io::stdin()), "standard input".to_owned()),
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let pass = Pass::start(input, arguments.account.clone(), threads);
+    let pass = Pass::start(input, arguments.account.as_ref(), threads);
     match pass.write(&mut io::stdout().lock()) {
         Ok(0) => Ok(ExitCode::SUCCESS),
         Ok(_) => Ok(ExitCode::from(BAD_REQUESTS)),
@@ -98,7 +98,7 @@ enum Stopped {
 type Job = (Batch, SyncSender<Answers>);
 
 impl Pass {
-    fn start(input: Box<dyn Read + Send>, account: Option<String>, threads: usize) -> Self {
+    fn start(input: Box<dyn Read + Send>, account: Option<&String>, threads: usize) -> Self {
         let (jobs, work) = sync_channel::<Job>(threads * AHEAD);
         let (order, answers) = sync_channel(threads * AHEAD);
         let (ended, end) = sync_channel(1);
@@ -113,7 +113,7 @@ impl Pass {
         let work = Arc::new(Mutex::new(work));
         for _ in 0..threads {
             let work = Arc::clone(&work);
-            let mut identifier = Identifier::new(account.clone());
+            let mut identifier = Identifier::new(account.cloned());
             thread::spawn(move || {
                 loop {
                     // A thread that panicked holds nothing half done.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 use time::OffsetDateTime;
 
-use crate::aws::{Access, KeyValue, Operation, Resource, catalog};
+use crate::aws::{Access, KeyValue, Keys, Operation, Resource, catalog};
 use crate::cli::identify;
 use crate::context::Context;
 use crate::policy::ConditionKeys;
@@ -19,6 +19,7 @@ pub(super) struct Question {
     region: Option<String>,
     service: Option<String>,
     operation: Operation,
+    told: Keys,
     /// The request's host; empty where an action was asked about.
     pub(super) host: String,
     /// The request's headers.
@@ -85,14 +86,21 @@ impl Question {
     }
 
     /// A request, as a line of `guard identify`.
-    pub(super) fn of_request(line: &str, account: Option<&str>) -> Result<Self, QuestionError> {
-        let (call, host, parts) = identify::call(line.as_bytes(), account.map(str::to_owned))
-            .map_err(QuestionError::Request)?;
+    pub(super) fn of_request(
+        line: &str,
+        account: Option<&str>,
+        wanted: &[String],
+    ) -> Result<Self, QuestionError> {
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        let account = account.map(str::to_owned);
+        let (call, host, parts) =
+            identify::call(line.as_bytes(), account, &wanted).map_err(QuestionError::Request)?;
         Ok(Self {
             access: call.access,
             region: call.region,
             service: call.service.map(str::to_owned),
             operation: call.operation,
+            told: call.keys,
             host,
             headers: parts.headers,
             stated: BTreeMap::new(),
@@ -137,6 +145,7 @@ impl Question {
             region: None,
             service: None,
             operation: Operation::Unknown,
+            told: Keys::default(),
             host: String::new(),
             headers: HeaderMap::new(),
             stated: BTreeMap::new(),
@@ -182,7 +191,7 @@ impl ConditionKeys for Question {
             region: self.region.as_deref(),
             service: self.service.as_deref(),
             operation: &self.operation,
-            told: &[],
+            told: &self.told,
             host: &self.host,
             headers: &self.headers,
             principal: None,

@@ -1,8 +1,7 @@
 //! `guard policy test`: cases from a file, each a call with the decision that is expected of it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read as _, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -118,11 +117,7 @@ pub(super) fn run(arguments: &Arguments, global: &crate::cli::Global) -> anyhow:
 
 fn read(path: &Path) -> anyhow::Result<Cases> {
     let name = path.display();
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
-        .with_context(|| format!("cannot read {name}"))?;
-    ensure!(text.len() as u64 <= LARGEST, "{name} has more than 16 MiB");
+    let text = super::read(path, LARGEST).with_context(|| format!("cannot read {name}"))?;
     toml::from_str(&text).with_context(|| format!("{name} is no file of cases"))
 }
 
@@ -146,7 +141,7 @@ fn beside(file: &Path, profile: &str) -> String {
 impl Case {
     /// How the decision differs from what is expected, if it does.
     fn differs(&self, profile: &Profile, account: Option<&str>) -> Option<String> {
-        let question = match self.question(account) {
+        let question = match self.question(account, profile.condition_keys()) {
             Ok(question) => question,
             Err(error) => return Some(format!("{error:#}")),
         };
@@ -169,7 +164,7 @@ impl Case {
         })
     }
 
-    fn question(&self, account: Option<&str>) -> anyhow::Result<Question> {
+    fn question(&self, account: Option<&str>, wanted: &[String]) -> anyhow::Result<Question> {
         let mut question = match (&self.action, &self.request) {
             (Some(actions), None) => {
                 let resources = self
@@ -183,7 +178,7 @@ impl Case {
                     self.resource.is_none(),
                     "a request names its resources itself"
                 );
-                Question::of_request(&request.line(), account)?
+                Question::of_request(&request.line(), account, wanted)?
             }
             _ => anyhow::bail!("a case has either `action` or `request`"),
         };

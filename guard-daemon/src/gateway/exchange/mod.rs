@@ -192,7 +192,14 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Call, Refusal> {
         let host = &self.caller.server_name;
-        if aws::needs_body(&view(parts, host, BodyView::Unread), Some(signed.scope())) {
+        let profile = Arc::clone(&self.session.profile);
+        let wanted: Vec<&str> = profile
+            .condition_keys()
+            .iter()
+            .map(String::as_str)
+            .collect();
+        let scope = Some(signed.scope());
+        if aws::needs_body(&view(parts, host, BodyView::Unread), scope, &wanted) {
             body.collect().await?;
         } else if parts.headers.contains_key(TRANSFER_ENCODING) {
             // A bad chunk at the beginning leaves nothing half sent; a later one breaks the request off, which
@@ -202,7 +209,7 @@ impl Exchange {
         signed.check_digest(body)?;
         let account = self.principal(false).await.map(|it| it.account);
         let request = view(parts, host, body.view());
-        let call = aws::identify(&request, Some(signed.scope()), account.as_deref())
+        let call = aws::identify(&request, scope, account.as_deref(), &wanted)
             .map_err(|error| Refusal::denied(Code::InvalidRequest, error.to_string()))?;
         outcome::describe(&mut self.decided, &call);
         self.reply.protocol = call.protocol;
@@ -278,7 +285,7 @@ impl Exchange {
             region: call.region.as_deref(),
             service: call.service,
             operation: &call.operation,
-            told: &[],
+            told: &call.keys,
             host: &self.caller.server_name,
             headers: &parts.headers,
             principal: principal.as_ref(),

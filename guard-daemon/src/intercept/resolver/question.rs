@@ -30,7 +30,7 @@ pub(super) struct Question {
     edns: bool,
     /// The name for people: lower case, no final dot, odd bytes escaped.
     pub(super) shown: String,
-    /// Every label is made of letters, digits, hyphens and underscores.
+    /// Every label is made of letters, digits, hyphens and underscores, and begins with no hyphen.
     plain: bool,
 }
 
@@ -118,7 +118,7 @@ impl Question {
             && query
                 .name()
                 .iter()
-                .all(|label| label.iter().all(plain_byte));
+                .all(|label| label.iter().all(plain_byte) && !label.starts_with(b"-"));
         let mut shown = query.name().to_ascii().to_ascii_lowercase();
         if shown.len() > 1 && shown.ends_with('.') {
             shown.pop();

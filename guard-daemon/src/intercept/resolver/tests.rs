@@ -274,6 +274,23 @@ async fn odd_bytes_in_a_name_never_match() {
     }
 }
 
+/// hickory-proto shows it escaped, which would be another name than was asked for.
+#[test]
+fn a_label_that_begins_with_a_hyphen_is_no_hosts() {
+    for (labels, host) in [
+        (vec![&b"-a"[..], b"wild", b"example"], None),
+        (vec![b"a-", b"_b", b"Example"], Some("a-._b.example")),
+    ] {
+        let mut message = Message::new(1, MessageType::Query, OpCode::Query);
+        let name = Name::from_labels(labels).unwrap();
+        message.add_query(Query::query(name, RecordType::A));
+        let Reading::Question(question) = question::read(&message.to_vec().unwrap()) else {
+            panic!("a question");
+        };
+        assert_eq!(question.host(), host);
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_answered_that_was_not_recorded() {
     let stage = Stage::new();

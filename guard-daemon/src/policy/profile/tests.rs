@@ -143,6 +143,13 @@ fn each_error_names_its_place() {
         ),
         (
             statement(
+                "action = \"*\"\ncondition = { StringEquals = { \"guard:acesslevel\" = \"Read\" } }",
+            ),
+            (4, 32),
+            Problem::GuardKey("guard:acesslevel".to_owned()),
+        ),
+        (
+            statement(
                 "action = \"*\"\n[statement.condition]\nNumericLessThan = { \"a:b\" = [1, \"x\"] }",
             ),
             (5, 33),

@@ -54,15 +54,16 @@ fn one(
             .context("neither `*`, `?`, `{path}` nor `arn:…`")?;
         let (path, service, form) = match inner.split_once(':') {
             None => (inner, None, Form::plain()),
-            Some((path, rest)) => match Form::read(rest) {
-                Some(form) => (path, None, form),
-                None => {
-                    let plain =
-                        |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
-                    ensure!(rest.chars().all(plain), "{rest:?} is no service, nor a form");
-                    (path, Some(rest), Form::plain())
-                }
-            },
+            Some((path, rest)) => {
+                let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
+                let form = Form::read(rest);
+                ensure!(
+                    form.is_some() || rest.chars().all(plain),
+                    "{rest:?} is no service, nor a form"
+                );
+                let service = form.is_none().then_some(rest);
+                (path, service, form.unwrap_or_else(Form::plain))
+            }
         };
         let services: Vec<String> = match service {
             Some(service) => vec![service.to_owned()],
@@ -72,8 +73,7 @@ fn one(
         return whole(&operation.resolve(path)?, form, services);
     }
     ensure!(
-        arns.iter()
-            .any(|it| pattern::meet(&pattern::reference(it), &pattern::ours(written))),
+        arns.iter().any(|it| pattern::fits(it, written)),
         "no resource type of the action has such an ARN, but {arns:?}"
     );
     template(operation, alternative::TEMPLATE, written)
@@ -131,7 +131,10 @@ pub(crate) fn template(
             rest = &rest[name.len()..];
             continue;
         }
-        ensure!(rest.starts_with('{'), "only ${{Partition}}, ${{Region}} and ${{Account}} are known");
+        ensure!(
+            rest.starts_with('{'),
+            "only ${{Partition}}, ${{Region}} and ${{Account}} are known"
+        );
         // A path may hold `{}` itself.
         let mut depth = 0usize;
         let end = rest.find(|letter| {
@@ -152,7 +155,9 @@ pub(crate) fn template(
         };
         let member = operation.resolve(path)?;
         ensure!(
-            member.is_text() || form.takes_any(),
+            member.is_text()
+                || form.takes_any()
+                || (kind == alternative::VALUE && member.kind == "boolean"),
             "{path} is no text but a {}",
             member.kind
         );
@@ -189,12 +194,17 @@ fn split(member: &Member, form: Form) -> (Option<Path>, Part) {
 }
 
 /// A path to text, for conditions: of any kind.
-pub(crate) fn when(operation: &Operation<'_>, written: &str) -> anyhow::Result<(Path, Option<String>)> {
+pub(crate) fn when(
+    operation: &Operation<'_>,
+    written: &str,
+) -> anyhow::Result<(Path, Option<String>)> {
     let (path, value) = match written.split_once('=') {
         Some((path, value)) => (path, Some(value.to_owned())),
         None => (written, None),
     };
-    let member = operation.resolve(path).with_context(|| format!("when {written:?}"))?;
+    let member = operation
+        .resolve(path)
+        .with_context(|| format!("when {written:?}"))?;
     Ok((member.path, value))
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     fs::{self, File},
     io::Read,
     path::Path,
@@ -61,7 +62,8 @@ pub(crate) struct TypeUse {
     pub(crate) name: String,
     /// Whether one must be named.
     pub(crate) required: bool,
-    condition_keys: Vec<String>,
+    /// Where it is one of these.
+    pub(crate) condition_keys: Vec<String>,
     dependent_actions: Vec<String>,
 }
 
@@ -72,6 +74,8 @@ pub(crate) struct ResourceType {
     pub(crate) key: String,
     /// Its ARN template.
     pub(crate) arn: String,
+    #[serde(default, rename = "conditionKeys")]
+    condition_keys: Vec<String>,
 }
 
 /// A condition key.
@@ -95,11 +99,11 @@ impl Action {
         })
     }
 
-    /// All condition keys, as spelled, sorted.
-    pub(crate) fn keys(&self) -> BTreeSet<&str> {
+    /// Whether a condition key may be in its context, in this spelling.
+    pub(crate) fn lists(&self, key: &str) -> bool {
         let of_types = self.resource_types.iter().flat_map(|it| &it.condition_keys);
-        let all = self.condition_keys.iter().chain(of_types);
-        all.map(String::as_str).collect()
+        let mut all = self.condition_keys.iter().chain(of_types);
+        all.any(|it| it == key)
     }
 
     /// Actions that it may need as well, sorted.
@@ -110,6 +114,24 @@ impl Action {
             .flat_map(|it| &it.dependent_actions);
         let all = self.dependent_actions.iter().chain(of_types);
         all.map(|it| it.trim_end_matches('*').trim()).collect()
+    }
+}
+
+impl ServiceData {
+    /// A resource type's condition keys go with it wherever an action takes it.
+    fn spread_keys(&mut self) {
+        for used in self
+            .actions
+            .values_mut()
+            .flat_map(|it| &mut it.resource_types)
+        {
+            if let Some(own) = self.types.get(&used.name.to_ascii_lowercase()) {
+                used.condition_keys
+                    .extend(own.condition_keys.iter().cloned());
+            }
+            used.condition_keys.sort();
+            used.condition_keys.dedup();
+        }
     }
 }
 
@@ -129,10 +151,9 @@ impl Reference {
         action: &'a Action,
     ) -> impl Iterator<Item = (&'a TypeUse, &'a str)> {
         let types = self.services.get(prefix).map(|it| &it.types);
-        action
-            .resource_types
-            .iter()
-            .filter_map(move |it| Some((it, types?.get(&it.name.to_ascii_lowercase())?.arn.as_str())))
+        action.resource_types.iter().filter_map(move |it| {
+            Some((it, types?.get(&it.name.to_ascii_lowercase())?.arn.as_str()))
+        })
     }
 }
 
@@ -143,10 +164,10 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<Reference> {
         download(directory)?;
     }
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|it| format!("{it:02x}"))
-        .collect();
+    let mut digest = String::new();
+    for byte in Sha256::digest(&bytes) {
+        write!(digest, "{byte:02x}")?;
+    }
     ensure!(
         digest == PACKAGE.digest,
         "{} has SHA-256 {digest}, not {}: remove it, or review the new one",
@@ -184,6 +205,7 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<Reference> {
         }
     }
     services.retain(|_, it| !it.actions.is_empty());
+    services.values_mut().for_each(ServiceData::spread_keys);
     ensure!(
         services.len() > 400,
         "only {} services in {}",

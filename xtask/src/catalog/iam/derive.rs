@@ -3,6 +3,8 @@
 //! Only what is certain is derived. A template from names takes, when it is read, plain names alone: a path, an
 //! alias or a partial ARN in such a member is unknown.
 
+use std::fmt::Write;
+
 use super::{
     super::schema::{alternative, source},
     bind,
@@ -30,7 +32,9 @@ pub(crate) fn draft(operation: &Operation<'_>, reference: &Reference, map: &Map)
         return Vec::new();
     };
     let full = format!("{prefix}:{}", action.name);
-    let entry = entries.iter().find(|it| it.action.eq_ignore_ascii_case(&full));
+    let entry = entries
+        .iter()
+        .find(|it| it.action.eq_ignore_ascii_case(&full));
     let finder = Finder {
         operation,
         reference,
@@ -65,7 +69,10 @@ fn mapped<'a>(
 ) -> Option<(&'a str, &'a Action)> {
     let mut own = entries.iter().filter_map(|it| {
         let (prefix, name) = it.action.split_once(':')?;
-        prefixes.iter().any(|it| it == prefix).then_some((prefix, name, it))
+        prefixes
+            .iter()
+            .any(|it| it == prefix)
+            .then_some((prefix, name, it))
     });
     let (prefix, name, entry) = own.next()?;
     if own.next().is_some() || entry.is_conditional() {
@@ -137,7 +144,11 @@ impl Finder<'_> {
                 _ => false,
             };
             let required = self.operation.requires(name) || self.operation.members().count() == 1;
-            if is && required { self.text(name) } else { None }
+            if is && required {
+                self.text(name)
+            } else {
+                None
+            }
         })
     }
 
@@ -163,8 +174,8 @@ impl Finder<'_> {
             by_map = true;
             found.push(bind::whole(&member, Form::plain(), services.clone()).ok()?);
         }
-        if let Some((template, mapped)) = self.template(used, arn) {
-            let kind = if bind::folds(self.operation.service()) {
+        if let Some((template, folds, mapped)) = self.template(used, arn) {
+            let kind = if folds || bind::folds(self.operation.service()) {
                 alternative::FOLDED
             } else {
                 alternative::NAMES
@@ -193,7 +204,7 @@ impl Finder<'_> {
     /// `{type}Arn`, or a list of them.
     fn arn_member(&self, used: &TypeUse, single: bool) -> Option<String> {
         let kind = plain(&used.name);
-        let own = own_type(&self.operation.name, &kind);
+        let own = own_type(self.operation.name, &kind);
         let mut found = self.operation.members().filter_map(|(name, shape)| {
             let plain = plain(name);
             let of_type = plain == format!("{kind}arn") || (single && own && plain == "arn");
@@ -207,23 +218,27 @@ impl Finder<'_> {
         found.next().is_none().then_some(one)
     }
 
-    /// The ARN template with members for its variables.
-    fn template(&self, used: &TypeUse, arn: &str) -> Option<(String, bool)> {
+    /// The ARN template with members for its variables, whether one of them is taken in any case, and whether
+    /// the map was needed.
+    fn template(&self, used: &TypeUse, arn: &str) -> Option<(String, bool, bool)> {
         let mut written = String::new();
         let mut rest = arn;
         let mut by_map = false;
         let mut any = false;
+        let mut folds = false;
         while let Some((before, after)) = rest.split_once("${") {
             let (variable, after) = after.split_once('}')?;
             written.push_str(before);
             rest = after;
             if matches!(variable, "Partition" | "Region" | "Account") {
-                written.push_str(&format!("${{{variable}}}"));
+                write!(written, "${{{variable}}}").ok()?;
                 continue;
             }
             any = true;
             let named = self.named(used, variable);
-            let path = match (named, self.entry.and_then(|it| it.variable(variable))) {
+            let mapped = self.entry.and_then(|it| it.variable(variable));
+            let mapped = mapped.filter(|it| is_certain(it, used, variable));
+            let path = match (named, mapped) {
                 (Some(path), None) => path,
                 (Some(path), Some(From::Member(other))) if ours(&other) == path => path,
                 // Made of the same member: some of what it takes is no plain name, and stays unknown.
@@ -239,10 +254,16 @@ impl Finder<'_> {
                 _ => return None,
             };
             self.text(&path)?;
-            written.push_str(&format!("{{{path}}}"));
+            let member = path.split(['.', '[', '{']).next().unwrap_or(&path);
+            let says = self.operation.documentation(member);
+            if EITHER.iter().any(|it| says.contains(it)) {
+                return None;
+            }
+            folds |= ANY_CASE.iter().any(|it| says.contains(it));
+            write!(written, "{{{path}}}").ok()?;
         }
         written.push_str(rest);
-        (any && !written.contains(['*', '|'])).then_some((written, by_map))
+        (any && !written.contains(['*', '|'])).then_some((written, folds, by_map))
     }
 
     /// The member named like a variable.
@@ -257,17 +278,23 @@ impl Finder<'_> {
             let plain = plain(name);
             let of_type = wanted == format!("{kind}{plain}") || wanted == plain;
             match shape["type"].as_str().unwrap_or_default() {
-                "string" | "integer" | "long" if plain == wanted => exact = Some(name.to_owned()),
+                "string" | "integer" | "long" if plain == wanted && (own || !is_vague(&wanted)) => {
+                    exact = Some(name.to_owned());
+                }
                 "string" if own && of_type && matches!(plain.as_str(), "name" | "id") => {
                     short = Some(name.to_owned());
                 }
-                "list" if plain == format!("{wanted}s") => listed = Some(format!("{name}[]")),
+                "list" if plain == format!("{wanted}s") && !is_vague(&wanted) => {
+                    listed = Some(format!("{name}[]"));
+                }
                 _ => {}
             }
         }
         // `Name` beside `TableName` names something else.
         match (exact, short, listed) {
-            (Some(one), None, None) | (None, Some(one), None) | (None, None, Some(one)) => Some(one),
+            (Some(one), None, None) | (None, Some(one), None) | (None, None, Some(one)) => {
+                Some(one)
+            }
             (Some(one), Some(other), None) if one == other => Some(one),
             _ => None,
         }
@@ -279,9 +306,16 @@ impl Finder<'_> {
         let mut accounts = Vec::new();
         for (name, shape) in self.operation.members() {
             let plain = plain(name);
-            let account = ["accountid", "account", "owner", "ownerid", "registryid", "catalogid"]
-                .iter()
-                .any(|it| plain.ends_with(it));
+            let account = [
+                "accountid",
+                "account",
+                "owner",
+                "ownerid",
+                "registryid",
+                "catalogid",
+            ]
+            .iter()
+            .any(|it| plain.ends_with(it));
             if account && shape["type"] == "string" && !template.contains(&format!("{{{name}}}")) {
                 accounts.push(name);
             }
@@ -331,12 +365,80 @@ fn members(template: &Alternative) -> Vec<super::draft::Part> {
 
 /// Whether all targets read the same members, so that it is one resource of one of several types.
 fn same_members(targets: &[Target]) -> bool {
-    let Some(first) = targets.first() else { return true };
+    let Some(first) = targets.first() else {
+        return true;
+    };
     targets.iter().all(|it| it == first)
 }
 
+/// What a model says of a member that may be one of two things of which only one is in the ARN.
+const EITHER: &[&str] = &[
+    "alias or",
+    "id or alias",
+    "id or name",
+    "id or the name",
+    "id, or name",
+    "id, or the name",
+    "identifier or name",
+    "identifier or the name",
+    "name or friendly id",
+    "name or id",
+    "name or the id",
+    "name or unique",
+    "name or uuid",
+    "name, id",
+    "name/id",
+    "names or ids",
+    "or alias",
+    "unique name or",
+];
+
+/// What it says of one that is the same in any case.
+const ANY_CASE: &[&str] = &[
+    "case insensitive",
+    "case-insensitive",
+    "lowercase string",
+    "not case sensitive",
+    "not case-sensitive",
+    "n't case sensitive",
+    "n't case-sensitive",
+    "converted to lowercase",
+];
+
+/// Variables that do not say of which type they are.
+fn is_vague(variable: &str) -> bool {
+    matches!(
+        variable,
+        "id" | "name"
+            | "identifier"
+            | "resourceid"
+            | "resourcename"
+            | "resourceidentifier"
+            | "uuid"
+            | "version"
+    )
+}
+
+/// Whether what the map says of a variable is of this type: it has one entry for variables of one name, whatever
+/// the type.
+fn is_certain(from: &From, used: &TypeUse, variable: &str) -> bool {
+    let From::Member(path) = from else {
+        return true;
+    };
+    let member = path
+        .rsplit(['.', '['])
+        .find(|it| !it.is_empty() && *it != "]");
+    let member = plain(member.unwrap_or(path));
+    let (kind, variable) = (plain(&used.name), plain(variable));
+    let of_type = member.strip_prefix(kind.as_str());
+    of_type.is_some_and(|it| matches!(it, "" | "id" | "ids" | "name" | "names" | "identifier"))
+        || (!is_vague(&variable)
+            && !is_vague(&member)
+            && (variable.contains(&member) || member.contains(&variable)))
+}
+
 /// Letters and digits in lower case.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     letters.map(|it| it.to_ascii_lowercase()).collect()
 }
@@ -369,7 +471,9 @@ fn passed_roles(
             roles(operation, name, name, shape, 0, &mut paths);
         }
     }
-    let mapped = entries.iter().filter(|it| it.action.eq_ignore_ascii_case("iam:PassRole"));
+    let mapped = entries
+        .iter()
+        .filter(|it| it.action.eq_ignore_ascii_case("iam:PassRole"));
     for path in mapped.filter_map(Entry::whole) {
         if let From::Member(path) = path
             && !paths.contains(&path)
@@ -380,8 +484,13 @@ fn passed_roles(
     let pass = reference.action("iam", "PassRole");
     let mut rules = Vec::new();
     for path in paths {
-        let Some(member) = operation.resolve(&path).ok().filter(Member::is_text) else { continue };
-        let (Ok(whole), Some(pass)) = (bind::whole(&member, Form::plain(), vec!["iam".to_owned()]), pass) else {
+        let Some(member) = operation.resolve(&path).ok().filter(Member::is_text) else {
+            continue;
+        };
+        let (Ok(whole), Some(pass)) = (
+            bind::whole(&member, Form::plain(), vec!["iam".to_owned()]),
+            pass,
+        ) else {
             continue;
         };
         rules.push(Rule {
@@ -420,18 +529,39 @@ fn roles(
         "structure" => {
             for (name, reference) in super::model::members(shape) {
                 let below = shapes.target(reference);
-                roles(operation, &format!("{path}.{name}"), name, below, depth + 1, found);
+                roles(
+                    operation,
+                    &format!("{path}.{name}"),
+                    name,
+                    below,
+                    depth + 1,
+                    found,
+                );
             }
         }
         "list" => {
             let below = shapes.target(&shape["member"]);
             let singular = name.strip_suffix('s').unwrap_or(name);
-            roles(operation, &format!("{path}[]"), singular, below, depth + 1, found);
+            roles(
+                operation,
+                &format!("{path}[]"),
+                singular,
+                below,
+                depth + 1,
+                found,
+            );
         }
         "map" => {
             let below = shapes.target(&shape["value"]);
             if below["type"] == "structure" {
-                roles(operation, &format!("{path}{{}}"), "", below, depth + 1, found);
+                roles(
+                    operation,
+                    &format!("{path}{{}}"),
+                    "",
+                    below,
+                    depth + 1,
+                    found,
+                );
             }
         }
         _ => {}
@@ -444,17 +574,26 @@ fn tagging(operation: &Operation<'_>, reference: &Reference, action: &Action) ->
     let tags = operation.members().find(|(name, shape)| {
         let plain = plain(name);
         let kind = shape["type"].as_str().unwrap_or_default();
-        matches!(plain.as_str(), "tags" | "tag" | "taglist" | "tagspecifications" | "tagspecification")
-            && matches!(kind, "list" | "map" | "structure")
+        matches!(
+            plain.as_str(),
+            "tags" | "tag" | "taglist" | "tagspecifications" | "tagspecification"
+        ) && matches!(kind, "list" | "map" | "structure")
     });
     let Some(member) = tags.and_then(|it| operation.resolve(it.0).ok()) else {
         return Vec::new();
     };
     let mut rules = Vec::new();
     for dependent in action.dependents() {
-        let Some((prefix, name)) = dependent.split_once(':') else { continue };
-        let tags = matches!(name, "TagResource" | "CreateTags" | "AddTags" | "TagResources");
-        let Some(found) = reference.action(prefix, name).filter(|_| tags) else { continue };
+        let Some((prefix, name)) = dependent.split_once(':') else {
+            continue;
+        };
+        let tags = matches!(
+            name,
+            "TagResource" | "CreateTags" | "AddTags" | "TagResources"
+        );
+        let Some(found) = reference.action(prefix, name).filter(|_| tags) else {
+            continue;
+        };
         let target = if found.resource_types.is_empty() {
             Target::any()
         } else {

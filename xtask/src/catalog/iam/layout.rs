@@ -54,12 +54,12 @@ pub(crate) struct KeyDraft {
     /// Paths, for containers.
     pub(crate) paths: Vec<draft::Path>,
     /// Where it is not given.
-    pub(crate) absent: Absent,
+    pub(crate) absent: Missing,
 }
 
 /// What a key is where its member is not given.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Absent {
+pub(crate) enum Missing {
     /// Absent.
     Absent,
     /// Unknown.
@@ -70,7 +70,11 @@ pub(crate) enum Absent {
 
 impl Layout {
     /// Actions and resource types.
-    pub(crate) fn actions(&mut self, reference: &Reference, tables: &mut Tables) -> anyhow::Result<()> {
+    pub(crate) fn actions(
+        &mut self,
+        reference: &Reference,
+        tables: &mut Tables,
+    ) -> anyhow::Result<()> {
         let mut all = Vec::new();
         for (prefix, service) in &reference.services {
             let mut types = HashMap::new();
@@ -88,23 +92,21 @@ impl Layout {
         }
         all.sort_by_cached_key(|it| it.0.to_ascii_lowercase());
         for (name, action, types) in all {
-            let uses: Vec<u32> = action
-                .resource_types
-                .iter()
-                .filter_map(|it| {
-                    let place = types.get(it.name.to_ascii_lowercase().as_str())?;
-                    Some([*place, u32::from(it.required)])
-                })
-                .flatten()
-                .collect();
-            let keys: Vec<u32> = action.keys().iter().map(|it| tables.text(it)).collect();
+            let mut uses = Vec::new();
+            for used in &action.resource_types {
+                let Some(place) = types.get(used.name.to_ascii_lowercase().as_str()) else {
+                    continue;
+                };
+                let keys = self.texts(&used.condition_keys, tables);
+                uses.extend([*place, u32::from(used.required), keys.start, keys.end]);
+            }
             let dependents = action.dependents();
             let dependents: Vec<u32> = dependents.iter().map(|it| tables.text(it)).collect();
             let laid = Action {
                 name: tables.text(&name),
                 level: action.level()?,
                 types: self.span(uses, tables),
-                keys: self.span(keys, tables),
+                keys: self.texts(&action.condition_keys, tables),
                 dependents: self.span(dependents, tables),
             };
             self.actions.insert(name, length(&self.table_actions));
@@ -124,7 +126,11 @@ impl Layout {
         for rule in drafts {
             let action = self.actions.get(&rule.action);
             let action = *action.with_context(|| format!("{} is not laid out", rule.action))?;
-            let targets: Vec<Target> = rule.targets.iter().map(|it| self.target(it, tables)).collect();
+            let targets: Vec<Target> = rule
+                .targets
+                .iter()
+                .map(|it| self.target(it, tables))
+                .collect();
             let (when, value) = match &rule.when {
                 None => (NONE, NONE),
                 Some((path, value)) => (
@@ -191,20 +197,21 @@ impl Layout {
                 }
             })
             .collect();
-        let parts = match self.part_spans.get(&parts) {
-            Some(known) => *known,
-            None => {
-                let span = append(&mut self.parts, parts.clone());
-                self.part_spans.insert(parts, span);
-                span
-            }
-        };
+        let known = self.part_spans.get(&parts).copied();
+        let parts = known.unwrap_or_else(|| {
+            let span = append(&mut self.parts, parts.clone());
+            self.part_spans.insert(parts, span);
+            span
+        });
         let services: Vec<u32> = if it.kind == alternative::WHOLE {
             it.services.iter().map(|it| tables.text(it)).collect()
         } else {
             Vec::new()
         };
-        let each = it.each.as_ref().map_or(NONE, |path| self.path(path, tables));
+        let each = it
+            .each
+            .as_ref()
+            .map_or(NONE, |path| self.path(path, tables));
         let laid = schema::Alternative {
             kind: it.kind,
             each,
@@ -250,7 +257,10 @@ impl Layout {
 
     fn key(&mut self, it: &KeyDraft, tables: &mut Tables) -> u32 {
         let reads: Vec<u32> = if it.paths.is_empty() {
-            it.alternatives.iter().map(|it| self.alternative(it, tables)).collect()
+            it.alternatives
+                .iter()
+                .map(|it| self.alternative(it, tables))
+                .collect()
         } else {
             it.paths.iter().map(|it| self.path(it, tables)).collect()
         };
@@ -259,12 +269,17 @@ impl Layout {
             kind: it.kind,
             reads: self.span(reads, tables),
             absent: match &it.absent {
-                Absent::Absent => schema::absent::ABSENT,
-                Absent::Unknown => schema::absent::UNKNOWN,
-                Absent::Value(text) => tables.text(text),
+                Missing::Absent => schema::absent::ABSENT,
+                Missing::Unknown => schema::absent::UNKNOWN,
+                Missing::Value(text) => tables.text(text),
             },
         };
         self.key_rules.number(laid)
+    }
+
+    fn texts(&mut self, texts: &[String], tables: &mut Tables) -> Span {
+        let numbers = texts.iter().map(|it| tables.text(it)).collect();
+        self.span(numbers, tables)
     }
 
     fn span(&mut self, numbers: Vec<u32>, tables: &mut Tables) -> Span {

@@ -60,7 +60,12 @@ impl Map {
     /// What it has on a method.
     pub(crate) fn entries(&self, model: &Model, operation: &str) -> &[Entry] {
         let metadata = &model.service["metadata"];
-        let names = ["serviceId", "serviceAbbreviation", "endpointPrefix", "serviceFullName"];
+        let names = [
+            "serviceId",
+            "serviceAbbreviation",
+            "endpointPrefix",
+            "serviceFullName",
+        ];
         let names = names.iter().filter_map(|it| metadata[*it].as_str());
         let operation = operation.to_ascii_lowercase();
         std::iter::once(model.name.as_str())
@@ -100,8 +105,12 @@ fn read_template(template: &str) -> From {
     let mut members = Vec::new();
     let mut rest = template;
     while let Some((_, after)) = rest.split_once("${") {
-        let Some((name, after)) = after.split_once('}') else { break };
-        if !matches!(name, "Partition" | "Region" | "Account") && !members.iter().any(|it| it == name) {
+        let Some((name, after)) = after.split_once('}') else {
+            break;
+        };
+        if !matches!(name, "Partition" | "Region" | "Account")
+            && !members.iter().any(|it| it == name)
+        {
             members.push(name.to_owned());
         }
         rest = after;
@@ -145,6 +154,10 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<Map> {
         };
         methods.insert((service, operation.to_ascii_lowercase()), entries);
     }
-    ensure!(methods.len() > 10_000, "only {} methods in the map", methods.len());
+    ensure!(
+        methods.len() > 10_000,
+        "only {} methods in the map",
+        methods.len()
+    );
     Ok(Map { methods })
 }

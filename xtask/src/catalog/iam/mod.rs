@@ -114,6 +114,13 @@ impl Iam {
         if let Some(found) = self.tables.draft(operation, &self.reference)? {
             return Ok(found);
         }
-        Ok(derive::draft(operation, &self.reference, &self.map))
+        let mut drafts = derive::draft(operation, &self.reference, &self.map);
+        if !drafts.is_empty() {
+            for further in self.tables.further(operation, &self.reference)? {
+                let is_new = drafts.iter().all(|it| it.action != further.action || it.when != further.when);
+                drafts.extend(is_new.then_some(further));
+            }
+        }
+        Ok(drafts)
     }
 }

@@ -18,7 +18,7 @@ use super::{
 pub(crate) struct Shapes<'a> {
     /// botocore's.
     pub(crate) model: &'a Model,
-    shapes: &'a Value,
+    all: &'a Value,
     ec2: bool,
 }
 
@@ -28,14 +28,14 @@ impl<'a> Shapes<'a> {
         let bits = protocols(&model.service["metadata"]).unwrap_or_default();
         Self {
             model,
-            shapes: &model.service["shapes"],
+            all: &model.service["shapes"],
             ec2: bits & protocol::EC2 != 0,
         }
     }
 
     /// The shape a reference leads to.
     pub(crate) fn target(&self, reference: &Value) -> &'a Value {
-        &self.shapes[reference["shape"].as_str().unwrap_or_default()]
+        &self.all[reference["shape"].as_str().unwrap_or_default()]
     }
 
     fn name_in_forms(&self, member: &str, reference: &Value) -> String {
@@ -82,7 +82,10 @@ pub(crate) struct Member {
 impl Member {
     /// Whether it is text, or a number, which a template may hold.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self.kind.as_str(), "string" | "character" | "integer" | "long")
+        matches!(
+            self.kind.as_str(),
+            "string" | "character" | "integer" | "long"
+        )
     }
 }
 
@@ -122,11 +125,21 @@ impl<'a> Operation<'a> {
         required.into_iter().flatten().any(|it| it == member)
     }
 
-    /// Finds a member by path (`overrides.taskRoleArn`, `Entries[].Arn`, `RequestItems{}`).
+    /// What the model says about a top-level member, in lower case.
+    pub(crate) fn documentation(&self, member: &str) -> String {
+        let reference = &self.input["members"][member];
+        let target = &self.shapes.target(reference)["documentation"];
+        let texts = [&reference["documentation"], target];
+        let texts: Vec<&str> = texts.iter().filter_map(|it| it.as_str()).collect();
+        texts.join(" ").to_lowercase()
+    }
+
+    /// Finds a member by path (`overrides.taskRoleArn`, `Entries[].Arn`, `RequestItems{}`); a last `{=}` stands
+    /// for a map's values.
     pub(crate) fn resolve(&self, path: &str) -> anyhow::Result<Member> {
         let mut pieces = Vec::new();
         for segment in path.split('.') {
-            let name = segment.trim_end_matches(['[', ']', '{', '}']);
+            let name = segment.trim_end_matches(['[', ']', '{', '}', '=']);
             ensure!(!name.is_empty(), "{path:?} is no path");
             pieces.push(Piece::Member(name));
             let mut rest = &segment[name.len()..];
@@ -136,6 +149,9 @@ impl<'a> Operation<'a> {
                     rest = after;
                 } else if let Some(after) = rest.strip_prefix("{}") {
                     pieces.push(Piece::Entries);
+                    rest = after;
+                } else if let Some(after) = rest.strip_prefix("{=}") {
+                    pieces.push(Piece::Values);
                     rest = after;
                 } else {
                     bail!("{path:?} is no path");
@@ -176,16 +192,18 @@ impl<'a> Operation<'a> {
                     steps.push(NamedStep {
                         kind: step::MEMBER,
                         wire: wire.unwrap_or(name).to_owned(),
-                        form: repeated.map_or_else(
-                            || shapes.name_in_forms(name, reference),
-                            str::to_owned,
-                        ),
+                        form: repeated
+                            .map_or_else(|| shapes.name_in_forms(name, reference), str::to_owned),
                     });
                 }
                 (Piece::Elements, "list") => {
                     let name = shape["member"]["locationName"].as_str().unwrap_or("member");
                     steps.push(NamedStep {
-                        kind: if flat { step::FLAT_ELEMENT } else { step::ELEMENT },
+                        kind: if flat {
+                            step::FLAT_ELEMENT
+                        } else {
+                            step::ELEMENT
+                        },
                         wire: name.to_owned(),
                         form: name.to_owned(),
                     });
@@ -193,12 +211,12 @@ impl<'a> Operation<'a> {
                     flat = shapes.ec2 && shape["type"] == "list" || shape["flattened"] == true;
                     each = steps.len();
                 }
-                (Piece::Entries, "map") => {
+                (Piece::Entries | Piece::Values, "map") => {
                     let name = |part: &str, plain: &str| {
                         let name = shape[part]["locationName"].as_str().unwrap_or(plain);
                         name.to_owned()
                     };
-                    let last = place + 1 == pieces.len();
+                    let last = place + 1 == pieces.len() && matches!(piece, Piece::Entries);
                     let kind = match (last, flat) {
                         (true, false) => step::KEY,
                         (true, true) => step::FLAT_KEY,
@@ -231,13 +249,19 @@ impl<'a> Operation<'a> {
     }
 
     fn locate(&self, name: &str, reference: &Value) -> anyhow::Result<Path> {
-        let wire = reference["locationName"].as_str().unwrap_or(name).to_owned();
+        let wire = reference["locationName"]
+            .as_str()
+            .unwrap_or(name)
+            .to_owned();
         let kind = self.shapes.target(reference)["type"].as_str();
         let payload = self.input["payload"].as_str();
         let (location, wire, segment) = match reference["location"].as_str() {
             None if payload == Some(name) => (location::PAYLOAD, String::new(), 0),
             None => {
-                ensure!(payload.is_none(), "{name:?} is not sent: the body is another member");
+                ensure!(
+                    payload.is_none(),
+                    "{name:?} is not sent: the body is another member"
+                );
                 (location::BODY, String::new(), 0)
             }
             Some("uri") => {
@@ -265,12 +289,16 @@ enum Piece<'a> {
     Member(&'a str),
     Elements,
     Entries,
+    Values,
 }
 
 /// Members of a structure, as the model orders them.
 pub(crate) fn members(shape: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let members = shape["members"].as_object();
-    members.into_iter().flatten().map(|(name, it)| (name.as_str(), it))
+    members
+        .into_iter()
+        .flatten()
+        .map(|(name, it)| (name.as_str(), it))
 }
 
 /// SQS's names of before it took JSON, which its model no longer has.

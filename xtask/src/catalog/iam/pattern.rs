@@ -1,22 +1,31 @@
 //! Whether two ARN templates can mean the same ARN.
 
+/// Whether a template of ours can be an ARN of the reference's template: field by field.
+pub(crate) fn fits(theirs: &str, written: &str) -> bool {
+    let written = plain(written);
+    let (mut one, mut other) = (theirs.splitn(6, ':'), written.splitn(6, ':'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return true,
+            // AWS's own resources are in no account, and global ones in no region.
+            (Some(_), Some("")) => {}
+            (Some(one), Some(other)) if meet(&tokens(one, "${"), &tokens(other, "{")) => {}
+            _ => return false,
+        }
+    }
+}
+
 /// A letter, or any text of at least one letter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Token {
+enum Token {
     /// This one.
     Letter(char),
     /// Anything.
     Some,
 }
 
-/// The tokens of a template of the reference's, whose variables are `${Name}`.
-pub(crate) fn reference(template: &str) -> Vec<Token> {
-    tokens(template, "${")
-}
-
-/// The tokens of a template of ours, whose variables are `${Name}` and `{path}`; those that only compare are
-/// empty.
-pub(crate) fn ours(template: &str) -> Vec<Token> {
+/// A template of ours with `{}` for each variable; those that only compare are empty.
+fn plain(template: &str) -> String {
     let mut plain = String::new();
     let template = template.replace("${", "{").replace("{}", "");
     let mut rest = template.as_str();
@@ -30,7 +39,7 @@ pub(crate) fn ours(template: &str) -> Vec<Token> {
         rest = after;
     }
     plain.push_str(rest);
-    tokens(&plain, "{")
+    plain
 }
 
 fn tokens(template: &str, open: &str) -> Vec<Token> {
@@ -43,12 +52,18 @@ fn tokens(template: &str, open: &str) -> Vec<Token> {
         }
         rest = after.split_once('}').map_or("", |it| it.1);
     }
-    tokens.extend(rest.chars().map(|it| if it == '*' { Token::Some } else { Token::Letter(it) }));
+    tokens.extend(rest.chars().map(|it| {
+        if it == '*' {
+            Token::Some
+        } else {
+            Token::Letter(it)
+        }
+    }));
     tokens
 }
 
 /// Whether some text fits both.
-pub(crate) fn meet(one: &[Token], other: &[Token]) -> bool {
+fn meet(one: &[Token], other: &[Token]) -> bool {
     // reached[i][j]: the texts before token i of one and token j of the other can be equal.
     let mut reached = vec![vec![false; other.len() + 1]; one.len() + 1];
     reached[0][0] = true;
@@ -87,14 +102,29 @@ mod tests {
 
     #[test]
     fn templates_meet() {
-        let fits = |a: &str, b: &str| meet(&reference(a), &ours(b));
-        let task = "arn:${Partition}:ecs:${Region}:${Account}:task-definition/${Family}:${Revision}";
+        let task =
+            "arn:${Partition}:ecs:${Region}:${Account}:task-definition/${Family}:${Revision}";
         for (ours, expected) in [
-            ("arn:${Partition}:ecs:${Region}:${Account}:task-definition/{taskDefinition}", true),
-            ("arn:${Partition}:ecs:${Region}:${Account}:task-definition/{a}:{b}", true),
-            ("arn:${Partition}:ecs:${Region}:${Account}:cluster/{cluster}", false),
-            ("arn:${Partition}:ecs:${Region}::task-definition/{taskDefinition}", false),
-            ("arn:${Partition}:ec2:${Region}:${Account}:task-definition/{a}", false),
+            (
+                "arn:${Partition}:ecs:${Region}:${Account}:task-definition/{taskDefinition}",
+                true,
+            ),
+            (
+                "arn:${Partition}:ecs:${Region}:${Account}:task-definition/{a}:{b}",
+                true,
+            ),
+            (
+                "arn:${Partition}:ecs:${Region}:${Account}:cluster/{cluster}",
+                false,
+            ),
+            (
+                "arn:${Partition}:ecs:${Region}::task-definition/{taskDefinition}",
+                true,
+            ),
+            (
+                "arn:${Partition}:ec2:${Region}:${Account}:task-definition/{a}",
+                false,
+            ),
         ] {
             assert_eq!(fits(task, ours), expected, "{ours}");
         }

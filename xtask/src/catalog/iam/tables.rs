@@ -36,6 +36,8 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Table {
     access: Option<Vec<Access>>,
+    /// Beside what names tell.
+    also: Option<Vec<Access>>,
     #[serde(rename = "use")]
     same_as: Option<String>,
 }
@@ -65,7 +67,8 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<Files> {
                 .map(|it| it.to_string_lossy().into_owned())
                 .context("a file has a name")?;
             let text = fs::read_to_string(&path)?;
-            let file = toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
+            let file =
+                toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
             files.insert(service, file);
         }
     }
@@ -84,14 +87,21 @@ impl Files {
     ) -> anyhow::Result<Option<Vec<Rule>>> {
         let service = operation.service();
         for of in [service, shared(service)] {
-            let Some(file) = self.files.get(of) else { continue };
+            let Some(file) = self.files.get(of) else {
+                continue;
+            };
             let place = (of.to_owned(), operation.name.to_owned());
             if file.none.contains_key(operation.name) {
                 self.used.insert(place);
                 return Ok(Some(Vec::new()));
             }
-            let Some(table) = file.tables.get(operation.name) else { continue };
+            let Some(table) = file.tables.get(operation.name) else {
+                continue;
+            };
             self.used.insert(place);
+            if table.also.is_some() {
+                return Ok(None);
+            }
             let rules = rules(operation, reference, file, table);
             match rules {
                 // Its fork may lack a member.
@@ -104,6 +114,23 @@ impl Files {
             }
         }
         Ok(None)
+    }
+
+    /// The rules of an operation beside those that names tell.
+    pub(crate) fn further(
+        &self,
+        operation: &Operation<'_>,
+        reference: &Reference,
+    ) -> anyhow::Result<Vec<Rule>> {
+        let service = operation.service();
+        let table = self.files.get(service).and_then(|it| it.tables.get(operation.name));
+        let also = table.and_then(|it| it.also.as_deref()).unwrap_or_default();
+        let only = table.is_none_or(|it| it.also.is_none() || it.access.is_none() && it.same_as.is_none());
+        let rules: anyhow::Result<Vec<Rule>> =
+            also.iter().map(|it| rule(operation, reference, it)).collect();
+        let place = || format!("access/{service}.toml [{}]", operation.name);
+        ensure!(only, "{}: `also` stands alone", place());
+        rules.with_context(place)
     }
 
     /// Fails if a table names an operation that no model has.
@@ -137,28 +164,41 @@ fn rules(
     let access = match (&table.access, &table.same_as) {
         (Some(access), None) => access,
         (None, Some(other)) => {
-            let other = file.tables.get(other).with_context(|| format!("no table [{other}] to use"))?;
-            other.access.as_ref().context("`use` must name a table with `access`")?
+            let other = file
+                .tables
+                .get(other)
+                .with_context(|| format!("no table [{other}] to use"))?;
+            other
+                .access
+                .as_ref()
+                .context("`use` must name a table with `access`")?
         }
         _ => bail!("either `access` or `use`"),
     };
     ensure!(!access.is_empty(), "`access` is empty");
-    access.iter().map(|it| rule(operation, reference, it)).collect()
+    access
+        .iter()
+        .map(|it| rule(operation, reference, it))
+        .collect()
 }
 
-fn rule(
-    operation: &Operation<'_>,
-    reference: &Reference,
-    access: &Access,
-) -> anyhow::Result<Rule> {
-    let (prefix, name) = access.action.split_once(':').context("an action is service:Name")?;
+fn rule(operation: &Operation<'_>, reference: &Reference, access: &Access) -> anyhow::Result<Rule> {
+    let (prefix, name) = access
+        .action
+        .split_once(':')
+        .context("an action is service:Name")?;
     let action = reference
         .action(prefix, name)
         .filter(|it| it.name == name)
         .with_context(|| format!("the reference has no action {}", access.action))?;
     let mut targets = Vec::new();
     for written in &access.resources {
-        targets.push(bind::target(operation, reference, (prefix, action), written)?);
+        targets.push(bind::target(
+            operation,
+            reference,
+            (prefix, action),
+            written,
+        )?);
     }
     for written in &access.optional {
         let mut target = bind::target(operation, reference, (prefix, action), written)?;

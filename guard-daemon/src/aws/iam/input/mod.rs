@@ -151,16 +151,6 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Finds what a path leads to from an element.
-    pub(super) fn find_in<'t>(
-        &'t self,
-        element: &At<'t>,
-        path: Path,
-        found: &mut Vec<At<'t>>,
-    ) -> Result<(), Unclear> {
-        walk(element.clone(), path.steps(), found)
-    }
-
     fn in_body<'t>(&'t self, steps: Steps, found: &mut Vec<At<'t>>) -> Result<(), Unclear> {
         match &self.body {
             Body::Empty => Ok(()),
@@ -235,6 +225,13 @@ impl<'a> Input<'a> {
     }
 }
 
+impl<'t> At<'t> {
+    /// Finds what a path leads to from this element.
+    pub(super) fn find(&self, path: Path, found: &mut Vec<At<'t>>) -> Result<(), Unclear> {
+        walk(self.clone(), path.steps(), found)
+    }
+}
+
 /// Whether a protocol has members outside of the body.
 pub(super) fn is_rest(protocol: Protocol) -> bool {
     matches!(
@@ -266,7 +263,7 @@ fn several<'t>(
 }
 
 /// The text of a label: the segment in this place of the template, decoded.
-fn label<'a>(path: &'a str, route: Route, place: usize) -> Option<Cow<'a, str>> {
+fn label(path: &str, route: Route, place: usize) -> Option<Cow<'_, str>> {
     let path = path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
     let length = path.split('/').count();

@@ -39,7 +39,9 @@ impl<'t> At<'t> {
             At::Text(text) => Some(text.clone()),
             At::Value(Value::Text(text)) => Some(Cow::Borrowed(text)),
             At::Value(Value::Number(number)) => Some(Cow::Owned(number.to_string())),
-            At::Value(Value::Flag(flag)) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
+            At::Value(Value::Flag(flag)) => {
+                Some(Cow::Borrowed(if *flag { "true" } else { "false" }))
+            }
             At::Node(node, _) if !node.unclear && node.children.is_empty() => {
                 Some(Cow::Borrowed(node.text.as_deref().unwrap_or_default()))
             }
@@ -49,11 +51,7 @@ impl<'t> At<'t> {
 }
 
 /// Adds what the steps lead to; nothing where it is not given.
-pub(super) fn walk<'t>(
-    at: At<'t>,
-    steps: Steps,
-    found: &mut Vec<At<'t>>,
-) -> Result<(), Unclear> {
+pub(super) fn walk<'t>(at: At<'t>, steps: Steps, found: &mut Vec<At<'t>>) -> Result<(), Unclear> {
     let Some((first, rest)) = steps.split_first() else {
         found.push(at);
         return Ok(());
@@ -83,7 +81,9 @@ fn in_value<'t>(
             .filter(|it| **it != Value::Null)
             .try_for_each(|it| walk(At::Value(it), rest, found)),
         (step::KEY | step::FLAT_KEY, Value::Object(members)) => {
-            let names = members.iter().map(|it| At::Text(Cow::Borrowed(it.0.as_ref())));
+            let names = members
+                .iter()
+                .map(|it| At::Text(Cow::Borrowed(it.0.as_ref())));
             found.extend(names);
             Ok(())
         }
@@ -105,7 +105,8 @@ fn in_form<'t>(
     if !blank {
         return Err(Unclear);
     }
-    let on = |it: &'t Node<'t>, found: &mut Vec<At<'t>>| walk(At::Node(it, Wire::Form), rest, found);
+    let on =
+        |it: &'t Node<'t>, found: &mut Vec<At<'t>>| walk(At::Node(it, Wire::Form), rest, found);
     match first.kind {
         step::MEMBER => match node.named(first.form).next() {
             None => Ok(()),
@@ -148,7 +149,8 @@ fn numbered<'t>(node: Option<&'t Node<'t>>) -> Result<Vec<&'t Node<'t>>, Unclear
     let children = node.map_or(&[][..], |it| &it.children);
     let mut found = Vec::with_capacity(children.len());
     for child in children {
-        let plain = !child.name.starts_with('0') && child.name.bytes().all(|it| it.is_ascii_digit());
+        let plain =
+            !child.name.starts_with('0') && child.name.bytes().all(|it| it.is_ascii_digit());
         let number: u32 = child.name.parse().ok().filter(|_| plain).ok_or(Unclear)?;
         found.push((number, child));
     }

@@ -7,11 +7,14 @@ use http::{HeaderMap, HeaderName, Method};
 use proptest::prelude::*;
 use serde_json::Value;
 
+mod hosts;
+mod s3;
+
 use crate::aws::{
     BodyView, Call, IdentifyError, Operation, Protocol, RequestView, Scope, identify, needs_body,
 };
 
-const FIXTURES: &str = include_str!("../../../../tests/fixtures/operations.jsonl");
+const FIXTURES: &str = include_str!("../../../../../tests/fixtures/operations.jsonl");
 
 /// A request for a test: `METHOD host/path?query`.
 struct Sent {
@@ -74,7 +77,7 @@ impl Sent {
             region: "us-east-1",
             service,
         });
-        identify(&self.view(), scope, Some("123456789012"))
+        identify(&self.view(), scope, Some("123456789012"), &[])
     }
 }
 
@@ -594,6 +597,7 @@ fn an_unread_body_makes_nothing_up() {
             service: "iam",
         }),
         None,
+        &[],
     )
     .unwrap();
     assert_eq!(call.operation, Operation::Unknown);
@@ -615,6 +619,7 @@ fn bodies_that_are_needed() {
                 region: "us-east-1",
                 service,
             }),
+            &[],
         )
     };
     assert!(needs(&Sent::new("POST iam.amazonaws.com/").form(""), "iam"));

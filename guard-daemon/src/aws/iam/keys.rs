@@ -1,0 +1,264 @@
+//! Condition keys that a request tells.
+
+use std::borrow::Cow;
+
+use super::{
+    Asked, Reader,
+    input::{At, Unclear},
+    rules::LONGEST_VALUE,
+    s3_keys,
+};
+use crate::aws::{
+    Access, KeyValue,
+    catalog::{self, Default, KeyRule, key},
+    keys::{Keys, TypedTag},
+};
+
+/// What a tag's key comes after.
+const REQUEST_TAG: &str = "aws:requesttag/";
+
+/// The values of `wanted` keys, in lower case, for a call that asks for `access`. Keys that no request tells are
+/// left out.
+pub(super) fn read(
+    asked: &Asked<'_>,
+    readers: &[Reader<'_, '_>],
+    access: &[Access],
+    wanted: &[&str],
+) -> Keys {
+    let mut keys = Keys::default();
+    for name in wanted {
+        if *name == "aws:requestedregion" {
+            let region = asked.region.map(|it| KeyValue::One(it.to_owned()));
+            keys.push(name, region.unwrap_or(KeyValue::Unknown));
+        } else if is_ours(name, access) {
+            let value = if may_have(name, access) {
+                value(asked, readers, name, &mut keys.typed)
+            } else {
+                KeyValue::Absent
+            };
+            keys.push(name, value);
+        }
+    }
+    keys
+}
+
+/// Whether a request could tell it: a key of a service's, or of tags.
+fn is_ours(name: &str, access: &[Access]) -> bool {
+    match name.split_once(':') {
+        Some(("aws", "tagkeys")) => true,
+        Some(("aws", rest)) => rest.starts_with("requesttag/"),
+        Some(("guard", _)) | None => false,
+        Some((prefix, _)) => catalog::has_prefix(prefix) || listed(name, access),
+    }
+}
+
+fn listed(name: &str, access: &[Access]) -> bool {
+    let mut actions = access.iter().filter_map(|it| it.action.as_deref());
+    actions.any(|it| catalog::action(it).is_some_and(|it| it.has_condition_key(name)))
+}
+
+/// Whether an action lists it, or might, as it is not known.
+fn may_have(name: &str, access: &[Access]) -> bool {
+    access.iter().any(|it| it.action.is_none()) || listed(name, access)
+}
+
+fn value(
+    asked: &Asked<'_>,
+    readers: &[Reader<'_, '_>],
+    name: &str,
+    typed: &mut Vec<TypedTag>,
+) -> KeyValue {
+    let mut found: Option<KeyValue> = None;
+    for reader in readers {
+        let rules = reader.operation.keys().filter(|it| it.takes(name));
+        let mut own = rules.map(|it| reader.key(it, name, typed));
+        let own = own
+            .next()
+            .or_else(|| s3_keys::value(asked, reader.operation, name));
+        let own = own.unwrap_or(KeyValue::Unknown);
+        // Of operations that the wire does not tell apart, all must agree.
+        match &found {
+            Some(other) if *other != own => return KeyValue::Unknown,
+            _ => found = Some(own),
+        }
+    }
+    found.unwrap_or(KeyValue::Unknown)
+}
+
+impl KeyRule {
+    /// Whether it reads this key, which is in lower case.
+    pub(super) fn takes(self, name: &str) -> bool {
+        match self.kind() {
+            key::TAGS | key::ENTRIES | key::TYPED_TAGS => name.starts_with(self.key()),
+            _ if self.key() == REQUEST_TAG => name.starts_with(REQUEST_TAG),
+            _ => name == self.key(),
+        }
+    }
+}
+
+impl Reader<'_, '_> {
+    fn key(self, rule: KeyRule, name: &str, typed: &mut Vec<TypedTag>) -> KeyValue {
+        let wanted = name.get(rule.key().len()..).unwrap_or_default();
+        let found = match rule.kind() {
+            key::ONE | key::MANY => return self.values_of(rule),
+            key::TAGS => self.tags(rule).map(|tags| entry(&tags, wanted)),
+            key::ENTRIES => self.entries(rule).map(|tags| entry(&tags, wanted)),
+            key::TAG_KEYS => self.tag_keys(rule).map(many),
+            key::ENTRY_KEYS => self.texts(rule, 0).map(many),
+            key::TYPED_TAGS | key::TYPED_TAG_KEYS => self.typed(rule, name, wanted, typed),
+            _ => Err(Unclear),
+        };
+        found.unwrap_or(KeyValue::Unknown)
+    }
+
+    fn values_of(self, rule: KeyRule) -> KeyValue {
+        let mut values = Vec::new();
+        let mut clear = true;
+        let given = self.values(rule.alternatives(), true, |it| match it {
+            Some(text) => values.push(text),
+            None => clear = false,
+        });
+        match (clear, values.len(), rule.kind()) {
+            (true, 0, _) if given => KeyValue::Unknown,
+            (true, 0, _) => match rule.absent() {
+                Default::Absent => KeyValue::Absent,
+                Default::Unknown => KeyValue::Unknown,
+                Default::Value(text) => KeyValue::One(text.to_owned()),
+            },
+            (true, _, key::MANY) => KeyValue::Many(values),
+            (true, 1, _) => values.pop().map_or(KeyValue::Unknown, KeyValue::One),
+            _ => KeyValue::Unknown,
+        }
+    }
+
+    fn texts(self, rule: KeyRule, path: usize) -> Result<Vec<String>, Unclear> {
+        let mut found = Vec::new();
+        let path = rule.path(path).ok_or(Unclear)?;
+        self.input.find(self.operation, path, &mut found)?;
+        found.iter().map(text).collect()
+    }
+
+    fn tags(self, rule: KeyRule) -> Result<Vec<(String, String)>, Unclear> {
+        let mut elements = Vec::new();
+        let path = rule.path(0).ok_or(Unclear)?;
+        self.input.find(self.operation, path, &mut elements)?;
+        tags_in(&elements, rule, 1)
+    }
+
+    fn tag_keys(self, rule: KeyRule) -> Result<Vec<String>, Unclear> {
+        let mut elements = Vec::new();
+        let path = rule.path(0).ok_or(Unclear)?;
+        self.input.find(self.operation, path, &mut elements)?;
+        elements
+            .iter()
+            .map(|it| within(it, rule, 1)?.ok_or(Unclear))
+            .collect()
+    }
+
+    fn entries(self, rule: KeyRule) -> Result<Vec<(String, String)>, Unclear> {
+        let keys = self.texts(rule, 0)?;
+        let values = self.texts(rule, 1)?;
+        if keys.len() != values.len() {
+            return Err(Unclear);
+        }
+        Ok(keys.into_iter().zip(values).collect())
+    }
+
+    /// Tags by the type of resource they are for. What all of them have is the value whatever the resource.
+    fn typed(
+        self,
+        rule: KeyRule,
+        name: &str,
+        wanted: &str,
+        typed: &mut Vec<TypedTag>,
+    ) -> Result<KeyValue, Unclear> {
+        let mut elements = Vec::new();
+        let path = rule.path(0).ok_or(Unclear)?;
+        self.input.find(self.operation, path, &mut elements)?;
+        let mut all = Vec::with_capacity(elements.len());
+        for element in &elements {
+            let kind = within(element, rule, 1)?.ok_or(Unclear)?;
+            let mut inner = Vec::new();
+            let path = rule.path(2).ok_or(Unclear)?;
+            element.find(path, &mut inner)?;
+            let tags = tags_in(&inner, rule, 3)?;
+            let value = if rule.kind() == key::TYPED_TAGS {
+                entry(&tags, wanted)
+            } else {
+                many(tags.into_iter().map(|it| it.0).collect())
+            };
+            all.push(TypedTag {
+                key: name.to_owned(),
+                kind,
+                value,
+            });
+        }
+        let Some(first) = all.first() else {
+            return Ok(KeyValue::Absent);
+        };
+        let value = if all.iter().all(|it| it.value == first.value) {
+            first.value.clone()
+        } else {
+            KeyValue::Unknown
+        };
+        typed.append(&mut all);
+        Ok(value)
+    }
+}
+
+/// Keys and values of elements; `first` and the next path of the rule lead to them.
+fn tags_in(
+    elements: &[At<'_>],
+    rule: KeyRule,
+    first: usize,
+) -> Result<Vec<(String, String)>, Unclear> {
+    let mut tags = Vec::with_capacity(elements.len());
+    for element in elements {
+        let key = within(element, rule, first)?.ok_or(Unclear)?;
+        // A tag without a value has the empty one.
+        let value = within(element, rule, first + 1)?;
+        tags.push((key, value.unwrap_or_default()));
+    }
+    Ok(tags)
+}
+
+fn within(element: &At<'_>, rule: KeyRule, path: usize) -> Result<Option<String>, Unclear> {
+    let mut found = Vec::new();
+    let path = rule.path(path).ok_or(Unclear)?;
+    element.find(path, &mut found)?;
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] => text(one).map(Some),
+        _ => Err(Unclear),
+    }
+}
+
+fn text(at: &At<'_>) -> Result<String, Unclear> {
+    let text = at
+        .text()
+        .filter(|it| it.len() <= LONGEST_VALUE)
+        .ok_or(Unclear)?;
+    Ok(Cow::into_owned(text))
+}
+
+/// The value of a tag or entry. Names of condition keys are the same in any case, and so it must be the only one.
+fn entry(entries: &[(String, String)], wanted: &str) -> KeyValue {
+    let mut found = entries
+        .iter()
+        .filter(|it| it.0.to_lowercase() == wanted)
+        .map(|it| &it.1);
+    match (found.next(), found.next()) {
+        (None, _) => KeyValue::Absent,
+        (Some(one), None) => KeyValue::One(one.clone()),
+        _ => KeyValue::Unknown,
+    }
+}
+
+/// All of them; a key without a value is absent.
+fn many(values: Vec<String>) -> KeyValue {
+    if values.is_empty() {
+        KeyValue::Absent
+    } else {
+        KeyValue::Many(values)
+    }
+}

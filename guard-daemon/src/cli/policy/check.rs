@@ -1,0 +1,119 @@
+//! `guard policy check`: parses profiles and IAM policies, and looks for what is probably not meant.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::FINDINGS;
+use crate::aws::catalog;
+use crate::cli::terminal::printable;
+use crate::config::{Config, ConfigError};
+use crate::policy::lint::{self, Actions, KeyType, Model};
+use crate::policy::{GUARD_KEYS, Source, SourceDocument};
+
+/// Bytes a policy document may have.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Its flags.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Profiles (`.toml`, or a profile's name) and IAM policies (`.json`) [default: the profile in force]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &crate::cli::Global) -> anyhow::Result<ExitCode> {
+    let config = global.load()?;
+    let mut out = std::io::stdout().lock();
+    let mut wrong = false;
+    let files = if arguments.files.is_empty() {
+        vec![("the profile".to_owned(), None)]
+    } else {
+        let named = |path: &PathBuf| (path.display().to_string(), Some(path.clone()));
+        arguments.files.iter().map(named).collect()
+    };
+    for (name, path) in files {
+        let findings = match source(&config, path.as_deref()) {
+            Ok(source) => lint::lint(&source, &Catalog),
+            Err(error) => match error.downcast::<ConfigError>() {
+                Ok(ConfigError::Profile(error)) => Err(error),
+                Ok(error) => return Err(error.into()),
+                Err(error) => return Err(error),
+            },
+        };
+        let lines: Vec<String> = match findings {
+            Ok(findings) => findings.iter().map(ToString::to_string).collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        wrong |= !lines.is_empty();
+        let name = printable(&name);
+        if lines.is_empty() {
+            writeln!(out, "{name}: ok")?;
+        }
+        for line in lines {
+            writeln!(out, "{name}: {}", printable(&line))?;
+        }
+    }
+    Ok(if wrong {
+        ExitCode::from(FINDINGS)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// A profile, or an IAM policy as one that a profile names.
+fn source(config: &Config, path: Option<&Path>) -> anyhow::Result<Source> {
+    let Some(path) = path else {
+        return Ok(config.profile_source(None)?);
+    };
+    if path.extension() != Some(OsStr::new("json")) {
+        let name = path.to_string_lossy();
+        return Ok(config.profile_source(Some(&name))?);
+    }
+    let text =
+        super::read(path, LARGEST).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let name = name.to_string_lossy().into_owned();
+    let profile = toml::toml! { policies = { identity = [(name.clone())] } };
+    Ok(Source {
+        documents: vec![SourceDocument {
+            path: name.clone(),
+            text,
+        }],
+        ..Source::new("check", profile.to_string())
+    })
+}
+
+/// What the catalog knows of IAM's actions.
+struct Catalog;
+
+impl Actions for Catalog {
+    fn action(&self, name: &str) -> Option<Model> {
+        let action = catalog::action(name)?;
+        let guards = GUARD_KEYS.iter().map(|it| (*it).to_owned());
+        Some(Model {
+            resources: action
+                .resource_types()
+                .map(|it| it.arn.to_owned())
+                .collect(),
+            keys: action
+                .condition_keys()
+                .map(str::to_owned)
+                .chain(guards)
+                .collect(),
+        })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        catalog::actions().map(catalog::ActionModel::name).collect()
+    }
+
+    fn key_type(&self, key: &str) -> Option<KeyType> {
+        // guard's own keys are text.
+        let own = GUARD_KEYS.iter().any(|it| it.eq_ignore_ascii_case(key));
+        own.then_some(KeyType::String)
+    }
+}
