@@ -11,6 +11,9 @@ use super::reach::ReachError;
 /// Characters of a profile's name or a `sid`.
 pub(super) const LONGEST_NAME: usize = 64;
 
+/// Characters of a `Sid` in a document: IAM names no bound.
+pub(super) const LONGEST_SID: usize = 256;
+
 /// Bytes a profile may have: it may come from a launcher over the control socket.
 pub const LARGEST_PROFILE: usize = 1024 * 1024;
 
@@ -140,6 +143,11 @@ pub enum Problem {
     /// `sid` is no name.
     #[error("a sid has 1 to {LONGEST_NAME} letters, digits, `.`, `-` and `_`; choose another")]
     Sid,
+    /// `Sid` of a document's statement is no name.
+    #[error(
+        "a Sid has up to {LONGEST_SID} letters and digits (`.`, `-` and `_` are taken, too); choose another"
+    )]
+    DocumentSid,
     /// Two statements have the same `sid`.
     #[error("sid {0:?} is already that of an earlier statement; rename one of them")]
     DuplicateSid(String),

@@ -222,7 +222,9 @@ fn condition_corner(
     let open = if operator == "Null" {
         None
     } else if missing && if_exists && set == "ForAnyValue:" {
-        Some("ForAnyValue with IfExists on a missing key, where it is documented to hold and observed not to")
+        Some(
+            "ForAnyValue with IfExists on a missing key, where it is documented to hold and observed not to",
+        )
     } else if listed && set.is_empty() && !values.is_empty() {
         Some("a multivalued key without a set operator, which such keys require")
     } else if any_wanted("${aws:TagKeys}") {

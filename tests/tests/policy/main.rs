@@ -52,7 +52,7 @@ impl Case {
                 ),
             )
         };
-        let profile = Profile::load(&source).unwrap_or_else(|error| panic!("{error}\n{self:#?}"));
+        let profile = Profile::load(&source).expect("a generated profile is one");
         let access = Access {
             action: Some(self.action.clone().into()),
             level: None,

@@ -9,8 +9,7 @@ mod tests;
 use std::collections::HashSet;
 
 use super::keys::Keys;
-use super::problem::{Misplaced, Problem};
-use super::profile::is_name;
+use super::problem::{LONGEST_SID, Misplaced, Problem};
 use super::statement::Statement;
 use super::text::Language;
 use super::written::{Choice, Compiler, JSON, Placed, Value, Written};
@@ -77,7 +76,7 @@ pub(super) fn read(
     for (at, value) in list.into_iter().enumerate() {
         let written = statement(value)?;
         let label = match &written.sid {
-            Some(sid) if !is_name(&sid.it) => return Err(sid.wrong(Problem::Sid)),
+            Some(sid) if !is_sid(&sid.it) => return Err(sid.wrong(Problem::DocumentSid)),
             Some(sid) if !sids.insert(sid.it.clone()) => {
                 return Err(sid.wrong(Problem::DuplicateSid(sid.it.clone())));
             }
@@ -129,6 +128,12 @@ fn statement(value: &Placed<Value>) -> Result<Written, Misplaced> {
         resources,
         condition,
     })
+}
+
+/// Labels stand in messages and the journal, so they are plain.
+fn is_sid(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    text.len() <= LONGEST_SID && text.bytes().all(plain)
 }
 
 fn text_of(value: &Placed<Value>, key: &'static str) -> Result<String, Misplaced> {

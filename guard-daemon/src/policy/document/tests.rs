@@ -12,6 +12,10 @@ fn statements(text: &str) -> Result<Vec<Statement>, (usize, usize, Problem)> {
     })
 }
 
+fn single_with_sid(sid: &str) -> String {
+    format!(r#"{{"Statement":{{"Sid":"{sid}","Effect":"Deny","Action":"*","Resource":"*"}}}}"#)
+}
+
 #[test]
 fn documents_load_as_aws_prints_them() {
     let text = r#"{
@@ -64,6 +68,10 @@ fn documents_load_as_aws_prints_them() {
             "ForAnyValue:StringLikeIfExists aws:TagKeys [\"a*\"]",
         ]
     );
+    let long = single_with_sid(&"a".repeat(256));
+    assert_eq!(statements(&long).unwrap().len(), 1);
+    let longer = single_with_sid(&"a".repeat(257));
+    assert_eq!(statements(&longer).unwrap_err().2, Problem::DocumentSid);
     // One statement needs no list, and a document without a version is of the first.
     let single = r#"{"Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#;
     assert_eq!(statements(single).unwrap().len(), 1);
@@ -163,7 +171,7 @@ fn each_error_names_its_place() {
             (4, 17),
             Problem::NotText("Action".to_owned()),
         ),
-        (full("\"Sid\": \"a b\""), (5, 8), Problem::Sid),
+        (full("\"Sid\": \"a b\""), (5, 8), Problem::DocumentSid),
         (
             full("\"Condition\": []"),
             (5, 14),
