@@ -151,7 +151,7 @@ decision          fastest       │ slowest       │ median        │ mean    
 ";
         table.lines().for_each(|line| rows.read(line));
         let read: Vec<_> = rows
-            .rows
+            .all
             .iter()
             .map(|row| (&*row.group, &*row.name, row.nanoseconds, row.allocations))
             .collect();

@@ -319,11 +319,7 @@ fn is_region(text: &str) -> bool {
 
 /// Whether `identify` needs the whole body of this request to name its operation, its resources and the
 /// `wanted` condition keys.
-pub fn needs_body(
-    request: &RequestView<'_>,
-    scope: Option<Scope<'_>>,
-    wanted: &[&str],
-) -> bool {
+pub fn needs_body(request: &RequestView<'_>, scope: Option<Scope<'_>>, wanted: &[&str]) -> bool {
     let Some(endpoint) = endpoint::classify(request.host) else {
         return false;
     };

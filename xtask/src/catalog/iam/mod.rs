@@ -117,7 +117,9 @@ impl Iam {
         let mut drafts = derive::draft(operation, &self.reference, &self.map);
         if !drafts.is_empty() {
             for further in self.tables.further(operation, &self.reference)? {
-                let is_new = drafts.iter().all(|it| it.action != further.action || it.when != further.when);
+                let is_new = drafts
+                    .iter()
+                    .all(|it| it.action != further.action || it.when != further.when);
                 drafts.extend(is_new.then_some(further));
             }
         }

@@ -123,11 +123,17 @@ impl Files {
         reference: &Reference,
     ) -> anyhow::Result<Vec<Rule>> {
         let service = operation.service();
-        let table = self.files.get(service).and_then(|it| it.tables.get(operation.name));
+        let table = self
+            .files
+            .get(service)
+            .and_then(|it| it.tables.get(operation.name));
         let also = table.and_then(|it| it.also.as_deref()).unwrap_or_default();
-        let only = table.is_none_or(|it| it.also.is_none() || it.access.is_none() && it.same_as.is_none());
-        let rules: anyhow::Result<Vec<Rule>> =
-            also.iter().map(|it| rule(operation, reference, it)).collect();
+        let only =
+            table.is_none_or(|it| it.also.is_none() || it.access.is_none() && it.same_as.is_none());
+        let rules: anyhow::Result<Vec<Rule>> = also
+            .iter()
+            .map(|it| rule(operation, reference, it))
+            .collect();
         let place = || format!("access/{service}.toml [{}]", operation.name);
         ensure!(only, "{}: `also` stands alone", place());
         rules.with_context(place)
