@@ -41,7 +41,7 @@ pub(crate) fn run_task(arguments: &Arguments) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Rows {
     group: String,
-    rows: Vec<Row>,
+    all: Vec<Row>,
     /// The next line has the number of allocations.
     counting: bool,
 }
@@ -65,7 +65,7 @@ impl Rows {
                 .split('│')
                 .filter_map(|cell| cell.trim().parse().ok())
                 .collect();
-            if let (Some(row), Some(median)) = (self.rows.last_mut(), all.get(2)) {
+            if let (Some(row), Some(median)) = (self.all.last_mut(), all.get(2)) {
                 row.allocations = *median;
             }
         }
@@ -81,7 +81,7 @@ impl Rows {
             return;
         };
         let top = line.starts_with(['├', '╰']);
-        self.rows.push(Row {
+        self.all.push(Row {
             group: if top {
                 name.to_owned()
             } else {
@@ -100,8 +100,8 @@ impl Rows {
             "{:<28} {:>14} {:>8} {:>12}",
             "benchmark", "ns (median)", "ratio", "allocations"
         ));
-        for row in &self.rows {
-            let first = self.rows.iter().find(|other| other.group == row.group);
+        for row in &self.all {
+            let first = self.all.iter().find(|other| other.group == row.group);
             let ratio = first.map_or(1.0, |first| row.nanoseconds / first.nanoseconds);
             say(&format!(
                 "{:<28} {:>14.1} {:>8.2} {:>12}",
@@ -151,7 +151,7 @@ decision          fastest       │ slowest       │ median        │ mean    
 ";
         table.lines().for_each(|line| rows.read(line));
         let read: Vec<_> = rows
-            .rows
+            .all
             .iter()
             .map(|row| (&*row.group, &*row.name, row.nanoseconds, row.allocations))
             .collect();

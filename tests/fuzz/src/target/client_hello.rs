@@ -47,7 +47,7 @@ fn read(data: &[u8], at_most: usize) -> Result<Opening, OpeningError> {
     RUNTIME.with(|runtime| {
         let _entered = runtime.enter();
         let mut stream = Pieces { data, at_most };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let mut reading = pin!(opening::read(&mut stream, deadline));
         // The stream is always ready.
         match reading
