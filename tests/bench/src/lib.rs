@@ -127,8 +127,8 @@ pub fn profile(statements: usize) -> Profile {
         let (service, effect) = (SERVICES[at % SERVICES.len()], EFFECTS[at % EFFECTS.len()]);
         let _ = write!(
             text,
-            "[[statement]]\neffect = \"{effect}\"\naction = [\"{service}:Delete*\", \"{service}:Get*\"]\n\
-             resource = \"arn:aws:{service}:*:*:team-{at}/*\"\n"
+            "[[statement]]\neffect=\"{effect}\"\naction=\"{service}:Get*\"\n\
+             resource=\"arn:aws:{service}:*:*:team-{at}/*\"\n"
         );
     }
     Profile::parse("bench", &text).expect("a profile")
