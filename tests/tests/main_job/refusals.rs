@@ -92,6 +92,67 @@ fn observing_lets_calls_through_and_records_what_enforcing_would_do() {
     assert_eq!(of(1), ("allow".into(), "deny".into()));
 }
 
+/// Conditions on what requests, the principal and the session tell.
+const CONDITIONS: &str = r#"
+[[statement]]
+sid = "own-prefix"
+effect = "allow"
+action = "s3:ListBucket"
+
+[statement.condition]
+StringLike = { "s3:prefix" = "${guard:User}/*" }
+StringEquals = { "aws:RequestedRegion" = "us-east-1", "aws:PrincipalAccount" = "123456789012" }
+
+[[statement]]
+sid = "tagged"
+effect = "allow"
+action = ["sqs:CreateQueue", "sqs:TagQueue"]
+condition = { StringEquals = { "aws:RequestTag/team" = "blue" }, "ForAllValues:StringEquals" = { "aws:TagKeys" = ["team"] } }
+"#;
+
+#[test]
+fn conditions_are_decided_by_what_request_principal_and_session_tell() {
+    if !is_root("conditions_are_decided_by_what_request_principal_and_session_tell") {
+        return;
+    }
+    let stand = Stand::shared();
+    stand.prepare("client('s3').create_bucket(Bucket='conditions')");
+    let guard = Guard::new(CONDITIONS, "");
+    let output = guard.python(
+        stand,
+        r"
+import boto3, botocore
+def tried(name, call, **arguments):
+    try: call(**arguments); print(name, 'ok')
+    except botocore.exceptions.ClientError as e: print(name, e.response['Error']['Code'])
+s3, sqs = boto3.client('s3'), boto3.client('sqs')
+tried('own', s3.list_objects_v2, Bucket='conditions', Prefix='nobody/')
+tried('other', s3.list_objects_v2, Bucket='conditions', Prefix='root/')
+tried('all', s3.list_objects_v2, Bucket='conditions')
+west = boto3.client('s3', region_name='us-west-2')
+tried('region', west.list_objects_v2, Bucket='conditions', Prefix='nobody/')
+tried('blue', sqs.create_queue, QueueName='b', tags={'team': 'blue'})
+tried('red', sqs.create_queue, QueueName='r', tags={'team': 'red'})
+tried('more', sqs.create_queue, QueueName='m', tags={'team': 'blue', 'owner': 'x'})
+tried('none', sqs.create_queue, QueueName='n')
+",
+    );
+    assert_eq!(
+        succeeded(&output),
+        "own ok\nother AccessDenied\nall AccessDenied\nregion AccessDenied\nblue ok\nred AccessDenied\n\
+         more AccessDenied\nnone AccessDenied\n"
+    );
+    let decided = guard.entries("exchange_decided");
+    let key = |name: &str| {
+        let keys = decided[0]["keys"].as_array().expect("keys");
+        let found = keys.iter().find(|it| it["key"] == name);
+        found.unwrap_or_else(|| panic!("no {name}: {keys:?}"))["values"].clone()
+    };
+    assert_eq!(key("s3:prefix"), serde_json::json!(["nobody/"]));
+    assert_eq!(key("guard:user"), serde_json::json!(["nobody"]));
+    assert_eq!(key("aws:requestedregion"), serde_json::json!(["us-east-1"]));
+}
+
 #[test]
 fn denials_are_access_denied_in_every_protocol_with_one_attempt() {
     if !is_root("denials_are_access_denied_in_every_protocol_with_one_attempt") {

@@ -2,7 +2,7 @@
 //!
 //! Each is asked twice: as the only allowance, and as the only denial besides an allowance of everything. From both
 //! guard's answer is true, false or unknown; unknown must be one of the corners that AWS leaves open, and every other
-//! difference one where AWS documents what guard does.
+//! difference one of a class with its reason: AWS's documentation, or plain arithmetic.
 
 use std::collections::BTreeMap;
 
@@ -34,8 +34,8 @@ struct Question {
 struct Corner {
     /// Where AWS leaves open what happens: guard's answer may be unknown.
     open: Option<&'static str>,
-    /// Where the other differs from what AWS documents.
-    documented: Option<&'static str>,
+    /// Why guard's answer is right where the other's differs.
+    reasoned: Option<&'static str>,
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn compare(test: &str, questions: &[Question]) {
     let mut same = 0;
     let mut open: BTreeMap<&str, usize> = BTreeMap::new();
     let mut otherwise: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut documented: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut reasoned: BTreeMap<&str, usize> = BTreeMap::new();
     let mut wrong = Differences::default();
     for (at, question) in questions.iter().enumerate() {
         let [allow, deny] = [&cases[2 * at], &cases[2 * at + 1]];
@@ -72,7 +72,7 @@ fn compare(test: &str, questions: &[Question]) {
         assert_eq!(they.0, they.1, "the other is of one mind on {allow:#?}");
         let Corner {
             open: may_be_open,
-            documented: may_differ,
+            reasoned: may_differ,
         } = question.corner;
         match ours {
             // What could match denies, and does not allow.
@@ -83,7 +83,7 @@ fn compare(test: &str, questions: &[Question]) {
             (true, false) => wrong.add("guard allows what it does not deny", allow),
             ours if ours == they => same += 1,
             (matches, _) => match (may_differ, may_be_open) {
-                (Some(reason), _) => *documented.entry(reason).or_default() += 1,
+                (Some(reason), _) => *reasoned.entry(reason).or_default() += 1,
                 (None, Some(reason)) => *otherwise.entry(reason).or_default() += 1,
                 (None, None) if matches => wrong.add("it matches for guard alone", allow),
                 (None, None) => wrong.add("it matches for the other alone", allow),
@@ -100,7 +100,7 @@ fn compare(test: &str, questions: &[Question]) {
             "answered unlike the other where AWS leaves it open",
             otherwise,
         ),
-        ("answered as AWS documents, unlike the other", documented),
+        ("answered unlike the other, with reason", reasoned),
     ] {
         for (reason, count) in counts {
             report(&format!("  {count} {what}: {reason}"));
@@ -240,7 +240,7 @@ fn condition_corner(
     } else {
         None
     };
-    let documented = if found == Some(&json!([])) {
+    let reasoned = if found == Some(&json!([])) {
         Some("a set without values is a null data set, like a missing key")
     } else if !set.is_empty() && !listed && values == [""] {
         Some("set operators take an empty text for a null data set")
@@ -259,7 +259,7 @@ fn condition_corner(
     } else {
         None
     };
-    Corner { open, documented }
+    Corner { open, reasoned }
 }
 
 fn texts(value: &Value) -> Vec<&str> {
@@ -306,7 +306,7 @@ fn resource_corner(except: bool, wanted: &[&str], arn: &str) -> Corner {
         None
     };
     let short = |value: &&str| *value != "*" && value.splitn(6, ':').count() < 6;
-    let documented = if any("inst*") && arn.contains("instance") {
+    let reasoned = if any("inst*") && arn.contains("instance") {
         Some("a wildcard in the resource type stands within a segment, like any")
     } else if except && wanted.iter().any(short) {
         Some("in NotResource, too, a `*` that ends a segment reaches beyond the colon")
@@ -315,5 +315,5 @@ fn resource_corner(except: bool, wanted: &[&str], arn: &str) -> Corner {
     } else {
         None
     };
-    Corner { open, documented }
+    Corner { open, reasoned }
 }

@@ -2,7 +2,7 @@
 //! requests, made from a seed, must be decided alike.
 //!
 //! `elements` looks at single elements and operators in all their corners, where each difference must be of a class
-//! whose reason AWS's documentation gives; `layers` at whole sets of policies, where there may be none.
+//! with a reason; `layers` at whole sets of policies, where there may be none.
 
 mod elements;
 mod generate;
