@@ -179,12 +179,17 @@ impl Table {
         }
         let group = GROUPS.iter().position(|group| {
             let all = |it: &Candidate| group.services.contains(&it.service.as_str());
-            // One action of the services' own, whichever of them it is.
+            // One action of the services' own, whichever of them it is, besides that for the tags given along.
             let own = answer.actions.iter().filter(|action| {
-                let prefix = action.as_deref().and_then(|it| it.split_once(':'));
-                prefix.is_none_or(|it| it.0 == group.prefix)
+                action
+                    .as_deref()
+                    .and_then(|it| it.split_once(':'))
+                    .is_none_or(|(prefix, name)| {
+                        prefix == group.prefix && name != "AddTagsToResource"
+                    })
             });
-            answer.candidates.iter().all(all) && own.count() == 1
+            let tags = truth.operation == "AddTagsToResource";
+            answer.candidates.iter().all(all) && own.count() == usize::from(!tags)
         });
         let Some(group) = group else {
             return Outcome::Wrong;
