@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
-use super::completion;
 use super::question::Question;
+use super::{completion, word};
 use crate::aws::{KeyValue, Resource};
 use crate::cli::terminal::printable;
 use crate::config::Config;
-use crate::policy::{ConditionTrace, Decider, Effect, Profile, StatementTrace, Trace, Truth};
+use crate::policy::{ConditionTrace, Decider, Profile, StatementTrace, Trace, Truth};
 use crate::record::entry::{Event, ExchangeDecided};
 use crate::record::read;
 
@@ -205,14 +205,6 @@ fn part(statement: &StatementTrace, out: &mut impl Write) -> std::io::Result<()>
         )?;
     }
     Ok(())
-}
-
-fn word(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Allow => "allow",
-        Effect::Deny => "deny",
-        Effect::Approve => "approve",
-    }
 }
 
 fn truth(truth: Truth) -> &'static str {

@@ -11,6 +11,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::policy::Effect;
+
 /// Check, test and explain policies.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -36,6 +38,15 @@ pub(super) fn run(arguments: &Arguments, global: &super::Global) -> anyhow::Resu
         Command::Check(arguments) => check::run(arguments, global),
         Command::Test(arguments) => test::run(arguments, global),
         Command::Explain(arguments) => explain::run(arguments, global),
+    }
+}
+
+/// An effect as policies write it.
+fn word(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Allow => "allow",
+        Effect::Deny => "deny",
+        Effect::Approve => "approve",
     }
 }
 

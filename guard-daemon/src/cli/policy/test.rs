@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
-use super::FINDINGS;
 use super::question::Question;
+use super::{FINDINGS, word};
 use crate::cli::terminal::printable;
 use crate::policy::{Effect, Profile};
 
@@ -203,14 +203,6 @@ impl Request {
         } = self;
         serde_json::json!({ "method": method, "url": url, "headers": headers, "body": body })
             .to_string()
-    }
-}
-
-fn word(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Allow => "allow",
-        Effect::Deny => "deny",
-        Effect::Approve => "approve",
     }
 }
 
