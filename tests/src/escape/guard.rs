@@ -145,11 +145,12 @@ pub(super) const TABLE: &[Technique] = &[
     .or(FILE),
 ];
 
-/// The daemon's number. In another pid namespace it may be one of the session's own processes.
+/// The daemon's number. In another pid namespace it may be one of the session's own processes; `exe` is what the
+/// kernel calls a daemon that `guard run` started.
 fn daemon(attempt: &Attempt<'_>) -> Result<i32, Stop> {
     let daemon = attempt.session()?.daemon;
     match std::fs::read_to_string(format!("/proc/{daemon}/comm")) {
-        Ok(name) if name.trim_end() != "guard" => {
+        Ok(name) if !["guard", "exe"].contains(&name.trim_end()) => {
             Err(Stop::Nothing(format!("{} has its number", name.trim_end())))
         }
         _ => Ok(daemon),
