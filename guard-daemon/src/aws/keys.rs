@@ -21,6 +21,21 @@ pub struct Keys {
     all: Vec<(String, KeyValue)>,
     /// Tags that are for resources of one type.
     pub(super) typed: Vec<TypedTag>,
+    /// Values that differ by action and resource.
+    pub(super) scoped: Vec<Scoped>,
+}
+
+/// A key's value in the context of one action on one resource.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Scoped {
+    /// The key, in lower case.
+    pub(super) key: String,
+    /// The action's whole name.
+    pub(super) action: String,
+    /// What it is asked for.
+    pub(super) resource: Resource,
+    /// Its value.
+    pub(super) value: KeyValue,
 }
 
 /// A key's value for resources of one type.
@@ -61,6 +76,14 @@ impl Keys {
         };
         if !listed {
             return Some(KeyValue::Absent);
+        }
+        let mut scoped = self.scoped.iter().filter(|it| it.key == key).peekable();
+        if scoped.peek().is_some() {
+            let mut own = scoped.filter(|it| {
+                Some(it.action.as_str()) == access.action.as_deref() && it.resource == *resource
+            });
+            let own = own.next().map(|it| it.value.clone());
+            return Some(own.unwrap_or(KeyValue::Unknown));
         }
         let mut typed = self.typed.iter().filter(|it| it.key == key).peekable();
         let (Some(_), Resource::Arn(arn)) = (typed.peek(), resource) else {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Asked, Reader,
+    Asked, Reader, dynamodb,
     input::{At, Unclear},
     rules::LONGEST_VALUE,
     s3_keys,
@@ -32,7 +32,7 @@ pub(super) fn read(
             keys.push(name, region.unwrap_or(KeyValue::Unknown));
         } else if is_ours(name, access) {
             let value = if may_have(name, access) {
-                value(asked, readers, name, &mut keys.typed)
+                value(asked, readers, name, &mut keys)
             } else {
                 KeyValue::Absent
             };
@@ -62,18 +62,12 @@ fn may_have(name: &str, access: &[Access]) -> bool {
     access.iter().any(|it| it.action.is_none()) || listed(name, access)
 }
 
-fn value(
-    asked: &Asked<'_>,
-    readers: &[Reader<'_, '_>],
-    name: &str,
-    typed: &mut Vec<TypedTag>,
-) -> KeyValue {
+fn value(asked: &Asked<'_>, readers: &[Reader<'_, '_>], name: &str, keys: &mut Keys) -> KeyValue {
     let mut found: Option<KeyValue> = None;
     for reader in readers {
-        let rules = reader.operation.keys().filter(|it| it.takes(name));
-        let mut own = rules.map(|it| reader.key(it, name, typed));
-        let own = own
-            .next()
+        let mut rules = reader.operation.keys().filter(|it| it.takes(name));
+        let own = dynamodb::keys::value(*reader, name, &mut keys.scoped)
+            .or_else(|| rules.next().map(|it| reader.key(it, name, &mut keys.typed)))
             .or_else(|| s3_keys::value(asked, reader.operation, name));
         let own = own.unwrap_or(KeyValue::Unknown);
         // Of operations that the wire does not tell apart, all must agree.
