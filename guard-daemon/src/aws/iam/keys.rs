@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use super::{
     Asked, Reader, dynamodb,
     input::{At, Unclear},
+    named,
     rules::LONGEST_VALUE,
     s3_keys,
 };
 use crate::aws::{
     Access, KeyValue,
     catalog::{self, Default, KeyRule, key},
-    keys::{Keys, TypedTag},
+    keys::{Keys, Limited, TypedTag},
 };
 
 /// What a tag's key comes after.
@@ -67,7 +68,20 @@ fn value(asked: &Asked<'_>, readers: &[Reader<'_, '_>], name: &str, keys: &mut K
     for reader in readers {
         let mut rules = reader.operation.keys().filter(|it| it.takes(name));
         let own = dynamodb::keys::value(*reader, name, &mut keys.scoped)
-            .or_else(|| rules.next().map(|it| reader.key(it, name, &mut keys.typed)))
+            .or_else(|| {
+                let rule = rules.next()?;
+                if rule.on().len() > 0 {
+                    keys.limited.push(Limited {
+                        key: name.to_owned(),
+                        kinds: rule.on().collect(),
+                    });
+                }
+                Some(reader.key(rule, name, &mut keys.typed))
+            })
+            .or_else(|| {
+                let named = name == "secretsmanager:secretid";
+                named.then(|| named::secret_id(*reader)).flatten()
+            })
             .or_else(|| s3_keys::value(asked, reader.operation, name));
         let own = own.unwrap_or(KeyValue::Unknown);
         // Of operations that the wire does not tell apart, all must agree.
@@ -108,8 +122,11 @@ impl Reader<'_, '_> {
     fn values_of(self, rule: KeyRule) -> KeyValue {
         let mut values = Vec::new();
         let mut clear = true;
-        let given = self.values(rule.alternatives(), true, |it| match it {
-            Some(text) => values.push(text),
+        let many = rule.kind() == key::MANY;
+        // Of one value every element must say the same; what it is for one that says nothing, the service decides.
+        let given = self.values(rule.alternatives(), many, |it| match it {
+            Some(text) if many || !values.contains(&text) => values.push(text),
+            Some(_) => {}
             None => clear = false,
         });
         match (clear, values.len(), rule.kind()) {
