@@ -21,6 +21,32 @@ pub struct Keys {
     all: Vec<(String, KeyValue)>,
     /// Tags that are for resources of one type.
     pub(super) typed: Vec<TypedTag>,
+    /// Keys that only resources of some types have from the request; others have them from elsewhere.
+    pub(super) limited: Vec<Limited>,
+    /// Values that differ by action and resource.
+    pub(super) scoped: Vec<Scoped>,
+}
+
+/// The types of resources that a request tells a key of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Limited {
+    /// The key, in lower case.
+    pub(super) key: String,
+    /// What the resource in an ARN starts with (`volume`).
+    pub(super) kinds: Vec<&'static str>,
+}
+
+/// A key's value in the context of one action on one resource.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Scoped {
+    /// The key, in lower case.
+    pub(super) key: String,
+    /// The action's whole name.
+    pub(super) action: String,
+    /// What it is asked for.
+    pub(super) resource: Resource,
+    /// Its value.
+    pub(super) value: KeyValue,
 }
 
 /// A key's value for resources of one type.
@@ -62,14 +88,27 @@ impl Keys {
         if !listed {
             return Some(KeyValue::Absent);
         }
+        let mut scoped = self.scoped.iter().filter(|it| it.key == key).peekable();
+        if scoped.peek().is_some() {
+            let mut own = scoped.filter(|it| {
+                Some(it.action.as_str()) == access.action.as_deref() && it.resource == *resource
+            });
+            let own = own.next().map(|it| it.value.clone());
+            return Some(own.unwrap_or(KeyValue::Unknown));
+        }
+        let kind = match resource {
+            Resource::Arn(arn) => kind(arn),
+            _ => None,
+        };
+        if let Some(limit) = self.limited.iter().find(|it| it.key == key)
+            && !kind.is_some_and(|it| limit.kinds.contains(&it))
+        {
+            return Some(KeyValue::Unknown);
+        }
         let mut typed = self.typed.iter().filter(|it| it.key == key).peekable();
-        let (Some(_), Resource::Arn(arn)) = (typed.peek(), resource) else {
+        let (Some(_), Resource::Arn(_)) = (typed.peek(), resource) else {
             return Some(value.clone());
         };
-        let kind = arn
-            .splitn(6, ':')
-            .nth(5)
-            .and_then(|it| it.split('/').next());
         let mut own = typed.filter(|it| Some(it.kind.as_str()) == kind);
         Some(match (own.next(), own.next()) {
             (None, _) => KeyValue::Absent,
@@ -77,4 +116,9 @@ impl Keys {
             _ => KeyValue::Unknown,
         })
     }
+}
+
+/// What the resource in an ARN starts with, up to its first `/`.
+fn kind(arn: &str) -> Option<&str> {
+    arn.splitn(6, ':').nth(5)?.split('/').next()
 }

@@ -305,6 +305,12 @@ impl KeyRule {
         numbers.get(place).map(|it| Path(it.to_native()))
     }
 
+    /// What the resource in an ARN starts with, up to its first `/`, where the rule is right; all if empty.
+    pub(in crate::aws) fn on(self) -> impl ExactSizeIterator<Item = &'static str> {
+        let texts = slice(&tables().numbers, &self.0.on);
+        texts.iter().map(|it| text(*it))
+    }
+
     /// What it is where the request lacks it.
     pub(in crate::aws) fn absent(self) -> Default {
         match self.0.absent.to_native() {

@@ -391,6 +391,8 @@ pub struct KeyRule {
     pub reads: Span,
     /// What it is where the request lacks it: see `absent`, or a `Text`.
     pub absent: u32,
+    /// In `numbers`, a `Text` each: what the resource in an ARN starts with where it is right; all if empty.
+    pub on: Span,
 }
 
 /// How a REST operation is told from the others of its service.

@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 
 use super::{
-    Asked, Reader,
+    Asked, Reader, dynamodb,
     input::{At, Unclear},
+    named,
     rules::LONGEST_VALUE,
     s3_keys,
 };
 use crate::aws::{
     Access, KeyValue,
     catalog::{self, Default, KeyRule, key},
-    keys::{Keys, TypedTag},
+    keys::{Keys, Limited, TypedTag},
 };
 
 /// What a tag's key comes after.
@@ -32,7 +33,7 @@ pub(super) fn read(
             keys.push(name, region.unwrap_or(KeyValue::Unknown));
         } else if is_ours(name, access) {
             let value = if may_have(name, access) {
-                value(asked, readers, name, &mut keys.typed)
+                value(asked, readers, name, &mut keys)
             } else {
                 KeyValue::Absent
             };
@@ -62,18 +63,25 @@ fn may_have(name: &str, access: &[Access]) -> bool {
     access.iter().any(|it| it.action.is_none()) || listed(name, access)
 }
 
-fn value(
-    asked: &Asked<'_>,
-    readers: &[Reader<'_, '_>],
-    name: &str,
-    typed: &mut Vec<TypedTag>,
-) -> KeyValue {
+fn value(asked: &Asked<'_>, readers: &[Reader<'_, '_>], name: &str, keys: &mut Keys) -> KeyValue {
     let mut found: Option<KeyValue> = None;
     for reader in readers {
-        let rules = reader.operation.keys().filter(|it| it.takes(name));
-        let mut own = rules.map(|it| reader.key(it, name, typed));
-        let own = own
-            .next()
+        let mut rules = reader.operation.keys().filter(|it| it.takes(name));
+        let own = dynamodb::keys::value(*reader, name, &mut keys.scoped)
+            .or_else(|| {
+                let rule = rules.next()?;
+                if rule.on().len() > 0 {
+                    keys.limited.push(Limited {
+                        key: name.to_owned(),
+                        kinds: rule.on().collect(),
+                    });
+                }
+                Some(reader.key(rule, name, &mut keys.typed))
+            })
+            .or_else(|| {
+                let named = name == "secretsmanager:secretid";
+                named.then(|| named::secret_id(*reader)).flatten()
+            })
             .or_else(|| s3_keys::value(asked, reader.operation, name));
         let own = own.unwrap_or(KeyValue::Unknown);
         // Of operations that the wire does not tell apart, all must agree.
@@ -114,8 +122,11 @@ impl Reader<'_, '_> {
     fn values_of(self, rule: KeyRule) -> KeyValue {
         let mut values = Vec::new();
         let mut clear = true;
-        let given = self.values(rule.alternatives(), true, |it| match it {
-            Some(text) => values.push(text),
+        let many = rule.kind() == key::MANY;
+        // Of one value every element must say the same; what it is for one that says nothing, the service decides.
+        let given = self.values(rule.alternatives(), many, |it| match it {
+            Some(text) if many || !values.contains(&text) => values.push(text),
+            Some(_) => {}
             None => clear = false,
         });
         match (clear, values.len(), rule.kind()) {

@@ -237,6 +237,8 @@ fn distinct(mut resources: Vec<Resource>) -> Vec<Resource> {
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod table_tests;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Services whose calls name one kind of resource in one member.
 
-use super::{Asked, Input, arn, on, one};
-use crate::aws::{Access, Resource, form};
+use super::{Asked, Input, Reader, arn, on, one};
+use crate::aws::{Access, KeyValue, Resource, form};
 
 /// IAM: what is created. A user's or role's ARN holds its path, which its name does not tell once it is there.
 pub(super) fn iam(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
@@ -135,6 +135,17 @@ pub(super) fn secretsmanager(input: &Input<'_>, operation: &str) -> Vec<Access> 
         "CreateSecret" => vec![one(action, Resource::Unknown)],
         _ => vec![one(action, secret(input.text("SecretId")))],
     }
+}
+
+/// What `secretsmanager:SecretId` is for an operation on one secret; `None` where the request is on none.
+pub(super) fn secret_id(reader: Reader<'_, '_>) -> Option<KeyValue> {
+    if reader.asked.reading.services.first()?.name() != "secretsmanager" {
+        return None;
+    }
+    Some(match secret(reader.input.text("SecretId")) {
+        Resource::Arn(arn) => KeyValue::One(arn),
+        _ => KeyValue::Unknown,
+    })
 }
 
 fn secret(id: Option<&str>) -> Resource {

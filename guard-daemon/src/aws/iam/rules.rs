@@ -254,8 +254,7 @@ impl<'t> Reader<'t, '_> {
                         (Ok(None), _) => return Read::Absent,
                         (Ok(Some(member)), _) => {
                             // A condition key's value may well be an ARN.
-                            applies &= (kind == alternative::VALUE && form == Form::Plain)
-                                || form.takes(&member);
+                            applies &= form.takes(&member, kind == alternative::VALUE);
                             usable &= push(&mut text, kind, form, &member);
                         }
                     }
@@ -298,18 +297,20 @@ impl<'t> Reader<'t, '_> {
 }
 
 impl Form {
-    /// Whether a template with a member of this form applies to the member.
-    fn takes(self, member: &str) -> bool {
+    /// Whether a template with a member of this form applies to the member, which may be an ARN if `arns`.
+    fn takes(self, member: &str, arns: bool) -> bool {
+        let may_be = arns || !member.starts_with("arn:");
         let alphanumeric = |it: char| it.is_ascii_alphanumeric() || "-_.".contains(it);
         match self {
-            Form::Plain | Form::Lower => !member.starts_with("arn:"),
+            Form::Plain | Form::Lower => may_be,
             Form::Name => !member.is_empty() && member.chars().all(alphanumeric),
             Form::Digits => !member.is_empty() && member.bytes().all(|it| it.is_ascii_digit()),
-            Form::Starts(text) => member.starts_with(text) && !member.starts_with("arn:"),
-            Form::Holds(text) => member.contains(text) && !member.starts_with("arn:"),
-            Form::Not(text) => member != text && !member.starts_with("arn:"),
+            Form::Starts(text) => member.starts_with(text) && may_be,
+            Form::Holds(text) => member.contains(text) && may_be,
+            Form::Not(text) => member != text && may_be,
             Form::Is(text) => member == text,
-            Form::None | Form::Unqualified => false,
+            Form::Unqualified => arns && is_unqualified(member),
+            Form::None => false,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn call(
     call_for(line, scope, headers, body.as_bytes(), account, &[])
 }
 
-fn call_for(
+pub(super) fn call_for(
     line: &str,
     scope: &str,
     headers: &[(&str, &str)],
@@ -555,7 +555,7 @@ fn unknown_has_one_unknown_entry() {
 }
 
 /// `key=value`, `-` for absent, `?` for unknown, of one action and resource of a call.
-fn key(call: &Call, key: &str, place: (usize, usize)) -> String {
+pub(super) fn key(call: &Call, key: &str, place: (usize, usize)) -> String {
     let access = &call.access[place.0];
     match call.keys.value(key, access, &access.resources[place.1]) {
         None => "none".to_owned(),

@@ -26,9 +26,25 @@ use super::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
     passed_to: BTreeMap<String, String>,
-    keys: BTreeMap<String, Entry>,
+    keys: BTreeMap<String, Entries>,
     #[serde(skip)]
     used: BTreeSet<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Entries {
+    One(Box<Entry>),
+    Several(Vec<Entry>),
+}
+
+impl Entries {
+    fn all(&self) -> &[Entry] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(several) => several,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,6 +59,8 @@ struct Entry {
     absent: Option<String>,
     #[serde(default)]
     only: Vec<String>,
+    #[serde(default)]
+    on: Vec<String>,
 }
 
 /// Reads it.
@@ -79,7 +97,12 @@ impl File {
             let value = value(vec![Part::Literal(principal.clone())]);
             found.push(one("iam:PassedToService", vec![value], Missing::Unknown));
         }
-        for (name, entry) in &self.keys {
+        if operation.name != "CreateTags" && rules.iter().any(|it| it.action == "ec2:CreateTags") {
+            let value = value(vec![Part::Literal(operation.name.to_owned())]);
+            found.push(one("ec2:CreateAction", vec![value], Missing::Unknown));
+        }
+        let all = self.keys.iter();
+        for (name, entry) in all.flat_map(|(name, it)| it.all().iter().map(move |it| (name, it))) {
             let listed = if name.ends_with(':') {
                 lists("kms:EncryptionContext:${EncryptionContextKey}")
             } else {
@@ -130,6 +153,7 @@ fn one(name: &str, alternatives: Vec<Alternative>, absent: Missing) -> KeyDraft 
         alternatives,
         paths: Vec::new(),
         absent,
+        on: Vec::new(),
     }
 }
 
@@ -156,6 +180,7 @@ fn from_table(
         },
     };
     let mut draft = one(name, Vec::new(), absent);
+    draft.on.clone_from(&entry.on);
     match (&entry.entries, &entry.keys) {
         (Some(map), None) => {
             let (Ok(keys), Ok(values)) = (

@@ -55,6 +55,8 @@ pub(crate) struct KeyDraft {
     pub(crate) paths: Vec<draft::Path>,
     /// Where it is not given.
     pub(crate) absent: Missing,
+    /// Types of the resources that it is right for, as their ARNs name them; all where there are none.
+    pub(crate) on: Vec<String>,
 }
 
 /// What a key is where its member is not given.
@@ -273,6 +275,7 @@ impl Layout {
                 Missing::Unknown => schema::absent::UNKNOWN,
                 Missing::Value(text) => tables.text(text),
             },
+            on: self.texts(&it.on, tables),
         };
         self.key_rules.number(laid)
     }

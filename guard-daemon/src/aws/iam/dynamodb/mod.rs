@@ -1,5 +1,10 @@
 //! DynamoDB: tables and indexes, batches and transactions opened up.
 
+mod expression;
+pub(super) mod keys;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use super::{Asked, Input, arn, on, one, unknown};
