@@ -37,17 +37,6 @@ pub fn actions() -> impl Iterator<Item = ActionModel> {
     tables().actions.iter().map(ActionModel)
 }
 
-/// Whether some action is of the service with this IAM prefix.
-pub fn has_prefix(prefix: &str) -> bool {
-    let actions = &tables().actions;
-    let start = format!("{prefix}:");
-    let place = actions.partition_point(|it| in_any_case(text(it.name), &start).is_lt());
-    actions.get(place).is_some_and(|it| {
-        let name = text(it.name).get(..start.len());
-        name.is_some_and(|it| it.eq_ignore_ascii_case(&start))
-    })
-}
-
 impl ActionModel {
     /// The action in this place of the table.
     pub(super) fn at(place: u32) -> Option<Self> {
@@ -135,7 +124,7 @@ impl ResourceType {
 }
 
 /// Whether the reference's name of a condition key, which may have a `${…}` for anything, is this key's.
-fn names(listed: &str, key: &str) -> bool {
+pub(super) fn names(listed: &str, key: &str) -> bool {
     let open = listed.find("${").or_else(|| listed.find('<'));
     let Some(open) = open else {
         return listed.eq_ignore_ascii_case(key);
@@ -148,7 +137,7 @@ fn names(listed: &str, key: &str) -> bool {
         && end.is_some_and(|it| it.eq_ignore_ascii_case(after))
 }
 
-fn in_any_case(one: &str, other: &str) -> Ordering {
+pub(super) fn in_any_case(one: &str, other: &str) -> Ordering {
     let lower = |it: &u8| it.to_ascii_lowercase();
     one.as_bytes()
         .iter()

@@ -3,6 +3,7 @@
 //! `catalog.bin` is checked once, at first use; all that is handed out borrows from it.
 
 mod action;
+mod condition;
 mod output;
 mod rule;
 #[allow(
@@ -16,7 +17,8 @@ use std::{cmp::Ordering, sync::LazyLock};
 
 use rkyv::{rancor, rend::u32_le};
 
-pub use action::{ActionModel, ResourceType, action, actions, has_prefix};
+pub use action::{ActionModel, ResourceType, action, actions};
+pub use condition::{ConditionKey, KeyType, condition_key};
 pub use output::{Output, OutputShape};
 pub(super) use rule::{
     Alternative, Default, Form, KeyRule, Location, Part, Path, Rule, Step, Steps, Target,

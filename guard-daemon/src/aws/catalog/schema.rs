@@ -213,6 +213,30 @@ pub mod absent {
     pub const UNKNOWN: u32 = u32::MAX - 1;
 }
 
+/// Values of `ConditionKey::kind`.
+pub mod key_type {
+    /// The reference has more than one.
+    pub const UNKNOWN: u32 = 0;
+    /// Text.
+    pub const STRING: u32 = 1;
+    /// A number.
+    pub const NUMERIC: u32 = 2;
+    /// A time.
+    pub const DATE: u32 = 3;
+    /// A boolean.
+    pub const BOOL: u32 = 4;
+    /// An address.
+    pub const ADDRESS: u32 = 5;
+    /// An ARN.
+    pub const ARN: u32 = 6;
+    /// Several texts.
+    pub const STRINGS: u32 = 7;
+    /// Several booleans.
+    pub const BOOLS: u32 = 8;
+    /// Several ARNs.
+    pub const ARNS: u32 = 9;
+}
+
 /// Half-open range of another table.
 #[derive(Archive, Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize)]
 #[rkyv(derive(Debug))]
@@ -289,6 +313,18 @@ pub struct Action {
     pub keys: Span,
     /// In `numbers`: names of the actions that it may need as well.
     pub dependents: Span,
+}
+
+/// A condition key of a service's.
+#[derive(Archive, Clone, Debug, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct ConditionKey {
+    /// As the Service Authorization Reference spells it, with `${…}` for what varies.
+    pub name: Text,
+    /// See `key_type`.
+    pub kind: u32,
+    /// 1: an action lists it.
+    pub listed: u32,
 }
 
 /// A resource type of the Service Authorization Reference.
@@ -521,6 +557,8 @@ pub struct Catalog {
     pub numbers: Vec<u32>,
     /// Sorted by name, whatever the case.
     pub actions: Vec<Action>,
+    /// Sorted by name, whatever the case.
+    pub condition_keys: Vec<ConditionKey>,
     /// Resource types.
     pub resource_types: Vec<ResourceType>,
     /// Grouped by operation.

@@ -31,7 +31,7 @@ pub(super) fn read(
         if *name == "aws:requestedregion" {
             let region = asked.region.map(|it| KeyValue::One(it.to_owned()));
             keys.push(name, region.unwrap_or(KeyValue::Unknown));
-        } else if is_ours(name, access) {
+        } else if is_ours(name) {
             let value = if may_have(name, access) {
                 value(asked, readers, name, &mut keys)
             } else {
@@ -43,13 +43,17 @@ pub(super) fn read(
     keys
 }
 
+/// Keys that some actions list, but that come with the credentials of an instance, whatever the action.
+const OF_CREDENTIALS: &[&str] = &["ec2:sourceinstancearn", "ssm:sourceinstancearn"];
+
 /// Whether a request could tell it: a key of a service's, or of tags.
-fn is_ours(name: &str, access: &[Access]) -> bool {
+fn is_ours(name: &str) -> bool {
     match name.split_once(':') {
         Some(("aws", "tagkeys")) => true,
         Some(("aws", rest)) => rest.starts_with("requesttag/"),
-        Some(("guard", _)) | None => false,
-        Some((prefix, _)) => catalog::has_prefix(prefix) || listed(name, access),
+        _ if OF_CREDENTIALS.contains(&name) => false,
+        // When the others are there is not known, and so they are not surely absent.
+        _ => catalog::condition_key(name).is_some_and(catalog::ConditionKey::is_listed),
     }
 }
 

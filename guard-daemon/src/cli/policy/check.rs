@@ -113,7 +113,66 @@ impl Actions for Catalog {
 
     fn key_type(&self, key: &str) -> Option<KeyType> {
         // guard's own keys are text.
-        let own = GUARD_KEYS.iter().any(|it| it.eq_ignore_ascii_case(key));
-        own.then_some(KeyType::String)
+        if GUARD_KEYS.iter().any(|it| it.eq_ignore_ascii_case(key)) {
+            return Some(KeyType::String);
+        }
+        Some(match catalog::condition_key(key)?.kind()? {
+            catalog::KeyType::String => KeyType::String,
+            catalog::KeyType::Numeric => KeyType::Numeric,
+            catalog::KeyType::Date => KeyType::Date,
+            catalog::KeyType::Bool => KeyType::Bool,
+            catalog::KeyType::Address => KeyType::Address,
+            catalog::KeyType::Arn => KeyType::Arn,
+            catalog::KeyType::Strings => KeyType::Strings,
+            catalog::KeyType::Arns => KeyType::Arns,
+            // The lint has no such type.
+            catalog::KeyType::Bools => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Operators of another type than a service's key are found.
+    #[test]
+    fn types_of_services_keys() {
+        for (action, condition, wanted) in [
+            (
+                "ec2:CreateVolume",
+                "StringEquals = { \"ec2:Encrypted\" = \"true\" }",
+                "is true or false",
+            ),
+            (
+                "ec2:CreateVolume",
+                "Bool = { \"ec2:Encrypted\" = true }",
+                "",
+            ),
+            (
+                "s3:ListBucket",
+                "StringEquals = { \"s3:max-keys\" = \"1\" }",
+                "is a number",
+            ),
+            (
+                "dynamodb:GetItem",
+                "StringEquals = { \"dynamodb:LeadingKeys\" = \"a\" }",
+                "dynamodb:LeadingKeys",
+            ),
+            (
+                "dynamodb:GetItem",
+                "\"ForAllValues:StringEquals\" = { \"dynamodb:LeadingKeys\" = \"a\" }",
+                "",
+            ),
+        ] {
+            let text = format!(
+                "[[statement]]\neffect = \"deny\"\naction = \"{action}\"\ncondition.{condition}\n"
+            );
+            let found = lint::lint(&Source::new("p", text), &Catalog).unwrap();
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let found = found.join("; ");
+            assert!(found.contains(wanted), "{condition}: {found}");
+            assert_eq!(found.is_empty(), wanted.is_empty(), "{condition}: {found}");
+        }
     }
 }

@@ -81,6 +81,9 @@ pub(crate) struct ResourceType {
 /// A condition key.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Key {
+    /// As it is spelt.
+    #[serde(rename = "key")]
+    pub(crate) name: String,
     /// `String`, `ARN`, `ArrayOfString`, …
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -101,9 +104,14 @@ impl Action {
 
     /// Whether a condition key may be in its context, in this spelling.
     pub(crate) fn lists(&self, key: &str) -> bool {
+        self.keys().any(|it| it == key)
+    }
+
+    /// Condition keys that may be in its context, some more than once.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         let of_types = self.resource_types.iter().flat_map(|it| &it.condition_keys);
-        let mut all = self.condition_keys.iter().chain(of_types);
-        all.any(|it| it == key)
+        let all = self.condition_keys.iter().chain(of_types);
+        all.map(String::as_str)
     }
 
     /// Actions that it may need as well, sorted.

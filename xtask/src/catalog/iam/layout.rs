@@ -21,6 +21,8 @@ use super::{
 pub(crate) struct Layout {
     actions: HashMap<String, u32>,
     table_actions: Vec<Action>,
+    /// See `condition`.
+    pub(super) condition_keys: Vec<schema::ConditionKey>,
     types: Vec<ResourceType>,
     rules: Vec<Rule>,
     targets: Vec<Target>,
@@ -158,6 +160,7 @@ impl Layout {
     /// Moves everything into the artifact.
     pub(crate) fn finish(self, catalog: &mut Catalog) {
         catalog.actions = self.table_actions;
+        catalog.condition_keys = self.condition_keys;
         catalog.resource_types = self.types;
         catalog.rules = self.rules;
         catalog.rule_targets = self.targets;

