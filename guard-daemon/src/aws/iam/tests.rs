@@ -601,7 +601,14 @@ fn condition_keys() {
         (sts, "sts", &form, assume, "aws:sourceip", "none"),
         (sts, "sts", &form, assume, "guard:session", "none"),
         // No action lists them, or no reference has them: not surely absent.
-        (sts, "sts", &form, assume, "lambda:sourcefunctionarn", "none"),
+        (
+            sts,
+            "sts",
+            &form,
+            assume,
+            "lambda:sourcefunctionarn",
+            "none",
+        ),
         (sts, "sts", &form, assume, "ec2:sourceinstancearn", "none"),
         (sts, "sts", &form, assume, "sts:newer", "none"),
         (
