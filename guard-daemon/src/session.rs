@@ -1,11 +1,12 @@
 //! A session: one confined process tree with an identity, a profile and credentials.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{DummyCredentials, Source};
+use crate::broker::{Issued, Source};
 use crate::gateway::upstream::Upstream;
 use crate::intercept::names::Names;
 use crate::policy::Profile;
@@ -43,7 +44,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// Who runs the session, as the host knows it.
+/// Who runs the session: as the host knows it, and for whom and as what, as far as that was said.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Identity {
     /// The invoking user's numeric id.
@@ -58,6 +59,37 @@ pub struct Identity {
     pub reason: Option<String>,
     /// The command line of the confined command.
     pub command: Vec<String>,
+    /// The person that an OpenID provider vouched for; verified, never claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub human: Option<Human>,
+    /// The agent, as its starter named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+    /// What the starter labelled it with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A person, or a workload that acts for one, as an OpenID provider names it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Human {
+    /// The provider (`iss`).
+    pub issuer: String,
+    /// Its name for the person (`sub`).
+    pub subject: String,
+    /// The e-mail address, where the provider says that it is verified.
+    pub email: Option<String>,
+}
+
+/// An agent.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Agent {
+    /// What it is called.
+    pub name: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// Which of several running ones.
+    pub instance: Option<String>,
 }
 
 /// Everything an exchange needs to know of the session it belongs to.
@@ -69,7 +101,7 @@ pub struct Session {
     /// The policy in force.
     pub profile: Arc<Profile>,
     /// What the confined tree signs with.
-    pub dummy: DummyCredentials,
+    pub issued: Issued,
     /// Where the credentials come from that leave this host.
     pub credentials: Source,
     /// The way out, with its connection pools.

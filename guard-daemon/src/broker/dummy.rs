@@ -9,10 +9,13 @@ use zeroize::Zeroize;
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DummyCredentials {
-    /// 20 characters, `AKIA…`, random.
+    /// 20 characters, `AKIA…` or for temporary ones `ASIA…`, random.
     pub access_key_id: String,
     /// 40 characters, random.
     pub secret_access_key: String,
+    /// Comes with temporary ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<String>,
 }
 
 /// What AWS draws access key ids from.
@@ -29,6 +32,19 @@ impl DummyCredentials {
         Self {
             access_key_id: format!("AKIA{}", draw(KEY_ID, 16)),
             secret_access_key: draw(SECRET, 40),
+            session_token: None,
+        }
+    }
+
+    /// Draws temporary ones: `ASIA…`, with a session token of 128 characters.
+    ///
+    /// # Panics
+    /// As `random`.
+    pub fn temporary() -> Self {
+        Self {
+            access_key_id: format!("ASIA{}", draw(KEY_ID, 16)),
+            secret_access_key: draw(SECRET, 40),
+            session_token: Some(draw(SECRET, 128)),
         }
     }
 }
@@ -64,6 +80,7 @@ impl fmt::Debug for DummyCredentials {
 impl Drop for DummyCredentials {
     fn drop(&mut self) {
         self.secret_access_key.zeroize();
+        self.session_token.zeroize();
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod caller;
 mod dummy;
+mod issued;
 mod link;
 mod resolver;
 mod selection;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 pub use caller::Principal;
 pub use dummy::DummyCredentials;
+pub use issued::{Issue, Issued, Minted, StandsFor};
 pub use resolver::resolver_if_asked;
 pub use selection::{Keys, Owner, Selection};
 

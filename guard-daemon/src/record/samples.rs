@@ -88,6 +88,9 @@ pub(super) fn all() -> Vec<Entry> {
                 host: text("runner-3"),
                 reason: Some(text("nightly report")),
                 command: vec![text("claude"), text("-p"), text("make the report")],
+                human: None,
+                agent: None,
+                labels: std::collections::BTreeMap::new(),
             },
             profile: text("standard"),
             profile_sha256: text(

@@ -343,6 +343,7 @@ mod tests {
         DummyCredentials {
             access_key_id: "AKIAEXAMPLEEXAMPLE00".to_owned(),
             secret_access_key: "secret".to_owned(),
+            session_token: None,
         }
     }
 

@@ -5,33 +5,34 @@
 //! Nothing of it leaves before the decision is durably in the journal. If the client goes away, hyper
 //! drops the future of its exchange: whatever is awaited here ends there, and nothing later happens.
 
+mod answer;
+mod authenticate;
 mod hold;
+mod send;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
 
-use super::body::{RequestBody, ResponseBody};
+use self::authenticate::Signed;
+use super::body::ResponseBody;
 use super::outcome::{self, Completion};
 use super::refusal::{Record, Refusal};
 use super::spool::{READ_AHEAD, Spool};
 use super::{Gateway, admit, forward};
 use crate::aws::catalog::Output;
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, DeclaredPayload, Payload, Presented};
-use crate::aws::{self, BodyView, Call, Protocol, RequestView, Scope};
+use crate::aws::{self, BodyView, Call, Protocol, RequestView};
 use crate::broker::Principal;
 use crate::context::{self, Context};
-use crate::mask;
 use crate::policy::{Decision, Effect, Masked, Mode};
 use crate::record::entry::{Entry, Event, ExchangeDecided, Process};
 use crate::session::Session;
@@ -86,13 +87,6 @@ struct Reply {
     service: Option<&'static str>,
 }
 
-/// A request whose signature was verified.
-struct Signed {
-    presented: Presented,
-    /// Never `Absent`: the digest of the whole body then.
-    payload: DeclaredPayload,
-}
-
 impl Exchange {
     async fn pass(
         &mut self,
@@ -142,46 +136,6 @@ impl Exchange {
             decided,
             reply,
         }
-    }
-
-    /// Verifies the signature with the session's secret. A request that declares no digest of its body
-    /// is signed with that digest, so its body must be here first.
-    async fn authenticate(
-        &mut self,
-        parts: &Parts,
-        body: &mut Spool<Incoming>,
-    ) -> Result<Signed, Refusal> {
-        let view = view(parts, &self.caller.server_name, BodyView::Unread);
-        let presented = sigv4::presented(&view)?.ok_or_else(|| {
-            Refusal::denied(
-                Code::AccessDenied,
-                "guard denies unsigned requests; use the credentials that `guard run` put in the environment",
-            )
-        })?;
-        self.decided.presented_key = Some(outcome::bounded(&presented.access_key_id));
-        if presented.access_key_id != self.session.dummy.access_key_id {
-            return Err(Refusal::denied(
-                Code::InvalidAccessKey,
-                "the access key is not this session's; use the credentials that `guard run` put in the environment",
-            ));
-        }
-        let payload = match sigv4::declared_payload_of(&presented, &view)? {
-            DeclaredPayload::Absent => {
-                body.collect().await?;
-                DeclaredPayload::Sha256(body.sha256().unwrap_or_default())
-            }
-            declared => declared,
-        };
-        let signed = Signed { presented, payload };
-        let secret = &self.session.dummy.secret_access_key;
-        sigv4::verify(
-            &signed.presented,
-            &view,
-            signed.payload(),
-            secret,
-            SystemTime::now(),
-        )?;
-        Ok(signed)
     }
 
     /// Reads what the request asks for, with its body where that tells.
@@ -349,79 +303,6 @@ impl Exchange {
         })
     }
 
-    /// Signs the request with the real credentials.
-    async fn sign(
-        &self,
-        mut parts: Parts,
-        signed: &Signed,
-        body: &mut Spool<Incoming>,
-        plain: bool,
-        credentials: &Credentials,
-        sent: Arc<AtomicU64>,
-    ) -> Result<Request<RequestBody>, Refusal> {
-        let host = &self.caller.server_name;
-        let body = body
-            .take()
-            .await
-            .map_err(|error| Refusal::failed(error.to_string()))?;
-        let length = http_body::Body::size_hint(&body).exact();
-        forward::prepare(&mut parts, host, length, plain)
-            .map_err(|error| Refusal::failed(error.to_string()))?;
-        let now = SystemTime::now();
-        sigv4::sign(
-            &mut parts,
-            host,
-            signed.payload(),
-            signed.scope(),
-            credentials,
-            now,
-        )
-        .map_err(|error| Refusal::failed(error.to_string()))?;
-        let body = RequestBody::new(body, sent);
-        Ok(Request::from_parts(parts, body))
-    }
-
-    /// Passes the answer on: as it arrives, or masked where it holds what is to be masked.
-    async fn answer(
-        &self,
-        response: Response<Incoming>,
-        output: Option<(Output, Masked)>,
-        protocol: Protocol,
-        mut completion: Completion,
-    ) -> Result<Response<ResponseBody>, Refusal> {
-        let (mut parts, body) = response.into_parts();
-        completion.answered(parts.status, &parts.headers);
-        forward::strip_hop_by_hop(&mut parts.headers);
-        parts.version = Version::HTTP_11;
-        let Some((output, masked)) = output.filter(|_| parts.status.is_success()) else {
-            return Ok(Response::from_parts(
-                parts,
-                ResponseBody::through(body, completion),
-            ));
-        };
-        let unmasked = |completion: &mut Completion, text: String| {
-            completion.fail("not-masked", &text);
-            Refusal::failed(format!("the call ran, but its answer is withheld: {text}"))
-        };
-        let limit = self.gateway.config.limits.response_body_bytes;
-        let bytes = forward::read_answer(&parts.headers, body, limit)
-            .await
-            .map_err(|error| unmasked(&mut completion, error.to_string()))?;
-        completion.received(bytes.len());
-        let (bytes, paths) = mask::mask_response(output, protocol, &mut parts, bytes, &|class| {
-            masked.contains(class)
-        })
-        .map_err(|error| unmasked(&mut completion, error.to_string()))?;
-        if self.reply.method != Method::HEAD {
-            parts
-                .headers
-                .insert(CONTENT_LENGTH, (bytes.len() as u64).into());
-        }
-        completion.masked(paths);
-        completion.finish();
-        Ok(Response::from_parts(parts, ResponseBody::whole(bytes)))
-    }
-
     /// Records a refusal and answers it in the request's own protocol.
     async fn refuse(
         &mut self,
@@ -494,41 +375,6 @@ fn view<'a>(parts: &'a Parts, host: &'a str, body: BodyView<'a>) -> RequestView<
         query: parts.uri.query().unwrap_or_default(),
         headers: &parts.headers,
         body,
-    }
-}
-
-impl Signed {
-    fn scope(&self) -> Scope<'_> {
-        Scope {
-            region: &self.presented.region,
-            service: &self.presented.service,
-        }
-    }
-
-    fn payload(&self) -> Payload<'_> {
-        match &self.payload {
-            DeclaredPayload::Sha256(digest) => Payload::Sha256(digest),
-            DeclaredPayload::StreamingUnsignedTrailer => Payload::StreamingUnsignedTrailer,
-            DeclaredPayload::Absent | DeclaredPayload::Unsigned => Payload::Unsigned,
-        }
-    }
-
-    /// A body that is here must be the one that was signed. One that streams is checked by AWS, which is
-    /// told the same digest.
-    fn check_digest<B>(&self, body: &Spool<B>) -> Result<(), Refusal>
-    where
-        B: http_body::Body<Data = Bytes> + Unpin,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        match (&self.payload, body.sha256()) {
-            (DeclaredPayload::Sha256(declared), Some(digest)) if *declared != digest => {
-                Err(Refusal::denied(
-                    Code::InvalidRequest,
-                    "x-amz-content-sha256 is not the digest of the request body",
-                ))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

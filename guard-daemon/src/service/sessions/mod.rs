@@ -24,7 +24,7 @@ use tokio::sync::{OnceCell, RwLock, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
-use crate::broker::{DummyCredentials, Owner, Source};
+use crate::broker::{DummyCredentials, Issued, Owner, Source};
 use crate::control::wire::{SessionView, Terms};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
@@ -238,7 +238,7 @@ impl Sessions {
             id: saved.id.clone(),
             identity: terms.identity.clone(),
             profile,
-            dummy: saved.dummy.clone(),
+            issued: Issued::new(saved.dummy.clone()),
             credentials,
             upstream: Arc::new(upstream),
             names: Names::of_generation(saved.generation),
@@ -262,7 +262,7 @@ impl Sessions {
         let region = session.credentials.region();
         let changes = environment::changes(
             &session.id,
-            &session.dummy,
+            session.issued.own(),
             region,
             files.names(),
             &saved.terms.environment,
