@@ -47,7 +47,7 @@ const DIRECTORIES: &str = "SSL_CERT_DIR";
 const JAVA: &str = "JAVA_TOOL_OPTIONS";
 
 /// What would lead a client to credentials or routes that are not the session's.
-const UNSET: [&str; 30] = [
+const UNSET: [&str; 33] = [
     DIRECTORIES,
     "AWS_SESSION_TOKEN",
     "AWS_SECURITY_TOKEN",
@@ -79,6 +79,10 @@ const UNSET: [&str; 30] = [
     "SUDO_USER",
     "SUDO_COMMAND",
     "SUDO_HOME",
+    // Whoever has them can be taken for the person or job that the session is for.
+    "GUARD_IDENTITY_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
 ];
 
 /// Variables that name sockets, or what is behind one, of programs outside. Kept where the profile lets
