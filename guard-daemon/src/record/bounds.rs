@@ -1,7 +1,5 @@
 //! Keeps every entry within a journal line: what the agent sends may be long, the record of it may not.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 
 use super::chain::{LINE_BYTES, OVERHEAD_BYTES};
@@ -41,11 +39,10 @@ fn shortened(entry: &Entry, most: usize) -> Result<Vec<u8>, serde_json::Error> {
     if whole.len() <= most {
         return Ok(whole);
     }
+    let whole: Value = serde_json::from_slice(&whole)?;
     let mut cut = Vec::new();
     for (bytes, elements) in STEPS {
-        let mut value: Value = serde_json::from_slice(&whole)?;
-        shorten(&mut value, bytes, elements);
-        cut = serde_json::to_vec(&value)?;
+        cut = serde_json::to_vec(&shorter(&whole, bytes, elements))?;
         if cut.len() <= most {
             break;
         }
@@ -53,33 +50,32 @@ fn shortened(entry: &Entry, most: usize) -> Result<Vec<u8>, serde_json::Error> {
     Ok(cut)
 }
 
-fn shorten(value: &mut Value, bytes: usize, elements: usize) {
+/// A copy of which no string and no list is longer than this.
+fn shorter(value: &Value, bytes: usize, elements: usize) -> Value {
     match value {
         Value::String(text) if text.len() > bytes => {
-            let missing = text.len() - text.floor_char_boundary(bytes);
-            text.truncate(text.floor_char_boundary(bytes));
-            // Writing to a string does not fail.
-            let _ = write!(text, "…[{missing} bytes cut]");
+            let kept = text.floor_char_boundary(bytes);
+            let missing = text.len() - kept;
+            Value::String(format!("{}…[{missing} bytes cut]", &text[..kept]))
         }
         Value::Array(list) => {
+            let kept = list.iter().take(elements);
+            let mut kept: Vec<Value> = kept.map(|it| shorter(it, bytes, elements)).collect();
             if list.len() > elements {
                 let missing = list.len() - elements;
-                list.truncate(elements);
-                list.push(match list.first() {
+                kept.push(match list.first() {
                     Some(Value::Object(_)) => json!({ "cut": missing }),
                     _ => Value::String(format!("…[{missing} elements cut]")),
                 });
             }
-            for element in list {
-                shorten(element, bytes, elements);
-            }
+            Value::Array(kept)
         }
         Value::Object(members) => {
-            for member in members.values_mut() {
-                shorten(member, bytes, elements);
-            }
+            let members = members.iter();
+            let shorter = members.map(|(name, it)| (name.clone(), shorter(it, bytes, elements)));
+            Value::Object(shorter.collect())
         }
-        _ => {}
+        other => other.clone(),
     }
 }
 
