@@ -72,9 +72,9 @@ fn times(claims: &Claims, issuer: &IssuerConfig, now: u64) -> Result<(), TokenEr
             seconds: now - expires,
         });
     }
-    let issued = time(claims, "iat")?.ok_or_else(|| missing("iat"))?;
+    let made = time(claims, "iat")?.ok_or_else(|| missing("iat"))?;
     let begins = time(claims, "nbf")?.unwrap_or(0);
-    for (claim, time) in [("iat", issued), ("nbf", begins)] {
+    for (claim, time) in [("iat", made), ("nbf", begins)] {
         if time > now.saturating_add(leeway) {
             return Err(TokenError::Early {
                 claim,
@@ -82,7 +82,7 @@ fn times(claims: &Claims, issuer: &IssuerConfig, now: u64) -> Result<(), TokenEr
             });
         }
     }
-    let (age, most) = (now.saturating_sub(issued), issuer.max_age.as_secs());
+    let (age, most) = (now.saturating_sub(made), issuer.max_age.as_secs());
     if age > most.saturating_add(leeway) {
         return Err(TokenError::Old { seconds: age, most });
     }
@@ -190,7 +190,7 @@ mod tests {
         IssuerConfig {
             audience: vec!["guard".to_owned(), "guard-2".to_owned()],
             leeway: Duration::from_secs(30),
-            max_age: Duration::from_secs(600),
+            max_age: Duration::from_mins(10),
             required_claims: [("owner".to_owned(), required)].into(),
             ..IssuerConfig::new("https://issuer.example")
         }

@@ -114,7 +114,9 @@ impl Issuer {
 
     fn algorithm(&self, name: &str) -> Result<Algorithm, TokenError> {
         let accepted = &self.config.algorithms;
-        let found = accepted.iter().find(|it| format!("{it:?}") == name);
+        // The newer name says which curve it is (RFC 9864); there is no other here.
+        let plain = if name == "Ed25519" { "EdDSA" } else { name };
+        let found = accepted.iter().find(|it| format!("{it:?}") == plain);
         found.copied().ok_or_else(|| TokenError::Algorithm {
             algorithm: shown(name),
             issuer: self.config.issuer.clone(),
@@ -189,12 +191,11 @@ impl Issuer {
             )
             .await?
         } else {
-            let way = match &known.way {
-                Some(way) => Arc::clone(way),
-                None => {
-                    let way = Upstream::new(&self.upstream).map_err(|error| error.to_string())?;
-                    Arc::clone(known.way.insert(Arc::new(way)))
-                }
+            let way = if let Some(way) = &known.way {
+                Arc::clone(way)
+            } else {
+                let way = Upstream::new(&self.upstream).map_err(|error| error.to_string())?;
+                Arc::clone(known.way.insert(Arc::new(way)))
             };
             let request = request
                 .body(Bytes::new())

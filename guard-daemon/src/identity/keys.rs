@@ -21,7 +21,7 @@ struct Key {
     /// What it may be used with, where its provider says so.
     algorithm: Option<KeyAlgorithm>,
     curve: Option<EllipticCurve>,
-    key: DecodingKey,
+    public: DecodingKey,
 }
 
 impl Keys {
@@ -48,12 +48,16 @@ impl Keys {
             .iter()
             .filter(move |key| id.is_none() || key.id.as_deref() == id)
             .filter(move |key| key.is_for(algorithm))
-            .map(|key| &key.key)
+            .map(|key| &key.public)
     }
 }
 
 impl Key {
-    fn read(value: Value) -> Option<Self> {
+    fn read(mut value: Value) -> Option<Self> {
+        // RFC 9864's name for the same.
+        if value.get("alg").and_then(Value::as_str) == Some("Ed25519") {
+            value["alg"] = "EdDSA".into();
+        }
         let key: Jwk = serde_json::from_value(value).ok()?;
         let common = &key.common;
         let signs = match &common.public_key_use {
@@ -76,7 +80,7 @@ impl Key {
             id: common.key_id.clone(),
             algorithm: common.key_algorithm,
             curve,
-            key: DecodingKey::from_jwk(&key).ok()?,
+            public: DecodingKey::from_jwk(&key).ok()?,
         })
     }
 
@@ -89,7 +93,7 @@ impl Key {
             Algorithm::EdDSA => Some(EllipticCurve::Ed25519),
             _ => None,
         };
-        let family = self.key.family();
+        let family = self.public.family();
         let stated = self.algorithm.is_none_or(|it| it == algorithm.into());
         family != AlgorithmFamily::Hmac
             && family.algorithms().contains(&algorithm)
@@ -111,6 +115,8 @@ mod tests {
 
     #[test]
     fn a_key_is_used_for_what_it_is() {
+        use Algorithm::{ES256, ES384, EdDSA, HS256, PS256, RS256};
+
         // The last bits of a whole number of bytes are zero.
         let n = format!("{}Q", "s".repeat(341));
         let rsa = |more: &str| format!(r#"{{"kty":"RSA","n":"{n}","e":"AQAB"{more}}}"#);
@@ -119,9 +125,8 @@ mod tests {
             format!("{}A", "y".repeat(42)),
         );
         let ec = |curve: &str| format!(r#"{{"kty":"EC","crv":"{curve}","x":"{x}","y":"{y}"}}"#);
-        let ed = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#);
+        let ed = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}","alg":"Ed25519"}}"#);
         let secret = r#"{"kty":"oct","k":"c2VjcmV0"}"#;
-        use Algorithm::{ES256, ES384, EdDSA, HS256, PS256, RS256};
         for (key, fits) in [
             (rsa(""), &[RS256, PS256][..]),
             (rsa(r#","alg":"RS256""#), &[RS256]),

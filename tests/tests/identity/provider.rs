@@ -47,8 +47,8 @@ impl Provider {
         let mut line = String::new();
         answers.read_line(&mut line).expect("it says its port");
         let port = line.strip_prefix("ready ").map(str::trim);
-        let log = || std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
-        let port = port.unwrap_or_else(|| panic!("the provider did not start: {}", log()));
+        let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+        let port = port.ok_or(log).expect("the provider starts");
         Some(Self {
             issuer: format!("https://127.0.0.1:{port}"),
             directory,
@@ -113,9 +113,7 @@ impl Provider {
         self.answers.read_line(&mut line).expect("an answer");
         let answer: Value = serde_json::from_str(&line).expect("JSON");
         let token = answer["token"].as_str();
-        token
-            .unwrap_or_else(|| panic!("{request}: {answer}"))
-            .to_owned()
+        token.ok_or(&answer).expect("a token").to_owned()
     }
 }
 

@@ -103,19 +103,7 @@ fn every_entry_of_a_session_says_whose_it_is_also_after_a_restart() {
         .expect("guard runs");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     lines.next().expect("a line").expect("text");
-    let status = host.guard.command(&["status"]).output().expect("runs");
-    let status = succeeded(&status);
-    for line in [
-        &format!(
-            "human: ada@acme.example (subject ada at {})",
-            provider.issuer()
-        ),
-        "agent: claude i-7",
-        "reason: 'end-to-end test'",
-        "labels: team=data 'ticket=OPS 12'",
-    ] {
-        assert!(status.contains(line), "{line}: {status}");
-    }
+    shown_in_status(&host, provider.issuer());
     host.restart(Signal::SIGKILL);
     eventually("the session is resumed", || {
         host.guard.entries("session_resumed").len() == 1
@@ -169,20 +157,31 @@ fn every_entry_of_a_session_says_whose_it_is_also_after_a_restart() {
             .output()
             .expect("runs"),
     );
-    let shown = host
-        .guard
-        .command(&["journal", "show"])
-        .output()
-        .expect("runs");
-    let shown = succeeded(&shown);
+    shown_in_the_journal(&host);
+}
+
+fn shown_in_status(host: &Host, issuer: &str) {
+    let status = host.guard.command(&["status"]).output().expect("runs");
+    let status = succeeded(&status);
+    for line in [
+        &format!("human: ada@acme.example (subject ada at {issuer})"),
+        "agent: claude i-7",
+        "reason: 'end-to-end test'",
+        "labels: team=data 'ticket=OPS 12'",
+    ] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+}
+
+fn shown_in_the_journal(host: &Host) {
+    let shown = host.guard.command(&["journal", "show"]).output();
+    let shown = succeeded(&shown.expect("runs"));
     let decided = shown
         .lines()
-        .find(|line| line.contains("sts:GetCallerIdentity"));
-    let decided = decided.expect("a decision");
-    assert!(
-        decided.ends_with("; for ada@acme.example, agent claude i-7"),
-        "{decided}"
-    );
+        .find(|line| line.contains("sts:GetCallerIdentity"))
+        .expect("a decision");
+    let whose = "; for ada@acme.example, agent claude i-7";
+    assert!(decided.ends_with(whose), "{decided}");
 }
 
 #[test]
