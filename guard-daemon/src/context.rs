@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::aws::{Access, KeyValue, Keys, Operation, Resource};
 use crate::broker::Principal;
-use crate::policy::{ConditionKeys, Profile};
+use crate::policy::{ANONYMOUS, ConditionKeys, Profile};
 use crate::record::entry::Key;
 
 /// What is known of a call.
@@ -35,6 +35,8 @@ pub struct Context<'a> {
     pub headers: &'a HeaderMap,
     /// Whose credentials it leaves with.
     pub principal: Option<&'a Principal>,
+    /// It leaves with none: nobody signed it.
+    pub anonymous: bool,
     /// The address that AWS sees it come from.
     pub source_ip: Option<IpAddr>,
     /// When it is decided.
@@ -141,6 +143,7 @@ impl Context<'_> {
             "guard:service" => one(self.service?),
             "guard:session" => one(self.session?.session),
             "guard:user" => one(self.session?.user),
+            _ if self.anonymous => of_anonymous(key),
             _ => of_principal(self.principal?, key),
         }
     }
@@ -167,6 +170,17 @@ fn resource_account(resource: &Resource) -> Option<KeyValue> {
             (account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
                 .then(|| KeyValue::One(account.to_owned()))
         }
+    }
+}
+
+/// Keys of the principal in a request that nobody signed (the same table's column "Anonymous").
+fn of_anonymous(key: &str) -> Option<KeyValue> {
+    match key {
+        "aws:principaltype" => Some(KeyValue::One(ANONYMOUS.to_owned())),
+        "aws:userid" => Some(KeyValue::One("anonymous".to_owned())),
+        "aws:username" => Some(KeyValue::Absent),
+        _ if key.starts_with("aws:principal") => Some(KeyValue::Absent),
+        _ => None,
     }
 }
 
@@ -226,6 +240,7 @@ mod tests {
             operation: &Operation::Known("ListObjectsV2"),
             host: "b.s3.eu-west-1.amazonaws.com",
             headers: &headers,
+            anonymous: false,
             principal: Some(&principal),
             source_ip: None,
             now: OffsetDateTime::UNIX_EPOCH,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{Issued, Source};
+use crate::broker::{BearerToken, Issued, Source};
 use crate::gateway::upstream::Upstream;
 use crate::intercept::names::Names;
 use crate::policy::Profile;
@@ -104,6 +104,8 @@ pub struct Session {
     pub issued: Issued,
     /// Where the credentials come from that leave this host.
     pub credentials: Source,
+    /// The bearer token that leaves this host in the place of the session's.
+    pub bearer: Option<BearerToken>,
     /// The way out, with its connection pools.
     pub upstream: Arc<Upstream>,
     /// Which name each synthetic address stands for.

@@ -75,6 +75,12 @@ impl Issued {
         others.get(access_key_id).cloned()
     }
 
+    /// The dummies that a bearer token goes with: the session's own.
+    pub fn of_bearer_token(&self, token: &str) -> Option<Arc<Issue>> {
+        let own = self.own.dummy.is_bearer_token(token);
+        own.then(|| Arc::clone(&self.own))
+    }
+
     /// Temporary dummies that stand for the session's own credentials for `lifetime` from `now` on.
     pub fn temporary(&self, now: SystemTime, lifetime: Duration) -> Arc<Issue> {
         self.add(Issue {
@@ -143,6 +149,16 @@ mod tests {
                 .has_expired(now + Duration::from_hours(999))
         );
         assert!(issued.find("ASIAFOREIGN").is_none());
+    }
+
+    #[test]
+    fn a_bearer_token_is_the_sessions_or_nobodys() {
+        let issued = Issued::new(DummyCredentials::random());
+        let other = DummyCredentials::random().bearer_token();
+        let token = issued.own().bearer_token();
+        assert!(issued.of_bearer_token(&token).is_some());
+        assert!(issued.of_bearer_token(&other).is_none());
+        assert!(issued.of_bearer_token("").is_none());
     }
 
     #[test]

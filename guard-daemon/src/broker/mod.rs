@@ -27,7 +27,7 @@ pub use caller::Principal;
 pub use dummy::DummyCredentials;
 pub use issued::{Issue, Issued, Minted, StandsFor};
 pub use resolver::resolver_if_asked;
-pub use selection::{Keys, Owner, Selection};
+pub use selection::{BearerToken, Keys, Owner, Selection};
 
 use link::{Launch, Link};
 

@@ -38,6 +38,7 @@ pub(super) fn undecided(
         statement: None,
         reason: String::new(),
         approval: None,
+        authentication: None,
         presented_key: None,
         signing_key: None,
     }

@@ -6,6 +6,7 @@
 //! `profile` reads TOML, `document` IAM's JSON; both write statements down as `written` has them, which compiles
 //! them into `statement`s of `pattern`s and `condition`s. `index` finds those that could match, `evaluate` decides.
 
+mod anonymous;
 mod built_in;
 mod condition;
 mod document;
@@ -30,6 +31,7 @@ mod written;
 
 use std::sync::Arc;
 
+pub use anonymous::ANONYMOUS;
 pub use built_in::{BUILT_IN, STANDARD, built_in};
 pub use condition::{OperatorError, ValueError};
 pub use evaluate::{ConditionTrace, Decider, StatementTrace, Trace};
@@ -168,6 +170,12 @@ impl Profile {
     /// Decides on a call. Every access must be allowed; deny beats approve beats allow.
     pub fn decide(&self, access: &[Access], keys: &dyn ConditionKeys) -> Decision {
         self.policy.decide(access, keys)
+    }
+
+    /// Whether an unsigned request may make these accesses, as far as `decide` lets it: for each of them an allow
+    /// or approve statement must apply that has `Anonymous` for `aws:PrincipalType` in its condition.
+    pub fn admits_anonymous(&self, access: &[Access], keys: &dyn ConditionKeys) -> bool {
+        self.policy.admits_anonymous(access, keys)
     }
 
     /// Why `decide` decides as it does: a trace for each access and resource.

@@ -203,6 +203,10 @@ pub struct ExchangeDecided {
     pub reason: String,
     /// The approval that allowed or refused it.
     pub approval: Option<String>,
+    /// How the request was authenticated, where not by a signature in its header: `url` (a presigned one), `bearer`,
+    /// `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<String>,
     /// The access key id that the request was signed with, as received.
     pub presented_key: Option<String>,
     /// The access key id that it leaves with.

@@ -195,6 +195,7 @@ impl ConditionKeys for Question {
             host: &self.host,
             headers: &self.headers,
             principal: None,
+            anonymous: false,
             source_ip: None,
             now: OffsetDateTime::now_utc(),
             session: None,

@@ -11,7 +11,7 @@ use super::super::fingerprint;
 use super::super::outcome::Abandoned;
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
-use super::authenticate::Signed;
+use super::authenticate::Authenticated;
 use super::{Exchange, NOT_RECORDED};
 use crate::approval::{Outcome, Question};
 use crate::aws::Call;
@@ -24,11 +24,11 @@ impl Exchange {
     pub(super) async fn hold(
         &mut self,
         parts: &Parts,
-        signed: &Signed,
+        from: &Authenticated,
         call: &Call,
         body: &mut Spool<Incoming>,
     ) -> Result<(), Refusal> {
-        let digest = if let DeclaredPayload::Sha256(digest) = &signed.payload {
+        let digest = if let DeclaredPayload::Sha256(digest) = &from.payload {
             digest.clone()
         } else {
             // The signature does not cover the body; the approval must.
@@ -51,7 +51,7 @@ impl Exchange {
             return Err(Refusal::denied(Code::AccessDenied, text));
         }
         // The digest a person approved is the digest of what is sent.
-        signed.check_digest(body)
+        from.check_digest(body)
     }
 
     fn question(&self, fingerprint: [u8; 32], call: &Call) -> Question {

@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -22,7 +21,8 @@ use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
 
-use self::authenticate::Signed;
+use self::authenticate::{Authenticated, By};
+use self::send::Leaving;
 use super::body::ResponseBody;
 use super::outcome::{self, Completion};
 use super::refusal::{Record, Refusal};
@@ -94,14 +94,14 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
-        let signed = self.authenticate(&parts, body).await?;
-        let call = self.identify(&parts, &signed, body).await?;
-        let output = self.decide(&parts, &signed, &call, body).await?;
-        let credentials = self.credentials().await?;
-        let mut completion = self.record_allowed(&credentials).await?;
+        let from = self.authenticate(&parts, body).await?;
+        let call = self.identify(&parts, &from, body).await?;
+        let output = self.decide(&parts, &from, &call, body).await?;
+        let leaving = self.leaving(&from, &call).await?;
+        let mut completion = self.record_allowed(&leaving).await?;
         let plain = output.is_some();
         let request = self
-            .sign(parts, &signed, body, plain, &credentials, completion.sent())
+            .sign(parts, &from, body, plain, &leaving, completion.sent())
             .await
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
         let response = self.session.upstream.send(request).await.map_err(|error| {
@@ -142,7 +142,7 @@ impl Exchange {
     async fn identify(
         &mut self,
         parts: &Parts,
-        signed: &Signed,
+        from: &Authenticated,
         body: &mut Spool<Incoming>,
     ) -> Result<Call, Refusal> {
         let host = &self.caller.server_name;
@@ -152,7 +152,7 @@ impl Exchange {
             .iter()
             .map(String::as_str)
             .collect();
-        let scope = Some(signed.scope());
+        let scope = from.scope();
         if aws::needs_body(&view(parts, host, BodyView::Unread), scope, &wanted) {
             body.collect().await?;
         } else if parts.headers.contains_key(TRANSFER_ENCODING) {
@@ -160,14 +160,18 @@ impl Exchange {
             // AWS then does not take for a whole one.
             body.fill_to(READ_AHEAD).await?;
         }
-        signed.check_digest(body)?;
-        let account = self.principal(false).await.map(|it| it.account);
+        from.check_digest(body)?;
+        let account = match &from.by {
+            By::Nobody => None,
+            _ => self.principal(false).await.map(|it| it.account),
+        };
         let request = view(parts, host, body.view());
         let call = aws::identify(&request, scope, account.as_deref(), &wanted)
             .map_err(|error| Refusal::denied(Code::InvalidRequest, error.to_string()))?;
         outcome::describe(&mut self.decided, &call);
         self.reply.protocol = call.protocol;
         self.reply.service = call.service;
+        from.check_service(&call)?;
         Ok(call)
     }
 
@@ -201,11 +205,11 @@ impl Exchange {
     async fn decide(
         &mut self,
         parts: &Parts,
-        signed: &Signed,
+        from: &Authenticated,
         call: &Call,
         body: &mut Spool<Incoming>,
     ) -> Result<Option<(Output, Masked)>, Refusal> {
-        let (decision, masked) = self.ask(parts, call).await;
+        let (decision, masked) = self.ask(parts, from, call).await;
         self.decided.statement = decision.statement.as_deref().map(str::to_owned);
         self.decided.reason = decision.reason.to_string();
         let effect = self.enforced(decision.effect);
@@ -226,15 +230,25 @@ impl Exchange {
             ));
         }
         if effect == Effect::Approve {
-            self.hold(parts, signed, call, body).await?;
+            self.hold(parts, from, call, body).await?;
         }
         Ok(output.map(|output| (output, masked)))
     }
 
     /// Asks the profile, in the context of the call.
-    async fn ask(&mut self, parts: &Parts, call: &Call) -> (Decision, Masked) {
+    async fn ask(
+        &mut self,
+        parts: &Parts,
+        from: &Authenticated,
+        call: &Call,
+    ) -> (Decision, Masked) {
         let profile = Arc::clone(&self.session.profile);
-        let principal = self.principal(context::asks_principal(&profile)).await;
+        let anonymous = matches!(from.by, By::Nobody);
+        let principal = if anonymous {
+            None
+        } else {
+            self.principal(context::asks_principal(&profile)).await
+        };
         let context = Context {
             region: call.region.as_deref(),
             service: call.service,
@@ -243,6 +257,7 @@ impl Exchange {
             host: &self.caller.server_name,
             headers: &parts.headers,
             principal: principal.as_ref(),
+            anonymous,
             source_ip: self.gateway.config.source_ip,
             now: OffsetDateTime::now_utc(),
             session: Some(context::Caller {
@@ -251,7 +266,17 @@ impl Exchange {
                 executable: self.caller.process.exe.as_deref(),
             }),
         };
-        let decision = profile.decide(&call.access, &context);
+        let mut decision = profile.decide(&call.access, &context);
+        if anonymous
+            && decision.effect != Effect::Deny
+            && !profile.admits_anonymous(&call.access, &context)
+        {
+            decision = Decision {
+                effect: Effect::Deny,
+                statement: None,
+                reason: UNSIGNED.into(),
+            };
+        }
         let masked = profile.masked(&call.access, &context);
         self.decided.keys = context.recorded(profile.condition_keys());
         (decision, masked)
@@ -270,17 +295,9 @@ impl Exchange {
         Effect::Allow
     }
 
-    async fn credentials(&self) -> Result<Credentials, Refusal> {
-        self.session
-            .credentials
-            .credentials()
-            .await
-            .map_err(|error| Refusal::denied(Code::UpstreamUnavailable, error.to_string()))
-    }
-
     /// Makes the decision durable. Only what this returned for may leave.
-    async fn record_allowed(&mut self, credentials: &Credentials) -> Result<Completion, Refusal> {
-        self.decided.signing_key = Some(credentials.access_key_id().to_owned());
+    async fn record_allowed(&mut self, leaving: &Leaving) -> Result<Completion, Refusal> {
+        self.decided.signing_key = leaving.key().map(str::to_owned);
         "allow".clone_into(&mut self.decided.decision);
         let (journal, session) = (self.gateway.journal.clone(), self.session.id.clone());
         let record = move |completed| {
@@ -363,6 +380,10 @@ impl Exchange {
 /// An agent that guard denies something has nothing to change in IAM.
 const WHOM_TO_ASK: &str =
     "guard refused it, not AWS: if the work needs this call, ask the person who runs this session";
+
+/// Why a call that nobody signed is denied although the profile allows the action.
+const UNSIGNED: &str = "the request is not signed, and no statement allows it to anonymous callers (condition \
+    aws:PrincipalType = Anonymous); sign it with the credentials that guard put in the environment";
 
 const NOT_RECORDED: &str =
     "guard could not record this call, so it may not run; see the daemon's log";

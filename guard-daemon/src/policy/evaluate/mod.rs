@@ -128,6 +128,11 @@ impl Policy {
         self.ordered.iter().chain(limits)
     }
 
+    /// The identity's statements, and all denials.
+    pub(super) fn identity(&self) -> impl Iterator<Item = &Statement> {
+        self.ordered.iter()
+    }
+
     /// Statements that decide together, with their index: those of the identity and all denials, and what each
     /// limit allows.
     pub(super) fn layers(&self) -> impl Iterator<Item = (&[Statement], &Index)> {

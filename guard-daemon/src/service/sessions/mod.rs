@@ -240,6 +240,7 @@ impl Sessions {
             profile,
             issued: Issued::new(saved.dummy.clone()),
             credentials,
+            bearer: terms.aws.bearer.clone(),
             upstream: Arc::new(upstream),
             names: Names::of_generation(saved.generation),
         }))
@@ -263,6 +264,7 @@ impl Sessions {
         let changes = environment::changes(
             &session.id,
             session.issued.own(),
+            session.bearer.is_some(),
             region,
             files.names(),
             &saved.terms.environment,

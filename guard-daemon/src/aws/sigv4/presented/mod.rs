@@ -52,6 +52,11 @@ pub fn presented(request: &RequestView<'_>) -> Result<Option<Presented>, SigV4Er
     }
 }
 
+/// Whether a raw query holds a signature, or a part that only a signature has.
+pub fn signs_query(query: &str) -> Result<bool, SigV4Error> {
+    Ok(QuerySignature::read(query)?.is_some())
+}
+
 fn authorization(headers: &HeaderMap) -> Result<Option<&str>, SigV4Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
