@@ -56,6 +56,7 @@ pub(super) fn decided(exchange: &str) -> ExchangeDecided {
         authentication: None,
         presented_key: Some("AKIAGUARD7B1E09C44F2".to_owned()),
         signing_key: None,
+        assumed: Vec::new(),
     }
 }
 

@@ -234,11 +234,12 @@ impl Sessions {
             .upstream
             .merge(&flags, &terms.upstream.roots)?;
         let upstream = Upstream::new(&upstream)?;
+        let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
             id: saved.id.clone(),
             identity: terms.identity.clone(),
             profile,
-            issued: Issued::new(saved.dummy.clone()),
+            issued: Issued::kept_in(saved.dummy.clone(), kept).map_err(SessionError::Save)?,
             credentials,
             bearer: terms.aws.bearer.clone(),
             upstream: Arc::new(upstream),

@@ -104,10 +104,18 @@ impl Saved {
 
     /// Removes the file of a session; none is fine.
     pub(super) fn remove(runtime_dir: &Path, id: &SessionId) -> io::Result<()> {
-        match fs::remove_file(file(runtime_dir, id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let issued = issued(runtime_dir, id);
+        for path in [
+            issued.with_extension("issued-new"),
+            issued,
+            file(runtime_dir, id),
+        ] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     /// The configuration files that are not as they were at the start.
@@ -145,6 +153,11 @@ fn digest_of(path: &Path) -> Option<String> {
 
 fn directory(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("saved")
+}
+
+/// The file of a session's further dummies.
+pub(super) fn issued(runtime_dir: &Path, id: &SessionId) -> PathBuf {
+    directory(runtime_dir).join(format!("{id}.issued"))
 }
 
 fn file(runtime_dir: &Path, id: &SessionId) -> PathBuf {
