@@ -267,7 +267,7 @@ impl Exchange {
             now: OffsetDateTime::now_utc(),
             session: Some(context::Caller {
                 session: self.session.id.as_str(),
-                user: &self.session.identity.user,
+                identity: &self.session.identity,
                 executable: self.caller.process.exe.as_deref(),
             }),
         };
