@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use super::run::BadConfig;
+use super::token::{NoSession, Refused};
 use crate::config::ConfigError;
 use crate::control::client::ClientError;
 use crate::sandbox::launch::LaunchError;
@@ -61,6 +62,12 @@ impl Exit {
                 }
                 if cause.is::<ConfigError>() || cause.is::<BadConfig>() {
                     return Some(Self::Config);
+                }
+                if cause.is::<NoSession>() {
+                    return Some(Self::Unavailable);
+                }
+                if cause.is::<Refused>() {
+                    return Some(Self::NotPermitted);
                 }
                 let not_root = matches!(cause.downcast_ref(), Some(UserError::NotRoot))
                     || matches!(cause.downcast_ref(), Some(ServiceError::NotRoot));

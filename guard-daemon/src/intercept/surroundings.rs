@@ -9,7 +9,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::authority::Authority;
 use super::names::Names;
-use crate::aws::endpoint;
+use crate::aws::{endpoint, token};
 use crate::gateway::exchange::Caller;
 use crate::gateway::{self, Gateway};
 use crate::record::entry::{Entry, Event};
@@ -17,7 +17,7 @@ use crate::session::Session;
 
 /// The rest of guard, as a session's connections see it. Tests put another in its place.
 pub(super) trait Surroundings: Send + Sync + 'static {
-    /// Whether the name is an AWS API endpoint.
+    /// Whether the name is an AWS API endpoint, or the one that guard serves itself.
     fn is_aws(&self, host: &str) -> bool;
 
     /// Whether the profile allows a host that is not AWS.
@@ -68,7 +68,7 @@ pub(super) struct Live {
 
 impl Surroundings for Live {
     fn is_aws(&self, host: &str) -> bool {
-        endpoint::classify(host).is_some()
+        host == token::HOST || endpoint::classify(host).is_some()
     }
 
     fn allows_host(&self, host: &str, port: u16) -> bool {

@@ -17,6 +17,7 @@ const MOST_VALUES: usize = 1024;
 /// The condition keys of guard's own, as documentation writes them.
 pub const GUARD_KEYS: &[&str] = &[
     "guard:AccessLevel",
+    "guard:DatabaseUser",
     "guard:Executable",
     "guard:Host",
     "guard:Operation",

@@ -9,6 +9,7 @@ mod answer;
 mod authenticate;
 mod hold;
 mod send;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,7 +58,12 @@ pub async fn run(
 ) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     let directory = gateway.config.state_dir.join("spool");
-    let mut body = Spool::new(body, directory, gateway.config.limits.request_body_bytes);
+    let limit = if caller.server_name == aws::token::HOST {
+        aws::token::LARGEST as u64
+    } else {
+        gateway.config.limits.request_body_bytes
+    };
+    let mut body = Spool::new(body, directory, limit);
     let mut exchange = Exchange::new(gateway, session, caller, &parts);
     match exchange.pass(parts, &mut body).await {
         Ok(response) => response,
@@ -94,6 +100,9 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
+        if self.caller.server_name == aws::token::HOST {
+            return self.token(&parts, body).await;
+        }
         let from = self.authenticate(&parts, body).await?;
         let call = self.identify(&parts, &from, body).await?;
         let output = self.decide(&parts, &from, &call, body).await?;
