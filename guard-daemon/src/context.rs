@@ -82,6 +82,10 @@ impl ConditionKeys for Context<'_> {
             .or_else(|| self.own(key, access, resource))
             .unwrap_or(KeyValue::Unknown)
     }
+
+    fn is_anonymous(&self) -> bool {
+        self.anonymous
+    }
 }
 
 impl Context<'_> {

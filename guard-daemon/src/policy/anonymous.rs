@@ -5,33 +5,22 @@
 //! them, `*` least of all.
 
 use super::Effect;
-use super::evaluate::{Policy, action, pairs};
-use super::keys::{ConditionKeys, Facts};
 use super::statement::Statement;
-use crate::aws::Access;
 
 /// The value of `aws:PrincipalType` in an anonymous request
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#principaltable>).
 pub const ANONYMOUS: &str = "Anonymous";
 
-impl Policy {
-    /// Whether for every access and resource an allow or approve statement of the identity applies that names
-    /// anonymous callers in a condition.
-    pub(super) fn admits_anonymous(&self, access: &[Access], keys: &dyn ConditionKeys) -> bool {
-        let mut any = false;
-        pairs(access).all(|(access, resource)| {
-            any = true;
-            let facts = Facts::new(keys, access, resource, self.keys());
-            self.identity().any(|statement| {
-                statement.effect != Effect::Deny
-                    && names_anonymous(statement)
-                    && statement.applies(action(access), resource, &facts)
-            })
-        }) && any
-    }
+/// Why such a request is denied although the profile allows the action.
+pub(super) const DENIED: &str = "the request is not signed, and no statement allows it to anonymous callers (condition \
+    aws:PrincipalType = Anonymous); sign it with the credentials that guard put in the environment";
+
+/// Whether an allow or approve statement has anonymous callers in a condition: that it is for them alone, or
+/// for them among others that it lists.
+pub(super) fn admits(statement: &Statement) -> bool {
+    statement.effect != Effect::Deny && names_anonymous(statement)
 }
 
-/// Whether the statement is for anonymous callers alone, or for them among others that it lists.
 fn names_anonymous(statement: &Statement) -> bool {
     statement.conditions.iter().any(|condition| {
         condition.key().eq_ignore_ascii_case("aws:principaltype")
@@ -46,7 +35,7 @@ fn names_anonymous(statement: &Statement) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::aws::{Access, KeyValue, Resource};
-    use crate::policy::{ConditionKeys, Effect, Profile};
+    use crate::policy::{ConditionKeys, Decider, Effect, Profile};
 
     struct Anonymous;
 
@@ -56,6 +45,10 @@ mod tests {
                 "aws:principaltype" => KeyValue::One(super::ANONYMOUS.to_owned()),
                 _ => KeyValue::Unknown,
             }
+        }
+
+        fn is_anonymous(&self) -> bool {
+            true
         }
     }
 
@@ -81,32 +74,27 @@ mod tests {
         let other = "condition = { StringEquals = { \"aws:PrincipalType\" = \"User\" } }";
         let negated = "condition = { StringNotEquals = { \"aws:PrincipalType\" = \"Anonymous\" } }";
         let unknown = "condition = { StringEquals = { \"aws:PrincipalType\" = \"Anonymous\", \"aws:SourceIp\" = \"x\" } }";
-        for (effect, condition, admitted) in [
-            ("allow", named, true),
-            ("approve", named, true),
-            ("allow", among, true),
-            ("allow", "", false),
-            ("allow", other, false),
-            ("allow", negated, false),
-            ("allow", unknown, false),
-            ("deny", named, false),
+        for (effect, condition, decided) in [
+            ("allow", named, Effect::Allow),
+            ("approve", named, Effect::Approve),
+            ("approve", unknown, Effect::Approve),
+            ("allow", among, Effect::Allow),
+            ("allow", "", Effect::Deny),
+            ("allow", other, Effect::Deny),
+            ("allow", negated, Effect::Deny),
+            ("allow", unknown, Effect::Deny),
+            ("deny", named, Effect::Deny),
         ] {
             let profile = Profile::parse("p", &statement(effect, condition)).unwrap();
-            let admits = |action: &str| profile.admits_anonymous(&access(action), &Anonymous);
-            assert_eq!(
-                admits("cognito-idp:InitiateAuth"),
-                admitted,
-                "{effect} {condition}"
-            );
-            assert!(!admits("cognito-idp:SignUp"), "{effect} {condition}");
+            let decide = |action: &str| profile.decide(&access(action), &Anonymous);
+            let decision = decide("cognito-idp:InitiateAuth");
+            assert_eq!(decision.effect, decided, "{effect} {condition}");
+            let denied = decide("cognito-idp:SignUp");
+            assert_eq!(denied.effect, Effect::Deny, "{effect} {condition}");
+            assert!(denied.reason.contains("not signed"), "{}", denied.reason);
         }
-        let profile = Profile::parse("p", &statement("allow", named)).unwrap();
-        assert!(!profile.admits_anonymous(&[], &Anonymous));
-        assert_eq!(
-            profile
-                .decide(&access("cognito-idp:InitiateAuth"), &Anonymous)
-                .effect,
-            Effect::Allow
-        );
+        let profile = Profile::parse("p", "default = \"allow\"").unwrap();
+        let traces = profile.explain(&access("s3:GetObject"), &Anonymous);
+        assert_eq!(traces[0].decider, Decider::Unsigned);
     }
 }

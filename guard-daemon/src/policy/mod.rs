@@ -172,12 +172,6 @@ impl Profile {
         self.policy.decide(access, keys)
     }
 
-    /// Whether an unsigned request may make these accesses, as far as `decide` lets it: for each of them an allow
-    /// or approve statement must apply that has `Anonymous` for `aws:PrincipalType` in its condition.
-    pub fn admits_anonymous(&self, access: &[Access], keys: &dyn ConditionKeys) -> bool {
-        self.policy.admits_anonymous(access, keys)
-    }
-
     /// Why `decide` decides as it does: a trace for each access and resource.
     pub fn explain(&self, access: &[Access], keys: &dyn ConditionKeys) -> Vec<Trace> {
         self.policy.explain(access, keys)

@@ -51,12 +51,17 @@ impl Exchange {
         let caller = Arc::clone(&self.caller);
         let view = view(parts, &caller.server_name, BodyView::Unread);
         if let Some(bearer) = bearer::presented(&view)? {
+            self.decided.authentication = Some("bearer".to_owned());
             return self.bearer(bearer, body).await;
         }
         let Some(presented) = sigv4::presented(&view)? else {
+            self.decided.authentication = Some("none".to_owned());
             let payload = sigv4::declared_payload(view.headers)?;
             return self.authenticated(By::Nobody, payload, body).await;
         };
+        if presented.form != Form::Header {
+            self.decided.authentication = Some("url".to_owned());
+        }
         let issue = self.issue(&presented)?;
         let payload = sigv4::declared_payload_of(&presented, &view)?;
         let by = By::Signature { presented, issue };
@@ -113,7 +118,7 @@ impl Exchange {
     }
 
     async fn authenticated(
-        &mut self,
+        &self,
         by: By,
         payload: DeclaredPayload,
         body: &mut Spool<Incoming>,
@@ -124,12 +129,6 @@ impl Exchange {
                 DeclaredPayload::Sha256(body.sha256().unwrap_or_default())
             }
             declared => declared,
-        };
-        self.decided.authentication = match &by {
-            By::Signature { presented, .. } if presented.form == Form::Header => None,
-            By::Signature { .. } => Some("url".to_owned()),
-            By::Bearer { .. } => Some("bearer".to_owned()),
-            By::Nobody => Some("none".to_owned()),
         };
         Ok(Authenticated { by, payload })
     }

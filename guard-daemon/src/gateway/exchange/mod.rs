@@ -275,17 +275,7 @@ impl Exchange {
                 executable: self.caller.process.exe.as_deref(),
             }),
         };
-        let mut decision = profile.decide(&call.access, &context);
-        if anonymous
-            && decision.effect != Effect::Deny
-            && !profile.admits_anonymous(&call.access, &context)
-        {
-            decision = Decision {
-                effect: Effect::Deny,
-                statement: None,
-                reason: UNSIGNED.into(),
-            };
-        }
+        let decision = profile.decide(&call.access, &context);
         let masked = profile.masked(&call.access, &context);
         self.decided.keys = context.recorded(profile.condition_keys());
         (decision, masked)
@@ -389,10 +379,6 @@ impl Exchange {
 /// An agent that guard denies something has nothing to change in IAM.
 const WHOM_TO_ASK: &str =
     "guard refused it, not AWS: if the work needs this call, ask the person who runs this session";
-
-/// Why a call that nobody signed is denied although the profile allows the action.
-const UNSIGNED: &str = "the request is not signed, and no statement allows it to anonymous callers (condition \
-    aws:PrincipalType = Anonymous); sign it with the credentials that guard put in the environment";
 
 const NOT_RECORDED: &str =
     "guard could not record this call, so it may not run; see the daemon's log";
