@@ -20,3 +20,4 @@ pub mod service;
 pub mod session;
 #[cfg(test)]
 mod skip;
+pub mod term;

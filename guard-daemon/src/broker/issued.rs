@@ -19,6 +19,8 @@ const MOST: usize = 4096;
 pub struct Issued {
     own: Arc<Issue>,
     others: RwLock<HashMap<String, Arc<Issue>>>,
+    /// None lasts longer: the session's end.
+    until: Option<SystemTime>,
 }
 
 /// One set of dummies.
@@ -58,7 +60,13 @@ impl Issued {
         Self {
             own: Arc::new(own),
             others: RwLock::default(),
+            until: None,
         }
+    }
+
+    /// None of those that are added lasts longer than `until`.
+    pub fn ending(self, until: Option<SystemTime>) -> Self {
+        Self { until, ..self }
     }
 
     /// The session's own dummies, for its environment.
@@ -99,7 +107,8 @@ impl Issued {
         })
     }
 
-    fn add(&self, issue: Issue) -> Arc<Issue> {
+    fn add(&self, mut issue: Issue) -> Arc<Issue> {
+        issue.expiry = issue.expiry.into_iter().chain(self.until).min();
         let issue = Arc::new(issue);
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
         if others.len() >= MOST {
@@ -162,12 +171,23 @@ mod tests {
     }
 
     #[test]
+    fn none_outlasts_the_session() {
+        let now = SystemTime::now();
+        let end = now + Duration::from_mins(5);
+        let issued = Issued::new(DummyCredentials::random()).ending(Some(end));
+        let long = issued.temporary(now, Duration::from_hours(1));
+        assert_eq!(long.expiry, Some(end));
+        let short = issued.temporary(now, Duration::from_mins(1));
+        assert_eq!(short.expiry, Some(now + Duration::from_mins(1)));
+    }
+
+    #[test]
     fn they_are_bounded() {
         let issued = Issued::new(DummyCredentials::random());
         let now = SystemTime::now();
         let first = issued.temporary(now, Duration::from_secs(1));
         for _ in 0..MOST {
-            issued.temporary(now, Duration::from_secs(60));
+            issued.temporary(now, Duration::from_mins(1));
         }
         assert!(issued.find(&first.dummy.access_key_id).is_none());
         assert_eq!(issued.others.read().unwrap().len(), MOST);

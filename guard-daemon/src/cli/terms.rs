@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use crate::broker::Selection;
 use crate::config::{UpstreamConfig, parse_connect_flag};
 use crate::control::wire::Terms;
+use crate::policy::Length;
 use crate::sandbox::cgroup;
 use crate::sandbox::environment;
 use crate::sandbox::user::Invoker;
@@ -22,6 +23,9 @@ pub(super) struct SessionFlags {
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// End the session after this time, such as 30m or 1h30m [default: max_session]
+    #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
+    duration: Option<Length>,
     /// Profile of the AWS configuration whose credentials leave this host [env: AWS_PROFILE]
     #[arg(long, value_name = "NAME")]
     aws_profile: Option<String>,
@@ -63,6 +67,7 @@ impl SessionFlags {
                 labels: BTreeMap::new(),
             },
             profile,
+            duration: self.duration.map(|length| length.duration().as_secs()),
             gid: invoker.gid.as_raw(),
             aws: self.selection(invoker)?,
             upstream: UpstreamConfig {

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use file::Problem;
 pub use upstream::parse_connect_flag;
 
-use crate::policy::{PolicyError, position};
+use crate::policy::{Length, PolicyError, position};
 
 const FILE: &str = "/etc/guard/guard.toml";
 const STATE_DIR: &str = "/var/lib/guard";
@@ -71,6 +71,8 @@ pub struct Limits {
     pub response_body_bytes: u64,
     /// Connections a session may have open.
     pub connections: usize,
+    /// How long a session may last; `None`: as long as its tree.
+    pub max_session: Option<Length>,
     /// Seconds a client may take for a ClientHello or a request head.
     pub head_timeout: Duration,
 }
@@ -82,6 +84,7 @@ impl Default for Limits {
             request_body_bytes: 96 * 1024 * 1024,
             response_body_bytes: 32 * 1024 * 1024,
             connections: 1024,
+            max_session: None,
             head_timeout: Duration::from_secs(20),
         }
     }

@@ -14,6 +14,7 @@ use crate::gateway::exchange::Caller;
 use crate::gateway::{self, Gateway};
 use crate::record::entry::{Entry, Event};
 use crate::session::Session;
+use crate::term::Term;
 
 /// The rest of guard, as a session's connections see it. Tests put another in its place.
 pub(super) trait Surroundings: Send + Sync + 'static {
@@ -28,6 +29,9 @@ pub(super) trait Surroundings: Send + Sync + 'static {
 
     /// Whether the profile opens a port of the host's loopback.
     fn allows_loopback(&self, port: u16) -> bool;
+
+    /// How long the session lasts.
+    fn term(&self) -> &Term;
 
     /// The session's synthetic addresses.
     fn names(&self) -> &Names;
@@ -81,6 +85,10 @@ impl Surroundings for Live {
 
     fn allows_loopback(&self, port: u16) -> bool {
         self.session.profile.reach().loopback.contains(&port)
+    }
+
+    fn term(&self) -> &Term {
+        &self.session.term
     }
 
     fn names(&self) -> &Names {

@@ -100,6 +100,7 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
+        self.check_term()?;
         if self.caller.server_name == aws::token::HOST {
             return self.token(&parts, body).await;
         }
@@ -294,8 +295,18 @@ impl Exchange {
         Effect::Allow
     }
 
+    /// Nothing leaves a session whose time is over.
+    fn check_term(&self) -> Result<(), Refusal> {
+        match self.session.term.refusal() {
+            Some(text) => Err(Refusal::denied(Code::AccessDenied, text)),
+            None => Ok(()),
+        }
+    }
+
     /// Makes the decision durable. Only what this returned for may leave.
     async fn record_allowed(&mut self, leaving: &Leaving) -> Result<Completion, Refusal> {
+        // It may have been held, or have come slowly.
+        self.check_term()?;
         self.decided.signing_key = leaving.key().map(str::to_owned);
         "allow".clone_into(&mut self.decided.decision);
         let (journal, session) = (self.gateway.journal.clone(), self.session.id.clone());

@@ -24,6 +24,7 @@ use crate::aws::error::Code;
 use crate::aws::sigv4::Form;
 use crate::aws::token::{Asked, Minted, SERVICE};
 use crate::aws::{BodyView, Protocol};
+use crate::term::Limit;
 
 impl Exchange {
     /// Makes the token that the request asks for, where the profile lets it.
@@ -47,8 +48,9 @@ impl Exchange {
             return Err(unsigned());
         };
         let mut completion = self.record_allowed(&leaving).await?;
+        let left = self.session.term.limit().map(Limit::left);
         let minted = asked
-            .mint(credentials, SystemTime::now(), None)
+            .mint(credentials, SystemTime::now(), left)
             .map_err(|error| error.to_string())
             .and_then(|minted| answer(&minted))
             .map_err(|text| {

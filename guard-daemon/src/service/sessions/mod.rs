@@ -29,13 +29,14 @@ use crate::control::wire::{SessionView, Terms};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
 use crate::intercept::names::Names;
-use crate::policy::Profile;
+use crate::policy::{Length, Profile};
 use crate::record::entry::{Entry, Event};
 use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::network;
 use crate::sandbox::trust;
 use crate::session::{Session, SessionId};
+use crate::term::{Limit, Term};
 
 pub use attached::Attached;
 pub use error::SessionError;
@@ -46,6 +47,9 @@ pub(super) use resumed::Resumption;
 pub(super) use saved::sessions as saved_sessions;
 use saved::{Place, Saved};
 pub(super) use supervise::check_tracker;
+
+/// Why a session ends whose time is over.
+const EXPIRED: &str = "expired";
 
 /// How long a stopping daemon waits for sessions that are just starting.
 const STARTING: Duration = Duration::from_secs(20);
@@ -170,6 +174,7 @@ impl Sessions {
                     Place::Attached { .. } | Place::Moved { .. } => None,
                 },
                 cgroup: running.cgroup.name(&self.hierarchy),
+                limit: running.saved.limit,
                 age_seconds: now().saturating_sub(running.saved.since),
                 enforced: running.enforced.clone(),
                 limits: running.limits.clone(),
@@ -201,6 +206,7 @@ impl Sessions {
             .gateway
             .config
             .profile_source(terms.profile.as_deref())?;
+        let limit = self.limit(terms.duration, &profile)?;
         terms.profile = None;
         let files = terms.aws.files();
         // On a file system that hangs, this one session does.
@@ -210,11 +216,29 @@ impl Sessions {
             place,
             generation: 0,
             since: now(),
+            limit,
             terms,
             profile,
             dummy: DummyCredentials::random(),
             files,
         })
+    }
+
+    /// The end of a session that begins now: the shortest of what was asked for, the profile's and the
+    /// configuration's `max_session`. What asks for more is refused.
+    fn limit(
+        &self,
+        asked: Option<u64>,
+        profile: &crate::policy::Source,
+    ) -> Result<Option<Limit>, SessionError> {
+        let profile = Profile::load(profile).map_err(crate::config::ConfigError::from)?;
+        let own = self.gateway.config.limits.max_session;
+        let most = own.into_iter().chain(profile.max_session()).min();
+        let asked = asked.map(Length::seconds);
+        match (asked, most) {
+            (Some(asked), Some(most)) if asked > most => Err(SessionError::TooLong { asked, most }),
+            (asked, most) => Ok(asked.or(most).map(Limit::starting_now)),
+        }
     }
 
     /// A session as exchanges see it.
@@ -238,7 +262,9 @@ impl Sessions {
             id: saved.id.clone(),
             identity: terms.identity.clone(),
             profile,
-            issued: Issued::new(saved.dummy.clone()),
+            term: Term::new(saved.limit),
+            issued: Issued::new(saved.dummy.clone())
+                .ending(saved.limit.map(|limit| limit.wall_time())),
             credentials,
             bearer: terms.aws.bearer.clone(),
             upstream: Arc::new(upstream),
@@ -305,6 +331,7 @@ impl Sessions {
             hooks,
             cgroup: remains.cgroup().clone(),
             launched: matches!(saved.place, Place::Launched { .. }),
+            session: Arc::clone(&session),
             claimed: Arc::clone(&claimed),
         };
         let supervising = tokio::spawn(supervise::watch(Arc::downgrade(self), supervised));
@@ -327,19 +354,27 @@ impl Sessions {
 
     /// Ends a session. The tree first: what still runs must not see its gateway go away.
     async fn conclude(&self, id: &SessionId, cause: &str, tree: Tree) {
-        let (serving, supervising, ended, remains, place) = {
+        let (over, serving, supervising, ended, remains, place) = {
             let running = self.running();
             let Some(session) = running.get(id) else {
                 return;
             };
             let place = session.saved.place.clone();
+            let over = session.session.term.is_over();
             (
+                over,
                 session.serving.abort_handle(),
                 session.supervising.clone(),
                 Arc::clone(&session.ended),
                 self.remains(id, &place),
                 place,
             )
+        };
+        // Whatever noticed it: a tree that went when it was told to has ended at its time.
+        let cause = if over && matches!(cause, "exited" | "launcher-gone") {
+            EXPIRED
+        } else {
+            cause
         };
         ended
             .get_or_init(|| async {

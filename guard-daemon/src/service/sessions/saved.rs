@@ -16,6 +16,7 @@ use crate::broker::DummyCredentials;
 use crate::control::wire::Terms;
 use crate::policy::Source;
 use crate::session::SessionId;
+use crate::term::Limit;
 
 /// Bytes of a file that is read: a request's terms, a profile's text and its policy documents are bounded by one
 /// MiB each.
@@ -31,6 +32,9 @@ pub(in crate::service) struct Saved {
     pub(super) generation: u32,
     /// Seconds since the epoch when it started.
     pub(super) since: u64,
+    /// Its end, where it has one.
+    #[serde(default)]
+    pub(super) limit: Option<Limit>,
     pub(super) terms: Terms,
     /// The profile in force: the file may say something else by now.
     pub(super) profile: Source,
@@ -165,6 +169,7 @@ mod tests {
             place: Place::Launched { pid: 7 },
             generation: 0,
             since: 1,
+            limit: None,
             terms: Terms {
                 identity: Identity {
                     uid: 0,
@@ -179,6 +184,7 @@ mod tests {
                 },
                 gid: 0,
                 profile: None,
+                duration: None,
                 aws: Selection::default(),
                 upstream: crate::config::UpstreamConfig::default(),
                 environment: BTreeMap::new(),
