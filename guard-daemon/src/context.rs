@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::aws::{Access, KeyValue, Keys, Operation, Resource};
 use crate::broker::Principal;
-use crate::policy::{ConditionKeys, Profile, label_of};
+use crate::policy::{ANONYMOUS, ConditionKeys, Profile, label_of};
 use crate::record::entry::Key;
 use crate::session::Identity;
 
@@ -36,6 +36,8 @@ pub struct Context<'a> {
     pub headers: &'a HeaderMap,
     /// Whose credentials it leaves with.
     pub principal: Option<&'a Principal>,
+    /// It leaves with none: nobody signed it.
+    pub anonymous: bool,
     /// The address that AWS sees it come from.
     pub source_ip: Option<IpAddr>,
     /// When it is decided.
@@ -80,6 +82,10 @@ impl ConditionKeys for Context<'_> {
             .value(key, access, resource)
             .or_else(|| self.own(key, access, resource))
             .unwrap_or(KeyValue::Unknown)
+    }
+
+    fn is_anonymous(&self) -> bool {
+        self.anonymous
     }
 }
 
@@ -126,7 +132,9 @@ impl Context<'_> {
             | "aws:sourceaccount"
             | "aws:sourcearn"
             | "aws:sourceorgid"
-            | "aws:sourceorgpaths" => Some(KeyValue::Absent),
+            | "aws:sourceorgpaths"
+            // Only a request for a token tells one.
+            | "guard:databaseuser" => Some(KeyValue::Absent),
             "aws:useragent" => header(self.headers, &USER_AGENT),
             "aws:referer" => header(self.headers, &REFERER),
             "aws:sourceip" => one(&self.source_ip?.to_string()),
@@ -142,6 +150,7 @@ impl Context<'_> {
             "guard:service" => one(self.service?),
             "guard:session" => one(self.session?.session),
             _ if key.starts_with("guard:") => of_identity(self.session?.identity, key),
+            _ if self.anonymous => of_anonymous(key),
             _ => of_principal(self.principal?, key),
         }
     }
@@ -192,6 +201,17 @@ fn resource_account(resource: &Resource) -> Option<KeyValue> {
             (account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
                 .then(|| KeyValue::One(account.to_owned()))
         }
+    }
+}
+
+/// Keys of the principal in a request that nobody signed (the same table's column "Anonymous").
+fn of_anonymous(key: &str) -> Option<KeyValue> {
+    match key {
+        "aws:principaltype" => Some(KeyValue::One(ANONYMOUS.to_owned())),
+        "aws:userid" => Some(KeyValue::One("anonymous".to_owned())),
+        "aws:username" => Some(KeyValue::Absent),
+        _ if key.starts_with("aws:principal") => Some(KeyValue::Absent),
+        _ => None,
     }
 }
 
@@ -275,6 +295,7 @@ mod tests {
             operation: &Operation::Known("ListObjectsV2"),
             host: "b.s3.eu-west-1.amazonaws.com",
             headers: &headers,
+            anonymous: false,
             principal: Some(&principal),
             source_ip: None,
             now: OffsetDateTime::UNIX_EPOCH,

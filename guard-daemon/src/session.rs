@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{Issued, Source};
+use crate::broker::{BearerToken, Issued, Source};
 use crate::gateway::upstream::Upstream;
 use crate::intercept::names::Names;
 use crate::policy::Profile;
+use crate::term::Term;
 
 /// Names a session: 16 lower-case hexadecimal digits, random, unique on the host.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -100,10 +101,14 @@ pub struct Session {
     pub identity: Identity,
     /// The policy in force.
     pub profile: Arc<Profile>,
+    /// Until when it lasts.
+    pub term: Term,
     /// What the confined tree signs with.
     pub issued: Issued,
     /// Where the credentials come from that leave this host.
     pub credentials: Source,
+    /// The bearer token that leaves this host in the place of the session's.
+    pub bearer: Option<BearerToken>,
     /// The way out, with its connection pools.
     pub upstream: Arc<Upstream>,
     /// Which name each synthetic address stands for.

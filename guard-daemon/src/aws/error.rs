@@ -24,6 +24,8 @@ pub enum Code {
     SignatureDoesNotMatch,
     /// The access key is not this session's.
     InvalidAccessKey,
+    /// The temporary credentials are past their time.
+    ExpiredToken,
     /// The signature is too old or from the future.
     RequestExpired,
     /// The request cannot be understood or is ambiguous.
@@ -159,6 +161,9 @@ fn name(protocol: Protocol, service: Option<&str>, code: Code) -> &'static str {
         (Code::InvalidAccessKey, S3) => "InvalidAccessKeyId",
         (Code::InvalidAccessKey, _) if json => "UnrecognizedClientException",
         (Code::InvalidAccessKey, _) => "InvalidClientTokenId",
+        (Code::ExpiredToken, Ec2) => "RequestExpired",
+        (Code::ExpiredToken, _) if json => "ExpiredTokenException",
+        (Code::ExpiredToken, _) => "ExpiredToken",
         (Code::InvalidRequest, S3) => "InvalidRequest",
         (Code::InvalidRequest, Query | RestXml | Ec2) => "ValidationError",
         (Code::InvalidRequest, _) => "ValidationException",
@@ -290,10 +295,11 @@ mod tests {
         Protocol::Cbor,
     ];
 
-    const CODES: [Code; 7] = [
+    const CODES: [Code; 8] = [
         Code::AccessDenied,
         Code::SignatureDoesNotMatch,
         Code::InvalidAccessKey,
+        Code::ExpiredToken,
         Code::RequestExpired,
         Code::InvalidRequest,
         Code::RequestTooLarge,

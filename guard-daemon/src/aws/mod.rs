@@ -3,6 +3,7 @@
 //! Invariant: this module knows nothing of sockets or eBPF. It sees request parts and a bounded view of
 //! the body, and reads an operation only from what AWS itself acts on.
 
+pub mod bearer;
 pub mod catalog;
 mod cbor;
 pub mod endpoint;
@@ -13,6 +14,7 @@ mod json;
 mod keys;
 mod operation;
 pub mod sigv4;
+pub mod token;
 mod tree;
 mod value;
 

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// What the confined tree signs with: valid in form, worthless outside this session.
 #[derive(Clone, Deserialize, Serialize)]
@@ -46,6 +48,21 @@ impl DummyCredentials {
             secret_access_key: draw(SECRET, 40),
             session_token: Some(draw(SECRET, 128)),
         }
+    }
+}
+
+impl DummyCredentials {
+    /// The bearer token that goes with them: from the secret alone, so that it needs no storing.
+    pub fn bearer_token(&self) -> Zeroizing<String> {
+        let key = Key::new(HMAC_SHA256, self.secret_access_key.as_bytes());
+        let tag = hmac::sign(&key, b"guard bearer token");
+        Zeroizing::new(format!("guard-{}", hex::encode(tag)))
+    }
+
+    /// Whether a token is that one; in constant time.
+    pub(super) fn is_bearer_token(&self, token: &str) -> bool {
+        let own = self.bearer_token();
+        verify_slices_are_equal(own.as_bytes(), token.as_bytes()).is_ok()
     }
 }
 

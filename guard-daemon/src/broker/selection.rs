@@ -35,10 +35,18 @@ pub struct Selection {
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, where set. They are the source
     /// unless a profile is selected; a profile may name them (`credential_source = Environment`).
     pub keys: Option<Keys>,
+    /// `AWS_BEARER_TOKEN_BEDROCK`, where set.
+    #[serde(default)]
+    pub bearer: Option<BearerToken>,
     /// Others of `VARIABLES`, where set.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
 }
+
+/// A token that authenticates whoever holds it.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct BearerToken(String);
 
 /// Static keys from the environment.
 #[derive(Clone, Deserialize, Serialize)]
@@ -99,6 +107,7 @@ impl Selection {
                 secret_access_key,
                 session_token: set("AWS_SESSION_TOKEN"),
             }),
+            bearer: set("AWS_BEARER_TOKEN_BEDROCK").map(BearerToken),
             variables: VARIABLES
                 .into_iter()
                 .filter_map(|name| Some((name.to_owned(), set(name)?)))
@@ -195,9 +204,29 @@ impl fmt::Debug for Selection {
             .field("config_file", &self.config_file)
             .field("credentials_file", &self.credentials_file)
             .field("keys", &self.keys)
+            .field("bearer", &self.bearer)
             // One of them may be a container's token.
             .field("variables", &names)
             .finish()
+    }
+}
+
+impl BearerToken {
+    /// The token, to be sent and never to be shown.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken")
+    }
+}
+
+impl Drop for BearerToken {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -292,6 +321,7 @@ mod tests {
                 ("AWS_SECRET_ACCESS_KEY", "s3cret"),
                 ("AWS_SESSION_TOKEN", "s3cret"),
                 ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "s3cret"),
+                ("AWS_BEARER_TOKEN_BEDROCK", "s3cret"),
             ],
             None,
         );

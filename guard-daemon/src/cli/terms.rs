@@ -10,6 +10,7 @@ use crate::broker::Selection;
 use crate::config::{UpstreamConfig, parse_connect_flag};
 use crate::control::wire::Terms;
 use crate::identity::{LARGEST_TOKEN, Starter, Token, check_agent, check_label, check_reason};
+use crate::policy::Length;
 use crate::sandbox::cgroup;
 use crate::sandbox::environment;
 use crate::sandbox::user::Invoker;
@@ -43,6 +44,9 @@ pub(super) struct SessionFlags {
     /// Label it, for the record and for policies (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// End the session after this time, such as 30m or 1h30m [default: max_session]
+    #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
+    duration: Option<Length>,
     /// Profile of the AWS configuration whose credentials leave this host [env: AWS_PROFILE]
     #[arg(long, value_name = "NAME")]
     aws_profile: Option<String>,
@@ -106,6 +110,7 @@ impl SessionFlags {
         let roots = self.upstream_roots.iter().map(|path| absolute(path));
         Ok(Terms {
             profile,
+            duration: self.duration.map(|length| length.duration().as_secs()),
             gid: invoker.gid.as_raw(),
             aws: self.selection(invoker)?,
             upstream: UpstreamConfig {

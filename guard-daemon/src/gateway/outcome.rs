@@ -38,8 +38,10 @@ pub(super) fn undecided(
         statement: None,
         reason: String::new(),
         approval: None,
+        authentication: None,
         presented_key: None,
         signing_key: None,
+        assumed: Vec::new(),
     }
 }
 

@@ -20,6 +20,7 @@ pub const GUARD_KEYS: &[&str] = &[
     "guard:Agent",
     "guard:AgentInstance",
     "guard:AgentVersion",
+    "guard:DatabaseUser",
     "guard:Executable",
     "guard:Host",
     "guard:Human",
@@ -56,6 +57,11 @@ pub trait ConditionKeys {
     /// The value of a key, in lower case, for one access to one resource. What cannot be told is
     /// `KeyValue::Unknown`; `Absent` only where the key is surely not in IAM's request context.
     fn value(&self, key: &str, access: &Access, resource: &Resource) -> KeyValue;
+
+    /// Whether nobody signed the request: only a statement that names anonymous callers then allows it.
+    fn is_anonymous(&self) -> bool {
+        false
+    }
 }
 
 /// Knows no key: every condition on one is unknown.

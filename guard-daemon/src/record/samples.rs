@@ -76,8 +76,10 @@ pub(super) fn decided(exchange: &str) -> ExchangeDecided {
         reason: "s3:DeleteBucket on arn:aws:s3:::reports is denied by statement no-bucket-deletes"
             .to_owned(),
         approval: None,
+        authentication: None,
         presented_key: Some("AKIAGUARD7B1E09C44F2".to_owned()),
         signing_key: None,
+        assumed: Vec::new(),
     }
 }
 

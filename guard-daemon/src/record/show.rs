@@ -139,6 +139,16 @@ impl Summary {
                     self.add(&format!("by {approver}"));
                 }
             }
+            Event::CredentialsMinted {
+                exchange,
+                dummy_key,
+                real_key,
+                arn,
+                ..
+            } => {
+                let of = arn.as_deref().unwrap_or("a principal that is not told");
+                self.what = format!("{exchange} minted {dummy_key} for {real_key} of {of}");
+            }
             Event::OwnCall {
                 service,
                 operation,

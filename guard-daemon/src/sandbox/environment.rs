@@ -46,13 +46,16 @@ const DIRECTORIES: &str = "SSL_CERT_DIR";
 /// Options for every JVM.
 const JAVA: &str = "JAVA_TOOL_OPTIONS";
 
+/// Amazon Bedrock's bearer token.
+const BEARER: &str = "AWS_BEARER_TOKEN_BEDROCK";
+
 /// What would lead a client to credentials or routes that are not the session's.
 const UNSET: [&str; 33] = [
     DIRECTORIES,
+    BEARER,
     "AWS_SESSION_TOKEN",
     "AWS_SECURITY_TOKEN",
     "AWS_CREDENTIAL_EXPIRATION",
-    "AWS_BEARER_TOKEN_BEDROCK",
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_ROLE_ARN",
@@ -251,11 +254,12 @@ pub fn roots(user: &BTreeMap<String, String>) -> Roots {
     }
 }
 
-/// The changes for a session. `user` is `relevant` of what the user had set; without a region, what the
+/// The changes for a session. `bearer`: the user had a bearer token, so that the session gets one. `user` is `relevant` of what the user had set; without a region, what the
 /// user had is left.
 pub fn changes(
     session: &SessionId,
     dummy: &DummyCredentials,
+    bearer: bool,
     region: Option<&str>,
     files: Files<'_>,
     user: &BTreeMap<String, String>,
@@ -268,6 +272,9 @@ pub fn changes(
     put(SESSION, session.to_string());
     put("AWS_ACCESS_KEY_ID", dummy.access_key_id.clone());
     put("AWS_SECRET_ACCESS_KEY", dummy.secret_access_key.clone());
+    if bearer {
+        put(BEARER, dummy.bearer_token().to_string());
+    }
     put("AWS_EC2_METADATA_DISABLED", "true".to_owned());
     put("AWS_CONFIG_FILE", text(files.empty));
     put("AWS_SHARED_CREDENTIALS_FILE", text(files.empty));
@@ -359,6 +366,7 @@ mod tests {
         changes(
             &SessionId::random(),
             &dummy(),
+            false,
             region,
             files(),
             &user(pairs),

@@ -153,6 +153,9 @@ fn describe(trace: &Trace, out: &mut impl Write) -> std::io::Result<()> {
     let by = match &trace.decider {
         Decider::Statement(label) => format!("statement {label}"),
         Decider::Limit(name) => format!("{name}, where no statement allows it"),
+        Decider::Unsigned => {
+            "that nobody signed it, and no statement names anonymous callers".to_owned()
+        }
         Decider::Default => "the profile's default".to_owned(),
     };
     writeln!(

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::aws::{Access, KeyValue, Keys, Operation, Resource, catalog};
 use crate::cli::identify;
 use crate::context::Context;
-use crate::policy::ConditionKeys;
+use crate::policy::{ANONYMOUS, ConditionKeys};
 use crate::record::entry::ExchangeDecided;
 
 /// The call, with the condition keys that were stated for it.
@@ -130,6 +130,9 @@ impl Question {
         question.region.clone_from(&decided.region);
         question.service.clone_from(&decided.service);
         decided.host.clone_into(&mut question.host);
+        if decided.authentication.as_deref() == Some("none") {
+            question.state("aws:PrincipalType", vec![ANONYMOUS.to_owned()]);
+        }
         for key in &decided.keys {
             match &key.values {
                 Some(values) => question.state(&key.key, values.clone()),
@@ -195,11 +198,17 @@ impl ConditionKeys for Question {
             host: &self.host,
             headers: &self.headers,
             principal: None,
+            anonymous: false,
             source_ip: None,
             now: OffsetDateTime::now_utc(),
             session: None,
         };
         context.value(key, access, resource)
+    }
+
+    fn is_anonymous(&self) -> bool {
+        let kind = self.stated.get("aws:principaltype");
+        kind.is_some_and(|kind| *kind == KeyValue::One(ANONYMOUS.to_owned()))
     }
 }
 

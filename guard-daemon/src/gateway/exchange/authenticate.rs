@@ -1,4 +1,7 @@
-//! Who signed the request: with which of the session's dummies, over what payload.
+//! Who made the request: with which of the session's dummies it was signed, over what payload.
+//!
+//! A bearer token of the session counts like a signature; a request with neither is nobody's, which only a
+//! statement that names `Anonymous` lets pass.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,71 +14,186 @@ use super::super::outcome;
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
 use super::{Exchange, view};
+use crate::aws::bearer::{self, Bearer};
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, DeclaredPayload, Payload, Presented};
-use crate::aws::{BodyView, Scope};
+use crate::aws::sigv4::{self, DeclaredPayload, Form, Payload, Presented};
+use crate::aws::{BodyView, Call, RequestView, Scope};
 use crate::broker::Issue;
 
-/// A request whose signature was verified.
-pub(super) struct Signed {
-    pub(super) presented: Presented,
+/// Who made a request, and what of its body they vouch for.
+pub(super) struct Authenticated {
+    pub(super) by: By,
     /// Never `Absent`: the digest of the whole body then.
     pub(super) payload: DeclaredPayload,
-    /// The dummies it was signed with.
-    pub(super) issue: Arc<Issue>,
+}
+
+/// How a request was authenticated.
+pub(super) enum By {
+    /// Its signature was verified.
+    Signature {
+        presented: Presented,
+        issue: Arc<Issue>,
+    },
+    /// It carries the session's bearer token, or one that was made with its dummies.
+    Bearer { issue: Arc<Issue>, made: bool },
+    /// Nobody vouches for it.
+    Nobody,
 }
 
 impl Exchange {
-    /// Verifies the signature with the session's secret. A request that declares no digest of its body
-    /// is signed with that digest, so its body must be here first.
+    /// Verifies the signature with the secret of the dummies that it names. A request that declares no digest
+    /// of its body is signed with that digest, so its body must be here first.
     pub(super) async fn authenticate(
         &mut self,
         parts: &Parts,
         body: &mut Spool<Incoming>,
-    ) -> Result<Signed, Refusal> {
-        let view = view(parts, &self.caller.server_name, BodyView::Unread);
-        let presented = sigv4::presented(&view)?.ok_or_else(|| {
-            Refusal::denied(
-                Code::AccessDenied,
-                "guard denies unsigned requests; use the credentials that `guard run` put in the environment",
-            )
-        })?;
+    ) -> Result<Authenticated, Refusal> {
+        let caller = Arc::clone(&self.caller);
+        let view = view(parts, &caller.server_name, BodyView::Unread);
+        if let Some(bearer) = bearer::presented(&view)? {
+            self.decided.authentication = Some("bearer".to_owned());
+            return self.bearer(bearer, body).await;
+        }
+        let Some(presented) = sigv4::presented(&view)? else {
+            self.decided.authentication = Some("none".to_owned());
+            let payload = sigv4::declared_payload(view.headers)?;
+            return self.authenticated(By::Nobody, payload, body).await;
+        };
+        if presented.form != Form::Header {
+            self.decided.authentication = Some("url".to_owned());
+        }
+        let issue = self.issue(&presented)?;
+        check_token(&view, &issue)?;
+        let payload = sigv4::declared_payload_of(&presented, &view)?;
+        let by = By::Signature { presented, issue };
+        let authenticated = self.authenticated(by, payload, body).await?;
+        if let By::Signature { presented, issue } = &authenticated.by {
+            verify(presented, &view, authenticated.payload(), issue)?;
+        }
+        Ok(authenticated)
+    }
+
+    /// The dummies that a signature names, which must still hold.
+    fn issue(&mut self, presented: &Presented) -> Result<Arc<Issue>, Refusal> {
         self.decided.presented_key = Some(outcome::bounded(&presented.access_key_id));
         let Some(issue) = self.session.issued.find(&presented.access_key_id) else {
             return Err(Refusal::denied(
                 Code::InvalidAccessKey,
-                "the access key is not this session's; use the credentials that `guard run` put in the environment",
+                "the access key is not this session's, and guard lets no other leave: use the credentials that \
+                 guard put in the environment",
             ));
         };
-        let payload = match sigv4::declared_payload_of(&presented, &view)? {
+        if issue.has_expired(SystemTime::now()) {
+            return Err(Refusal::denied(
+                Code::ExpiredToken,
+                "the temporary credentials have expired; get new ones where these came from",
+            ));
+        }
+        if let Some(minted) = issue.minted() {
+            self.decided.assumed.clone_from(&minted.chain);
+        }
+        Ok(issue)
+    }
+
+    async fn bearer(
+        &mut self,
+        bearer: Bearer<'_>,
+        body: &mut Spool<Incoming>,
+    ) -> Result<Authenticated, Refusal> {
+        let by = match bearer {
+            Bearer::Made { presented, query } => {
+                let issue = self.issue(&presented)?;
+                check_token(&query.view(), &issue)?;
+                verify(&presented, &query.view(), Payload::Bytes(b""), &issue)?;
+                By::Bearer { issue, made: true }
+            }
+            Bearer::Opaque(token) => {
+                let Some(issue) = self.session.issued.of_bearer_token(token) else {
+                    return Err(Refusal::denied(
+                        Code::InvalidAccessKey,
+                        "the bearer token is not this session's, and guard lets no other leave: use the token or \
+                         the credentials that guard put in the environment",
+                    ));
+                };
+                By::Bearer { issue, made: false }
+            }
+        };
+        // Whatever signs it in the token's place needs the digest.
+        self.authenticated(by, DeclaredPayload::Absent, body).await
+    }
+
+    async fn authenticated(
+        &self,
+        by: By,
+        payload: DeclaredPayload,
+        body: &mut Spool<Incoming>,
+    ) -> Result<Authenticated, Refusal> {
+        let payload = match payload {
             DeclaredPayload::Absent => {
                 body.collect().await?;
                 DeclaredPayload::Sha256(body.sha256().unwrap_or_default())
             }
             declared => declared,
         };
-        let signed = Signed {
-            presented,
-            payload,
-            issue,
-        };
-        let secret = &signed.issue.dummy.secret_access_key;
-        sigv4::verify(
-            &signed.presented,
-            &view,
-            signed.payload(),
-            secret,
-            SystemTime::now(),
-        )?;
-        Ok(signed)
+        Ok(Authenticated { by, payload })
     }
 }
 
-impl Signed {
-    pub(super) fn scope(&self) -> Scope<'_> {
-        Scope {
-            region: &self.presented.region,
-            service: &self.presented.service,
+/// The session token that a request carries must be that of its dummies.
+fn check_token(view: &RequestView<'_>, issue: &Issue) -> Result<(), Refusal> {
+    let token = sigv4::session_token(view)?;
+    if issue.has_token(token.as_deref()) {
+        return Ok(());
+    }
+    Err(Refusal::denied(
+        Code::InvalidAccessKey,
+        "the session token is not the one that goes with the access key; use the credentials as they were given out, \
+         all three parts of them",
+    ))
+}
+
+fn verify(
+    presented: &Presented,
+    view: &RequestView<'_>,
+    payload: Payload<'_>,
+    issue: &Issue,
+) -> Result<(), Refusal> {
+    let secret = &issue.dummy.secret_access_key;
+    sigv4::verify(presented, view, payload, secret, SystemTime::now())?;
+    Ok(())
+}
+
+impl Authenticated {
+    /// The credential scope, of a signature of the request itself.
+    pub(super) fn scope(&self) -> Option<Scope<'_>> {
+        match &self.by {
+            By::Signature { presented, .. } => Some(Scope {
+                region: &presented.region,
+                service: &presented.service,
+            }),
+            By::Bearer { .. } | By::Nobody => None,
+        }
+    }
+
+    /// The dummies behind it.
+    pub(super) fn issue(&self) -> Option<&Arc<Issue>> {
+        match &self.by {
+            By::Signature { issue, .. } | By::Bearer { issue, .. } => Some(issue),
+            By::Nobody => None,
+        }
+    }
+
+    /// A bearer token is for the services that take it, and no others: the real one least of all.
+    pub(super) fn check_service(&self, call: &Call) -> Result<(), Refusal> {
+        match self.by {
+            By::Bearer { .. } if !call.service.is_some_and(bearer::is_taken_by) => {
+                Err(Refusal::denied(
+                    Code::InvalidRequest,
+                    "guard takes bearer tokens for Amazon Bedrock alone; sign the request with the credentials that guard \
+                 put in the environment",
+                ))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -11,12 +11,12 @@ use super::super::fingerprint;
 use super::super::outcome::Abandoned;
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
-use super::authenticate::Signed;
+use super::authenticate::Authenticated;
 use super::{Exchange, NOT_RECORDED};
 use crate::approval::{Outcome, Question};
-use crate::aws::Call;
 use crate::aws::error::Code;
 use crate::aws::sigv4::DeclaredPayload;
+use crate::aws::{Call, token};
 use crate::record::entry::Process;
 
 impl Exchange {
@@ -24,11 +24,11 @@ impl Exchange {
     pub(super) async fn hold(
         &mut self,
         parts: &Parts,
-        signed: &Signed,
+        from: &Authenticated,
         call: &Call,
         body: &mut Spool<Incoming>,
     ) -> Result<(), Refusal> {
-        let digest = if let DeclaredPayload::Sha256(digest) = &signed.payload {
+        let digest = if let DeclaredPayload::Sha256(digest) = &from.payload {
             digest.clone()
         } else {
             // The signature does not cover the body; the approval must.
@@ -51,7 +51,7 @@ impl Exchange {
             return Err(Refusal::denied(Code::AccessDenied, text));
         }
         // The digest a person approved is the digest of what is sent.
-        signed.check_digest(body)
+        from.check_digest(body)
     }
 
     fn question(&self, fingerprint: [u8; 32], call: &Call) -> Question {
@@ -60,6 +60,12 @@ impl Exchange {
         let operation = match self.decided.operation.as_slice() {
             [] => "unknown operation".to_owned(),
             names => names.join(" or "),
+        };
+        // A token is for elsewhere, and who it makes of its bearer there is what a person must know.
+        let place = if self.caller.server_name == token::HOST {
+            format!("{}{}", self.decided.host, self.decided.path)
+        } else {
+            self.caller.server_name.clone()
         };
         Question {
             session: self.session.id.clone(),
@@ -70,7 +76,7 @@ impl Exchange {
                 "{}:{operation} in {} at {}",
                 call.service.unwrap_or("unknown service"),
                 call.region.as_deref().unwrap_or("no region"),
-                self.caller.server_name,
+                place,
             ),
             statement: self.decided.statement.clone(),
             requester: format!(

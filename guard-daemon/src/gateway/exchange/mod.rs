@@ -8,13 +8,14 @@
 mod answer;
 mod authenticate;
 mod hold;
+mod mint;
 mod send;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -22,13 +23,14 @@ use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
 
-use self::authenticate::Signed;
+use self::answer::Edits;
+use self::authenticate::{Authenticated, By};
+use self::send::Leaving;
 use super::body::ResponseBody;
 use super::outcome::{self, Completion};
 use super::refusal::{Record, Refusal};
 use super::spool::{READ_AHEAD, Spool};
-use super::{Gateway, admit, forward};
-use crate::aws::catalog::Output;
+use super::{Gateway, admit};
 use crate::aws::error::Code;
 use crate::aws::{self, BodyView, Call, Protocol, RequestView};
 use crate::broker::Principal;
@@ -57,7 +59,12 @@ pub async fn run(
 ) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     let directory = gateway.config.state_dir.join("spool");
-    let mut body = Spool::new(body, directory, gateway.config.limits.request_body_bytes);
+    let limit = if caller.server_name == aws::token::HOST {
+        aws::token::LARGEST as u64
+    } else {
+        gateway.config.limits.request_body_bytes
+    };
+    let mut body = Spool::new(body, directory, limit);
     let mut exchange = Exchange::new(gateway, session, caller, &parts);
     match exchange.pass(parts, &mut body).await {
         Ok(response) => response,
@@ -94,22 +101,25 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
-        let signed = self.authenticate(&parts, body).await?;
-        let call = self.identify(&parts, &signed, body).await?;
-        let output = self.decide(&parts, &signed, &call, body).await?;
-        let credentials = self.credentials().await?;
-        let mut completion = self.record_allowed(&credentials).await?;
-        let plain = output.is_some();
+        self.check_term()?;
+        if self.caller.server_name == aws::token::HOST {
+            return self.token(&parts, body).await;
+        }
+        let from = self.authenticate(&parts, body).await?;
+        let call = self.identify(&parts, &from, body).await?;
+        let edits = self.decide(&parts, &from, &call, body).await?;
+        let leaving = self.leaving(&from, &call).await?;
+        let mut completion = self.record_allowed(&leaving).await?;
+        let plain = edits.is_some();
         let request = self
-            .sign(parts, &signed, body, plain, &credentials, completion.sent())
+            .sign(parts, &from, body, plain, &leaving, completion.sent())
             .await
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
         let response = self.session.upstream.send(request).await.map_err(|error| {
             completion.fail(error.code(), &error.to_string());
             Refusal::failed(error.to_string())
         })?;
-        self.answer(response, output, call.protocol, completion)
-            .await
+        self.answer(response, edits, &from, completion).await
     }
 
     fn new(
@@ -142,7 +152,7 @@ impl Exchange {
     async fn identify(
         &mut self,
         parts: &Parts,
-        signed: &Signed,
+        from: &Authenticated,
         body: &mut Spool<Incoming>,
     ) -> Result<Call, Refusal> {
         let host = &self.caller.server_name;
@@ -152,7 +162,7 @@ impl Exchange {
             .iter()
             .map(String::as_str)
             .collect();
-        let scope = Some(signed.scope());
+        let scope = from.scope();
         if aws::needs_body(&view(parts, host, BodyView::Unread), scope, &wanted) {
             body.collect().await?;
         } else if parts.headers.contains_key(TRANSFER_ENCODING) {
@@ -160,20 +170,27 @@ impl Exchange {
             // AWS then does not take for a whole one.
             body.fill_to(READ_AHEAD).await?;
         }
-        signed.check_digest(body)?;
-        let account = self.principal(false).await.map(|it| it.account);
+        from.check_digest(body)?;
+        let account = match &from.by {
+            By::Nobody => None,
+            _ => self.principal(from, false).await.map(|it| it.account),
+        };
         let request = view(parts, host, body.view());
         let call = aws::identify(&request, scope, account.as_deref(), &wanted)
             .map_err(|error| Refusal::denied(Code::InvalidRequest, error.to_string()))?;
         outcome::describe(&mut self.decided, &call);
         self.reply.protocol = call.protocol;
         self.reply.service = call.service;
+        from.check_service(&call)?;
         Ok(call)
     }
 
     /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once in a
     /// session, where it is not known, or not `whole` and needs to be.
-    async fn principal(&self, whole: bool) -> Option<Principal> {
+    async fn principal(&self, from: &Authenticated, whole: bool) -> Option<Principal> {
+        if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
+            return minted.principal.clone();
+        }
         self.session
             .credentials
             .resolve_principal(whole, |request| self.ask_on_record(request))
@@ -197,15 +214,15 @@ impl Exchange {
         answer.map_err(|error| error.to_string())
     }
 
-    /// Lets the profile decide, and a person where it says so. Returns the output that is to be masked.
+    /// Lets the profile decide, and a person where it says so. Returns what is to be changed in the answer.
     async fn decide(
         &mut self,
         parts: &Parts,
-        signed: &Signed,
+        from: &Authenticated,
         call: &Call,
         body: &mut Spool<Incoming>,
-    ) -> Result<Option<(Output, Masked)>, Refusal> {
-        let (decision, masked) = self.ask(parts, call).await;
+    ) -> Result<Option<Edits>, Refusal> {
+        let (decision, masked) = self.ask(parts, from, call).await;
         self.decided.statement = decision.statement.as_deref().map(str::to_owned);
         self.decided.reason = decision.reason.to_string();
         let effect = self.enforced(decision.effect);
@@ -215,10 +232,8 @@ impl Exchange {
                 ..Refusal::denied(Code::AccessDenied, &*decision.reason)
             });
         }
-        let output = call
-            .output
-            .filter(|output| forward::has_masked(*output, |class| masked.contains(class)));
-        if output.is_some() && call.protocol == Protocol::Cbor {
+        let edits = Edits::of(call, masked);
+        if edits.is_some() && call.protocol == Protocol::Cbor {
             return Err(Refusal::denied(
                 Code::AccessDenied,
                 "the answer has secret members, and guard cannot mask them in CBOR; use a client that speaks JSON \
@@ -226,15 +241,26 @@ impl Exchange {
             ));
         }
         if effect == Effect::Approve {
-            self.hold(parts, signed, call, body).await?;
+            self.hold(parts, from, call, body).await?;
         }
-        Ok(output.map(|output| (output, masked)))
+        Ok(edits)
     }
 
     /// Asks the profile, in the context of the call.
-    async fn ask(&mut self, parts: &Parts, call: &Call) -> (Decision, Masked) {
+    async fn ask(
+        &mut self,
+        parts: &Parts,
+        from: &Authenticated,
+        call: &Call,
+    ) -> (Decision, Masked) {
         let profile = Arc::clone(&self.session.profile);
-        let principal = self.principal(context::asks_principal(&profile)).await;
+        let anonymous = matches!(from.by, By::Nobody);
+        let principal = if anonymous {
+            None
+        } else {
+            self.principal(from, context::asks_principal(&profile))
+                .await
+        };
         let context = Context {
             region: call.region.as_deref(),
             service: call.service,
@@ -243,6 +269,7 @@ impl Exchange {
             host: &self.caller.server_name,
             headers: &parts.headers,
             principal: principal.as_ref(),
+            anonymous,
             source_ip: self.gateway.config.source_ip,
             now: OffsetDateTime::now_utc(),
             session: Some(context::Caller {
@@ -270,17 +297,19 @@ impl Exchange {
         Effect::Allow
     }
 
-    async fn credentials(&self) -> Result<Credentials, Refusal> {
-        self.session
-            .credentials
-            .credentials()
-            .await
-            .map_err(|error| Refusal::denied(Code::UpstreamUnavailable, error.to_string()))
+    /// Nothing leaves a session whose time is over.
+    fn check_term(&self) -> Result<(), Refusal> {
+        match self.session.term.refusal() {
+            Some(text) => Err(Refusal::denied(Code::AccessDenied, text)),
+            None => Ok(()),
+        }
     }
 
     /// Makes the decision durable. Only what this returned for may leave.
-    async fn record_allowed(&mut self, credentials: &Credentials) -> Result<Completion, Refusal> {
-        self.decided.signing_key = Some(credentials.access_key_id().to_owned());
+    async fn record_allowed(&mut self, leaving: &Leaving) -> Result<Completion, Refusal> {
+        // It may have been held, or have come slowly.
+        self.check_term()?;
+        self.decided.signing_key = leaving.key().map(str::to_owned);
         "allow".clone_into(&mut self.decided.decision);
         let (journal, session) = (self.gateway.journal.clone(), self.session.id.clone());
         let record = move |completed| {

@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
-use http::Request;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 
 use super::super::body::RequestBody;
@@ -14,18 +15,76 @@ use super::super::forward;
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
 use super::Exchange;
-use super::authenticate::Signed;
-use crate::aws::sigv4;
+use super::authenticate::{Authenticated, By};
+use crate::aws::error::Code;
+use crate::aws::{Call, Scope, bearer, sigv4};
+use crate::broker::{BearerToken, StandsFor};
+
+/// What a request leaves with.
+pub(super) enum Leaving {
+    /// A signature, and its scope where the request has none of its own.
+    Signed {
+        credentials: Credentials,
+        region: Option<String>,
+    },
+    /// The real bearer token.
+    Bearer(BearerToken),
+    /// Nothing, as it came.
+    Unsigned,
+}
+
+impl Leaving {
+    /// The access key id for the record.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Signed { credentials, .. } => Some(credentials.access_key_id()),
+            Self::Bearer(_) | Self::Unsigned => None,
+        }
+    }
+}
 
 impl Exchange {
-    /// Signs the request with the real credentials.
+    /// The real credentials that stand behind whoever made the request.
+    pub(super) async fn leaving(
+        &self,
+        from: &Authenticated,
+        call: &Call,
+    ) -> Result<Leaving, Refusal> {
+        let Some(issue) = from.issue() else {
+            return Ok(Leaving::Unsigned);
+        };
+        let region = match (&from.by, &self.session.bearer) {
+            (By::Bearer { made: false, .. }, Some(token)) => {
+                return Ok(Leaving::Bearer(token.clone()));
+            }
+            (By::Bearer { .. }, _) => Some(call.region.clone().ok_or_else(|| {
+                Refusal::denied(
+                    Code::InvalidRequest,
+                    "the host does not tell the region that the request is to be signed for; use a regional endpoint",
+                )
+            })?),
+            _ => None,
+        };
+        let credentials = match &issue.stands_for {
+            StandsFor::Session => self.session.credentials.credentials().await,
+            StandsFor::Minted(minted) => Ok(minted.credentials.clone()),
+        };
+        let credentials = credentials
+            .map_err(|error| Refusal::denied(Code::UpstreamUnavailable, error.to_string()))?;
+        Ok(Leaving::Signed {
+            credentials,
+            region,
+        })
+    }
+
+    /// Makes the request that leaves.
     pub(super) async fn sign(
         &self,
         mut parts: Parts,
-        signed: &Signed,
+        from: &Authenticated,
         body: &mut Spool<Incoming>,
         plain: bool,
-        credentials: &Credentials,
+        leaving: &Leaving,
         sent: Arc<AtomicU64>,
     ) -> Result<Request<RequestBody>, Refusal> {
         let host = &self.caller.server_name;
@@ -36,16 +95,41 @@ impl Exchange {
         let length = http_body::Body::size_hint(&body).exact();
         forward::prepare(&mut parts, host, length, plain)
             .map_err(|error| Refusal::failed(error.to_string()))?;
-        let now = SystemTime::now();
-        sigv4::sign(
-            &mut parts,
-            host,
-            signed.payload(),
-            signed.scope(),
-            credentials,
-            now,
-        )
-        .map_err(|error| Refusal::failed(error.to_string()))?;
+        match leaving {
+            Leaving::Signed {
+                credentials,
+                region,
+            } => {
+                let own = region.as_deref().map(|region| Scope {
+                    region,
+                    service: bearer::SERVICE,
+                });
+                let scope = own.or_else(|| from.scope()).ok_or_else(|| {
+                    Refusal::failed("the request has no scope to be signed for".to_owned())
+                })?;
+                sigv4::sign(
+                    &mut parts,
+                    host,
+                    from.payload(),
+                    scope,
+                    credentials,
+                    SystemTime::now(),
+                )
+                .map_err(|error| Refusal::failed(error.to_string()))?;
+            }
+            Leaving::Bearer(token) => {
+                let mut value = HeaderValue::try_from(format!("Bearer {}", token.secret()))
+                    .map_err(|_invalid| {
+                        Refusal::failed(
+                            "the session owner's AWS_BEARER_TOKEN_BEDROCK cannot stand in a header"
+                                .to_owned(),
+                        )
+                    })?;
+                value.set_sensitive(true);
+                parts.headers.insert(AUTHORIZATION, value);
+            }
+            Leaving::Unsigned => {}
+        }
         let body = RequestBody::new(body, sent);
         Ok(Request::from_parts(parts, body))
     }

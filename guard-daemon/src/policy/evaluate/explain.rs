@@ -30,6 +30,8 @@ pub enum Decider {
     Statement(String),
     /// A permissions boundary or a level of service control policies, none of whose statements allows.
     Limit(String),
+    /// The request is not signed, and no statement names anonymous callers.
+    Unsigned,
     /// The profile's default.
     Default,
 }
@@ -89,6 +91,7 @@ impl Policy {
             decider: match outcome.by {
                 By::Statement(at) => Decider::Statement(self.ordered[at].label.to_string()),
                 By::Limit(limit) => Decider::Limit(limit.name.clone()),
+                By::Unsigned => Decider::Unsigned,
                 By::Default => Decider::Default,
             },
             statements: self

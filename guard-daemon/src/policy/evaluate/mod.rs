@@ -18,7 +18,7 @@ pub use explain::{ConditionTrace, Decider, StatementTrace, Trace};
 use super::index::Index;
 use super::keys::{ConditionKeys, Facts};
 use super::statement::{Action, Statement};
-use super::{Decision, Effect};
+use super::{Decision, Effect, anonymous};
 use crate::aws::{Access, Resource};
 
 /// Bytes of an action or ARN that a reason repeats; the journal has them whole.
@@ -177,6 +177,9 @@ impl Policy {
             Some(at) if self.ordered[at].effect == Effect::Deny => {
                 (Effect::Deny, By::Statement(at))
             }
+            _ if keys.is_anonymous() && !self.admits_anonymous(action, resource, &facts) => {
+                (Effect::Deny, By::Unsigned)
+            }
             first => {
                 let closed = self.limits.iter().find(|limit| {
                     super::evaluate::first(
@@ -201,6 +204,12 @@ impl Policy {
             action: access.action.as_deref(),
             resource,
         }
+    }
+
+    fn admits_anonymous(&self, action: Action<'_>, resource: &Resource, facts: &Facts<'_>) -> bool {
+        self.ordered.iter().any(|statement| {
+            anonymous::admits(statement) && statement.applies(action, resource, facts)
+        })
     }
 
     /// What holds where no statement matches. Nobody can mean to allow an action that nobody can name.
@@ -230,6 +239,13 @@ impl Policy {
                     effect: Effect::Allow,
                     statement: None,
                     reason: self.allowed_by_default.clone(),
+                };
+            }
+            By::Unsigned => {
+                return Decision {
+                    effect: Effect::Deny,
+                    statement: None,
+                    reason: anonymous::DENIED.into(),
                 };
             }
             By::Default => (None, self.by_default()),
@@ -352,6 +368,8 @@ enum By<'a> {
     /// By its place in the order.
     Statement(usize),
     Limit(&'a Limit),
+    /// Nobody signed it.
+    Unsigned,
     Default,
 }
 

@@ -16,6 +16,7 @@ use crate::broker::DummyCredentials;
 use crate::control::wire::Terms;
 use crate::policy::Source;
 use crate::session::{Identity, SessionId};
+use crate::term::Limit;
 
 /// Bytes of a file that is read: a request's terms, a profile's text and its policy documents are bounded by one
 /// MiB each.
@@ -33,6 +34,9 @@ pub(in crate::service) struct Saved {
     pub(super) since: u64,
     /// Who it is for, as it was verified then. The token itself is never written.
     pub(super) identity: Identity,
+    /// Its end, where it has one.
+    #[serde(default)]
+    pub(super) limit: Option<Limit>,
     pub(super) terms: Terms,
     /// The profile in force: the file may say something else by now.
     pub(super) profile: Source,
@@ -106,10 +110,18 @@ impl Saved {
 
     /// Removes the file of a session; none is fine.
     pub(super) fn remove(runtime_dir: &Path, id: &SessionId) -> io::Result<()> {
-        match fs::remove_file(file(runtime_dir, id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let issued = issued(runtime_dir, id);
+        for path in [
+            issued.with_extension("issued-new"),
+            issued,
+            file(runtime_dir, id),
+        ] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     /// The configuration files that are not as they were at the start.
@@ -149,6 +161,11 @@ fn directory(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("saved")
 }
 
+/// The file of a session's further dummies.
+pub(super) fn issued(runtime_dir: &Path, id: &SessionId) -> PathBuf {
+    directory(runtime_dir).join(format!("{id}.issued"))
+}
+
 fn file(runtime_dir: &Path, id: &SessionId) -> PathBuf {
     directory(runtime_dir).join(format!("{id}.json"))
 }
@@ -177,9 +194,11 @@ mod tests {
                 agent: None,
                 labels: BTreeMap::new(),
             },
+            limit: None,
             terms: Terms {
                 gid: 0,
                 profile: None,
+                duration: None,
                 aws: Selection::default(),
                 upstream: crate::config::UpstreamConfig::default(),
                 environment: BTreeMap::new(),
