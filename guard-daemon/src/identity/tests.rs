@@ -126,9 +126,7 @@ fn header(algorithm: Algorithm, id: &str) -> Header {
 }
 
 async fn verify(identities: &Identities, token: &str) -> Result<Human, TokenError> {
-    identities
-        .verify(&Token::new(token), SystemTime::now())
-        .await
+    identities.verify(&Token::new(token)).await
 }
 
 fn starter(token: Option<&str>) -> Starter {
