@@ -10,37 +10,36 @@ use super::super::outcome::Completion;
 use super::super::refusal::Refusal;
 use super::Exchange;
 use super::authenticate::Authenticated;
+use super::mint::Handed;
 use crate::aws::catalog::Output;
-use crate::aws::{Call, Operation, Protocol};
-use crate::mask;
-use crate::mask::minted::{self, Minting};
+use crate::aws::{Call, Protocol};
+use crate::broker::DummyCredentials;
+use crate::mask::minted::Mints;
+use crate::mask::{self, Minting};
 use crate::policy::Masked;
 
 /// What is to be changed in an answer.
 pub(super) struct Edits {
     protocol: Protocol,
-    /// The output, where it has members that are masked.
-    output: Option<Output>,
+    output: Output,
     masked: Masked,
-    /// Where it has credentials, whatever is masked: the tree never holds any that work elsewhere.
-    pub(super) minting: Option<Minting>,
+    /// It has temporary credentials, which never pass, whatever is masked.
+    mints: Option<&'static Mints>,
 }
 
 impl Edits {
     /// `None` where the answer passes as it comes.
     pub(super) fn of(call: &Call, masked: Masked) -> Option<Self> {
-        let output = call
-            .output
-            .filter(|output| forward::has_masked(*output, |class| masked.contains(class)));
-        let minting = match (&call.operation, call.service) {
-            (Operation::Known(name), Some(service)) => minted::minting(service, name),
-            _ => None,
-        };
-        (output.is_some() || minting.is_some()).then_some(Self {
+        let output = call.output?;
+        let mut candidates = call.candidates.iter();
+        let mints = candidates.find_map(|(service, operation)| Mints::of(service, operation));
+        let changes =
+            mints.is_some() || forward::has_masked(output, |class| masked.contains(class));
+        changes.then_some(Self {
             protocol: call.protocol,
             output,
             masked,
-            minting,
+            mints,
         })
     }
 }
@@ -69,26 +68,36 @@ impl Exchange {
             Refusal::failed(format!("the call ran, but its answer is withheld: {text}"))
         };
         let limit = self.gateway.config.limits.response_body_bytes;
-        let mut bytes = forward::read_answer(&parts.headers, body, limit)
+        let bytes = forward::read_answer(&parts.headers, body, limit)
             .await
             .map_err(|error| withheld(&mut completion, error.to_string()))?;
         completion.received(bytes.len());
-        if let Some(minting) = edits.minting {
-            bytes = self
-                .mint(minting, edits.protocol, from, bytes)
+        let mut handed = Handed::new();
+        let mut issue = |fresh| {
+            let dummy = DummyCredentials::temporary();
+            handed.push((fresh, dummy.clone()));
+            dummy
+        };
+        let minting = edits.mints.map(|mints| Minting {
+            mints,
+            issue: &mut issue,
+        });
+        let masks = |class| edits.masked.contains(class);
+        let (bytes, paths) = mask::mask_response(
+            edits.output,
+            edits.protocol,
+            &mut parts,
+            bytes,
+            &masks,
+            minting,
+        )
+        .map_err(|error| withheld(&mut completion, error.to_string()))?;
+        if let Some(mints) = edits.mints {
+            self.hand_out(mints, from, handed)
                 .await
                 .map_err(|text| withheld(&mut completion, text))?;
-            mask::repair_headers(&mut parts.headers, &bytes);
         }
-        if let Some(output) = edits.output {
-            let masks = |class| edits.masked.contains(class);
-            let spares = |path: &str| edits.minting.is_some_and(|minting| minting.spares(path));
-            let (masked, paths) =
-                mask::mask_response(output, edits.protocol, &mut parts, bytes, &masks, &spares)
-                    .map_err(|error| withheld(&mut completion, error.to_string()))?;
-            bytes = masked;
-            completion.masked(paths);
-        }
+        completion.masked(paths);
         if self.reply.method != Method::HEAD {
             parts
                 .headers
