@@ -10,6 +10,7 @@ use crate::broker::{BearerToken, Issued, Source};
 use crate::gateway::upstream::Upstream;
 use crate::intercept::names::Names;
 use crate::policy::Profile;
+use crate::term::Term;
 
 /// Names a session: 16 lower-case hexadecimal digits, random, unique on the host.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -100,6 +101,8 @@ pub struct Session {
     pub identity: Identity,
     /// The policy in force.
     pub profile: Arc<Profile>,
+    /// Until when it lasts.
+    pub term: Term,
     /// What the confined tree signs with.
     pub issued: Issued,
     /// Where the credentials come from that leave this host.

@@ -2,7 +2,7 @@
 
 Every request must carry a Signature Version 4 that botocore's own signer reproduces from the "real"
 credentials below, or from temporary ones that moto's STS gave out here; a request signed with anything else is
-refused, as AWS would. Each request becomes a line of DIR/requests.jsonl, so that a test can tell what reached
+refused, as AWS would. Their secrets are in DIR/secrets. Each request becomes a line of DIR/requests.jsonl, so that a test can tell what reached
 "AWS", how often, and signed by whom.
 
 usage: stand.py DIR       writes DIR/ca.pem, then prints "ready PORT"; ends when its stdin closes.
@@ -124,6 +124,7 @@ class Stand:
         self.log = open(os.path.join(directory, "requests.jsonl"), "a", buffering=1)
         self.lock = threading.Lock()
         self.known = {REAL.access_key: REAL}
+        self.secrets = os.path.join(directory, "secrets")
         self.outage = os.path.join(directory, "outage")
 
     def __call__(self, environ, start_response):
@@ -171,6 +172,8 @@ class Stand:
         if all(parts):
             credentials = Credentials(*(part.group(1) for part in parts))
             self.known[credentials.access_key] = credentials
+            with self.lock, open(self.secrets, "a") as secrets:
+                secrets.write(f"{credentials.secret_key}\n{credentials.token}\n")
         return [answer]
 
     def record(self, environ, body, verdict, key):

@@ -37,6 +37,7 @@ use crate::kernel::{self, Hooks, Origin};
 use crate::record::entry::{Event, Process};
 use crate::sandbox::network::Namespace;
 use crate::session::{Session, SessionId};
+use crate::term::Term;
 
 /// A session's sockets, opened in its network namespace: 127.0.0.1 and ::1.
 pub struct Wires {
@@ -216,6 +217,10 @@ where
             serve_connection(&*around, &pace, origin, stream, describe).await;
             drop(permit);
         }))
+    }
+
+    fn term(&self) -> &Term {
+        self.around.term()
     }
 }
 

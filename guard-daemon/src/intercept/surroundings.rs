@@ -9,15 +9,16 @@ use tokio_rustls::server::TlsStream;
 
 use super::authority::Authority;
 use super::names::Names;
-use crate::aws::endpoint;
+use crate::aws::{endpoint, token};
 use crate::gateway::exchange::Caller;
 use crate::gateway::{self, Gateway};
 use crate::record::entry::{Entry, Event};
 use crate::session::Session;
+use crate::term::Term;
 
 /// The rest of guard, as a session's connections see it. Tests put another in its place.
 pub(super) trait Surroundings: Send + Sync + 'static {
-    /// Whether the name is an AWS API endpoint.
+    /// Whether the name is an AWS API endpoint, or the one that guard serves itself.
     fn is_aws(&self, host: &str) -> bool;
 
     /// Whether the profile allows a host that is not AWS.
@@ -28,6 +29,9 @@ pub(super) trait Surroundings: Send + Sync + 'static {
 
     /// Whether the profile opens a port of the host's loopback.
     fn allows_loopback(&self, port: u16) -> bool;
+
+    /// How long the session lasts.
+    fn term(&self) -> &Term;
 
     /// The session's synthetic addresses.
     fn names(&self) -> &Names;
@@ -68,7 +72,7 @@ pub(super) struct Live {
 
 impl Surroundings for Live {
     fn is_aws(&self, host: &str) -> bool {
-        endpoint::classify(host).is_some()
+        host == token::HOST || endpoint::classify(host).is_some()
     }
 
     fn allows_host(&self, host: &str, port: u16) -> bool {
@@ -81,6 +85,10 @@ impl Surroundings for Live {
 
     fn allows_loopback(&self, port: u16) -> bool {
         self.session.profile.reach().loopback.contains(&port)
+    }
+
+    fn term(&self) -> &Term {
+        &self.session.term
     }
 
     fn names(&self) -> &Names {

@@ -15,6 +15,7 @@ use crate::gateway::exchange::Caller;
 /// Stands in for the rest of guard: knows one AWS suffix and one allowed host, and keeps what is recorded.
 pub(super) struct Stage {
     names: Names,
+    pub(super) term: Term,
     authority: Authority,
     pub(super) directory: tempfile::TempDir,
     events: Mutex<Vec<Event>>,
@@ -32,6 +33,7 @@ impl Stage {
         let directory = tempfile::tempdir().unwrap();
         Self {
             names: Names::default(),
+            term: Term::new(None),
             authority: Authority::load_or_create_for(directory.path(), &["amazonaws.com"]).unwrap(),
             directory,
             events: Mutex::default(),
@@ -84,6 +86,10 @@ impl Surroundings for Stage {
 
     fn allows_loopback(&self, port: u16) -> bool {
         self.loopback == Some(port)
+    }
+
+    fn term(&self) -> &Term {
+        &self.term
     }
 
     fn names(&self) -> &Names {

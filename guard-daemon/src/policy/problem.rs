@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::condition::{OperatorError, ValueError};
-use super::keys::GUARD_KEYS;
+use super::keys::{GUARD_KEYS, LABEL_KEYS};
+use super::length::LengthError;
 use super::network::HostError;
 use super::pattern::PatternError;
 use super::reach::ReachError;
@@ -100,6 +101,9 @@ pub enum PolicyError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
+    /// A bad length of time.
+    #[error("`max_session`: {0}")]
+    Length(LengthError),
     /// Not TOML, an unknown key or value, or a value of another type.
     #[error("{0}; docs/policy.md lists what a profile may say")]
     Syntax(String),
@@ -190,7 +194,10 @@ pub enum Problem {
     )]
     ConditionKey(String),
     /// A condition key that guard does not have.
-    #[error("guard has no condition key {0:?}; its keys are {keys}", keys = GUARD_KEYS.join(", "))]
+    #[error(
+        "guard has no condition key {0:?}; its keys are {keys} and {LABEL_KEYS}NAME",
+        keys = GUARD_KEYS.join(", ")
+    )]
     GuardKey(String),
     /// A value of the wrong type for its operator.
     #[error("{text:?}: {error}")]

@@ -35,7 +35,7 @@ pub enum Event {
     SessionResumed,
     /// A session ended.
     SessionEnded {
-        /// Why: `exited`, `detached`, `launcher-gone`, `daemon-stopped`, `recovered`, `tampered`.
+        /// Why: `exited`, `expired`, `detached`, `launcher-gone`, `daemon-stopped`, `recovered`, `tampered`.
         cause: String,
     },
     /// A decision on an exchange; durable before any byte of the request goes upstream.

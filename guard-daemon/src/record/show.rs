@@ -29,6 +29,8 @@ pub struct Summary {
     pub reason: String,
     /// What came of it.
     pub outcome: String,
+    /// The person and the agent it was done for, where they are known.
+    pub who: String,
 }
 
 /// Sums a line up; the error says why it is not a journal line.
@@ -44,6 +46,7 @@ pub fn summary(line: &Line) -> Result<Summary, String> {
         session: place.session.unwrap_or_else(|| "-".to_owned()),
         process: "-".to_owned(),
         decision: "-".to_owned(),
+        who: line.who().map(|who| who.to_string()).unwrap_or_default(),
         ..Summary::default()
     };
     if !place.intact {
@@ -68,6 +71,9 @@ impl Summary {
                     "{}@{}, profile {profile}",
                     identity.user, identity.host
                 ));
+                for (key, value) in &identity.labels {
+                    self.add(&format!("{key}={value}"));
+                }
             }
             Event::SessionResumed => self.what.push_str("session resumed"),
             Event::Finding { code, detail } => {

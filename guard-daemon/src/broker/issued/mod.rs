@@ -32,6 +32,8 @@ pub struct Issued {
     file: Option<PathBuf>,
     /// Held by the one that writes the file.
     writing: Mutex<()>,
+    /// None lasts longer: the session's end.
+    until: Option<SystemTime>,
 }
 
 /// One set of dummies.
@@ -78,18 +80,24 @@ impl Issued {
         Self {
             own: Arc::new(own),
             others: RwLock::default(),
+            until: None,
             file: None,
             writing: Mutex::default(),
         }
     }
 
     /// The session's own, and what `file` keeps of an earlier daemon's; `keep` writes there. Root alone may reach
-    /// its directory.
+    /// its directory. None of those that are added lasts longer than `until`.
     ///
     /// # Errors
     /// A file that cannot be read, or that guard did not write.
-    pub fn kept_in(own: DummyCredentials, file: PathBuf) -> io::Result<Self> {
+    pub fn kept_in(
+        own: DummyCredentials,
+        until: Option<SystemTime>,
+        file: PathBuf,
+    ) -> io::Result<Self> {
         let mut issued = Self::new(own);
+        issued.until = until;
         match fs::read(&file).map(Zeroizing::new) {
             Ok(saved) => issued.restore(&saved)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -160,7 +168,8 @@ impl Issued {
         })
     }
 
-    fn add(&self, issue: Issue) -> Arc<Issue> {
+    fn add(&self, mut issue: Issue) -> Arc<Issue> {
+        issue.expiry = issue.expiry.into_iter().chain(self.until).min();
         let issue = Arc::new(issue);
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
         if others.len() >= MOST {
@@ -250,6 +259,18 @@ mod tests {
         assert!(issued.of_bearer_token(&token).is_some());
         assert!(issued.of_bearer_token(&other).is_none());
         assert!(issued.of_bearer_token("").is_none());
+    }
+
+    #[test]
+    fn none_outlasts_the_session() {
+        let now = SystemTime::now();
+        let end = now + Duration::from_mins(5);
+        let mut issued = Issued::new(DummyCredentials::random());
+        issued.until = Some(end);
+        let long = issued.temporary(now, Duration::from_hours(1));
+        assert_eq!(long.expiry, Some(end));
+        let short = issued.temporary(now, Duration::from_mins(1));
+        assert_eq!(short.expiry, Some(now + Duration::from_mins(1)));
     }
 
     #[test]

@@ -169,6 +169,16 @@ impl<S: Surroundings> Connection<'_, S> {
         self.refuse(refusal, &alert).await;
     }
 
+    /// The refusal of a connection once the session's time is over.
+    fn over(&self, host: &str) -> Option<Refusal> {
+        let detail = self.around.term().refusal()?;
+        Some(Refusal {
+            code: local::ENDED,
+            host: Some(host.to_owned()),
+            detail,
+        })
+    }
+
     /// How a name stands at this connection's port.
     fn standing(&self, host: &str) -> Standing {
         let port = self.destination.port();
@@ -186,7 +196,10 @@ impl<S: Surroundings> Connection<'_, S> {
             });
         }
         if self.around.allows_host(host, port) {
-            return Standing::Allowed;
+            return match self.over(host) {
+                Some(refusal) => Standing::Refused(refusal),
+                None => Standing::Allowed,
+            };
         }
         Standing::Refused(Refusal {
             code: "host-not-allowed",

@@ -28,14 +28,16 @@ use crate::broker::{DummyCredentials, Issued, Owner, Source};
 use crate::control::wire::{SessionView, Terms};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
+use crate::identity::Identities;
 use crate::intercept::names::Names;
-use crate::policy::Profile;
+use crate::policy::{Length, Profile};
 use crate::record::entry::{Entry, Event};
 use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::network;
 use crate::sandbox::trust;
-use crate::session::{Session, SessionId};
+use crate::session::{Identity, Session, SessionId};
+use crate::term::{Limit, Term};
 
 pub use attached::Attached;
 pub use error::SessionError;
@@ -47,6 +49,9 @@ pub(super) use saved::sessions as saved_sessions;
 use saved::{Place, Saved};
 pub(super) use supervise::check_tracker;
 
+/// Why a session ends whose time is over.
+const EXPIRED: &str = "expired";
+
 /// How long a stopping daemon waits for sessions that are just starting.
 const STARTING: Duration = Duration::from_secs(20);
 
@@ -54,6 +59,7 @@ const STARTING: Duration = Duration::from_secs(20);
 pub struct Sessions {
     gateway: Arc<Gateway>,
     hierarchy: Hierarchy,
+    identities: Identities,
     running: Mutex<BTreeMap<SessionId, Running>>,
     /// `true` while sessions may start; starting ones hold it for reading.
     open: RwLock<bool>,
@@ -95,6 +101,7 @@ impl Sessions {
         occupied: watch::Sender<usize>,
     ) -> Self {
         Self {
+            identities: Identities::new(&gateway.config.identity, &gateway.config.upstream),
             gateway,
             hierarchy,
             running: Mutex::default(),
@@ -170,6 +177,7 @@ impl Sessions {
                     Place::Attached { .. } | Place::Moved { .. } => None,
                 },
                 cgroup: running.cgroup.name(&self.hierarchy),
+                limit: running.saved.limit,
                 age_seconds: now().saturating_sub(running.saved.since),
                 enforced: running.enforced.clone(),
                 limits: running.limits.clone(),
@@ -195,12 +203,14 @@ impl Sessions {
         &self,
         id: SessionId,
         place: Place,
+        identity: Identity,
         mut terms: Terms,
     ) -> Result<Saved, SessionError> {
         let profile = self
             .gateway
             .config
             .profile_source(terms.profile.as_deref())?;
+        let limit = self.limit(terms.duration, &profile)?;
         terms.profile = None;
         let files = terms.aws.files();
         // On a file system that hangs, this one session does.
@@ -210,11 +220,30 @@ impl Sessions {
             place,
             generation: 0,
             since: now(),
+            identity,
+            limit,
             terms,
             profile,
             dummy: DummyCredentials::random(),
             files,
         })
+    }
+
+    /// The end of a session that begins now: the shortest of what was asked for, the profile's and the
+    /// configuration's `max_session`. What asks for more is refused.
+    fn limit(
+        &self,
+        asked: Option<u64>,
+        profile: &crate::policy::Source,
+    ) -> Result<Option<Limit>, SessionError> {
+        let profile = Profile::load(profile).map_err(crate::config::ConfigError::from)?;
+        let own = self.gateway.config.limits.max_session;
+        let most = own.into_iter().chain(profile.max_session()).min();
+        let asked = asked.map(Length::seconds);
+        match (asked, most) {
+            (Some(asked), Some(most)) if asked > most => Err(SessionError::TooLong { asked, most }),
+            (asked, most) => Ok(asked.or(most).map(Limit::starting_now)),
+        }
     }
 
     /// A session as exchanges see it.
@@ -223,7 +252,7 @@ impl Sessions {
             Arc::new(Profile::load(&saved.profile).map_err(crate::config::ConfigError::from)?);
         let terms = &saved.terms;
         let owner = Owner {
-            uid: terms.identity.uid,
+            uid: saved.identity.uid,
             gid: terms.gid,
         };
         let credentials = Source::new(&terms.aws, owner).await?;
@@ -234,12 +263,14 @@ impl Sessions {
             .upstream
             .merge(&flags, &terms.upstream.roots)?;
         let upstream = Upstream::new(&upstream)?;
+        let until = saved.limit.map(|limit| limit.wall_time());
         let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
             id: saved.id.clone(),
-            identity: terms.identity.clone(),
+            identity: saved.identity.clone(),
             profile,
-            issued: Issued::kept_in(saved.dummy.clone(), kept).map_err(SessionError::Save)?,
+            issued: Issued::kept_in(saved.dummy.clone(), until, kept).map_err(SessionError::Save)?,
+            term: Term::new(saved.limit),
             credentials,
             bearer: terms.aws.bearer.clone(),
             upstream: Arc::new(upstream),
@@ -306,6 +337,7 @@ impl Sessions {
             hooks,
             cgroup: remains.cgroup().clone(),
             launched: matches!(saved.place, Place::Launched { .. }),
+            session: Arc::clone(&session),
             claimed: Arc::clone(&claimed),
         };
         let supervising = tokio::spawn(supervise::watch(Arc::downgrade(self), supervised));
@@ -328,19 +360,27 @@ impl Sessions {
 
     /// Ends a session. The tree first: what still runs must not see its gateway go away.
     async fn conclude(&self, id: &SessionId, cause: &str, tree: Tree) {
-        let (serving, supervising, ended, remains, place) = {
+        let (over, serving, supervising, ended, remains, place) = {
             let running = self.running();
             let Some(session) = running.get(id) else {
                 return;
             };
             let place = session.saved.place.clone();
+            let over = session.session.term.is_over();
             (
+                over,
                 session.serving.abort_handle(),
                 session.supervising.clone(),
                 Arc::clone(&session.ended),
                 self.remains(id, &place),
                 place,
             )
+        };
+        // Whatever noticed it: a tree that went when it was told to has ended at its time.
+        let cause = if over && matches!(cause, "exited" | "launcher-gone") {
+            EXPIRED
+        } else {
+            cause
         };
         ended
             .get_or_init(|| async {
@@ -363,6 +403,7 @@ impl Sessions {
                     },
                 )
                 .await;
+                self.gateway.journal.forget(id);
                 // Until now its processes were to be known as confined.
                 self.running().remove(id);
                 tracing::info!("session {id} ended: {cause}");
@@ -457,6 +498,9 @@ impl Sessions {
 
     /// Journals a session's beginning, which does not happen otherwise.
     async fn record_start(&self, session: &Session) -> Result<(), SessionError> {
+        self.gateway
+            .journal
+            .introduce(&session.id, &session.identity)?;
         let event = Event::SessionStarted {
             identity: session.identity.clone(),
             profile: session.profile.name().to_owned(),

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::broker::DummyCredentials;
 use crate::control::wire::Terms;
 use crate::policy::Source;
-use crate::session::SessionId;
+use crate::session::{Identity, SessionId};
+use crate::term::Limit;
 
 /// Bytes of a file that is read: a request's terms, a profile's text and its policy documents are bounded by one
 /// MiB each.
@@ -31,6 +32,11 @@ pub(in crate::service) struct Saved {
     pub(super) generation: u32,
     /// Seconds since the epoch when it started.
     pub(super) since: u64,
+    /// Who it is for, as it was verified then. The token itself is never written.
+    pub(super) identity: Identity,
+    /// Its end, where it has one.
+    #[serde(default)]
+    pub(super) limit: Option<Limit>,
     pub(super) terms: Terms,
     /// The profile in force: the file may say something else by now.
     pub(super) profile: Source,
@@ -170,7 +176,6 @@ mod tests {
 
     use super::*;
     use crate::broker::Selection;
-    use crate::session::Identity;
 
     fn saved(config: &Path) -> Saved {
         Saved {
@@ -178,20 +183,22 @@ mod tests {
             place: Place::Launched { pid: 7 },
             generation: 0,
             since: 1,
+            identity: Identity {
+                uid: 0,
+                user: "root".to_owned(),
+                loginuid: None,
+                host: "h".to_owned(),
+                reason: None,
+                command: vec!["true".to_owned()],
+                human: None,
+                agent: None,
+                labels: BTreeMap::new(),
+            },
+            limit: None,
             terms: Terms {
-                identity: Identity {
-                    uid: 0,
-                    user: "root".to_owned(),
-                    loginuid: None,
-                    host: "h".to_owned(),
-                    reason: None,
-                    command: vec!["true".to_owned()],
-                    human: None,
-                    agent: None,
-                    labels: BTreeMap::new(),
-                },
                 gid: 0,
                 profile: None,
+                duration: None,
                 aws: Selection::default(),
                 upstream: crate::config::UpstreamConfig::default(),
                 environment: BTreeMap::new(),
