@@ -49,12 +49,13 @@ impl<'a> Walk<'a, '_, '_> {
                 if shape.is_set() {
                     self.edits.begin_set()?;
                 }
-                self.entries(raw, &mut |walk, name, value| match shape
-                    .member(name, Format::Json)
-                {
-                    Some(target) => walk.target(Step::Member(name), value, target),
-                    None => Ok(()),
-                })?;
+                self.entries(
+                    raw,
+                    &mut |walk, name, value| match shape.member(name, Format::Json) {
+                        Some(target) => walk.target(Step::Member(name), value, target),
+                        None => Ok(()),
+                    },
+                )?;
                 if shape.is_set() {
                     self.edits.end_set()?;
                 }

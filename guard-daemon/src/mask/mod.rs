@@ -194,7 +194,7 @@ pub fn mask_response(
     parts: &mut http::response::Parts,
     body: Bytes,
     masks: &dyn Fn(Class) -> bool,
-    minting: Option<Minting<'_>>,
+    minting: Option<&mut Minting<'_>>,
 ) -> Result<(Bytes, Vec<String>), MaskError> {
     let masked = mask_headers(output, &mut parts.headers, masks);
     if !parts.status.is_success() || body.is_empty() {
@@ -235,7 +235,7 @@ fn mask_body<S: Shape>(
     body: Bytes,
     mut masked: Vec<String>,
     masks: &dyn Fn(Class) -> bool,
-    minting: Option<Minting<'_>>,
+    minting: Option<&mut Minting<'_>>,
 ) -> Result<(Bytes, Vec<String>), MaskError> {
     for encoding in headers.get_all(CONTENT_ENCODING) {
         if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
@@ -298,7 +298,7 @@ fn mint_document<S: Shape>(
     protocol: Protocol,
     body: &[u8],
     masks: &dyn Fn(Class) -> bool,
-    minting: Minting<'_>,
+    minting: &mut Minting<'_>,
 ) -> Result<Option<Masked>, MaskError> {
     let mut edits = Edits::new(masks);
     let text = walk(minting.mints.over(layout), protocol, body, &mut edits)?;

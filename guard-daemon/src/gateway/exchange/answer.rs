@@ -1,6 +1,8 @@
 //! The upstream's answer on its way to the client.
 
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
+use http::response::Parts;
 use http::{Method, Response, Version};
 use hyper::body::Incoming;
 
@@ -15,7 +17,7 @@ use crate::aws::catalog::Output;
 use crate::aws::{Call, Protocol};
 use crate::broker::DummyCredentials;
 use crate::mask::minted::Mints;
-use crate::mask::{self, Minting};
+use crate::mask::{self, MaskError, Minting};
 use crate::policy::Masked;
 
 /// What is to be changed in an answer.
@@ -41,6 +43,34 @@ impl Edits {
             masked,
             mints,
         })
+    }
+
+    /// The answer's body as it is sent, the paths of what changed in it, and the dummies that are in it.
+    fn apply(
+        &self,
+        parts: &mut Parts,
+        body: Bytes,
+    ) -> Result<(Bytes, Vec<String>, Handed), MaskError> {
+        let mut handed = Handed::new();
+        let mut issue = |fresh| {
+            let dummy = DummyCredentials::temporary();
+            handed.push((fresh, dummy.clone()));
+            dummy
+        };
+        let mut minting = self.mints.map(|mints| Minting {
+            mints,
+            issue: &mut issue,
+        });
+        let masks = |class| self.masked.contains(class);
+        let (body, paths) = mask::mask_response(
+            self.output,
+            self.protocol,
+            parts,
+            body,
+            &masks,
+            minting.as_mut(),
+        )?;
+        Ok((body, paths, handed))
     }
 }
 
@@ -72,26 +102,9 @@ impl Exchange {
             .await
             .map_err(|error| withheld(&mut completion, error.to_string()))?;
         completion.received(bytes.len());
-        let mut handed = Handed::new();
-        let mut issue = |fresh| {
-            let dummy = DummyCredentials::temporary();
-            handed.push((fresh, dummy.clone()));
-            dummy
-        };
-        let minting = edits.mints.map(|mints| Minting {
-            mints,
-            issue: &mut issue,
-        });
-        let masks = |class| edits.masked.contains(class);
-        let (bytes, paths) = mask::mask_response(
-            edits.output,
-            edits.protocol,
-            &mut parts,
-            bytes,
-            &masks,
-            minting,
-        )
-        .map_err(|error| withheld(&mut completion, error.to_string()))?;
+        let (bytes, paths, handed) = edits
+            .apply(&mut parts, bytes)
+            .map_err(|error| withheld(&mut completion, error.to_string()))?;
         if let Some(mints) = edits.mints {
             self.hand_out(mints, from, handed)
                 .await

@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn times_are_read_in_every_form_that_services_write() {
-        let expected = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_000_000);
+        let expected = SystemTime::UNIX_EPOCH + Duration::from_hours(490_000);
         for (text, unit) in [
             ("2025-11-24T16:00:00Z", Unit::Seconds),
             ("2025-11-24T17:00:00.000+01:00", Unit::Milliseconds),

@@ -41,7 +41,7 @@ fn mint(
         fresh.push(it);
         dummy()
     };
-    let minting = Minting {
+    let mut minting = Minting {
         mints: Mints::of(service, operation).expect("it mints"),
         issue: &mut issue,
     };
@@ -53,7 +53,7 @@ fn mint(
         &mut parts,
         body,
         &|_| masks,
-        Some(minting),
+        Some(&mut minting),
     )?;
     let body = String::from_utf8(body.into()).expect("UTF-8");
     Ok(Minted { body, paths, fresh })
