@@ -182,10 +182,10 @@ impl Issued {
         issue
     }
 
-    /// Temporary dummies for what a call minted.
-    pub fn mint(&self, minted: Minted, expiry: SystemTime) -> Arc<Issue> {
+    /// Temporary dummies stand for what a call minted.
+    pub fn mint(&self, dummy: DummyCredentials, minted: Minted, expiry: SystemTime) -> Arc<Issue> {
         self.add(Issue {
-            dummy: DummyCredentials::temporary(),
+            dummy,
             expiry: Some(expiry),
             stands_for: StandsFor::Minted(minted),
         })
