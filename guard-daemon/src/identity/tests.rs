@@ -240,6 +240,30 @@ async fn a_public_key_is_no_secret_and_none_is_no_algorithm() {
     assert!(verify(&identities, &good).await.is_ok());
 }
 
+#[tokio::test]
+async fn no_byte_of_a_token_can_be_another() {
+    let key = Key::new("a");
+    let provider = Provider::start(vec![key.public()]).await;
+    let identities = provider.identities(|_| {});
+    let good = key.sign(&header(Algorithm::RS256, "a"), &provider.claims());
+    verify(&identities, &good).await.unwrap();
+    for at in 0..good.len() {
+        // One bit, and in the alphabet as far as that goes.
+        for other in [b'A', b'.', good.as_bytes()[at] ^ 1] {
+            let mut bytes = good.clone().into_bytes();
+            if bytes[at] == other {
+                continue;
+            }
+            bytes[at] = other;
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(
+                verify(&identities, &changed).await.is_err(),
+                "byte {at}: {changed}"
+            );
+        }
+    }
+}
+
 /// An RSA public key in X.509's wrapping, of a 2048-bit key.
 fn x509_of(pkcs1: &[u8]) -> Vec<u8> {
     let head = "30820122300d06092a864886f70d01010105000382010f00";

@@ -65,7 +65,7 @@ impl Summary {
         match event {
             Event::SessionStarted {
                 identity, profile, ..
-            } => self.fill_started(&identity, &profile),
+            } => self.fill_started(identity, &profile),
             Event::SessionResumed => self.what.push_str("session resumed"),
             Event::Finding { code, detail } => {
                 self.what = format!("finding {code}");
@@ -122,13 +122,14 @@ impl Summary {
                 state,
                 approver,
                 reason,
+            } => self.fill_approval(&approval, state, approver, reason),
+            Event::DummiesServed {
+                process,
+                service,
+                dummy_key,
             } => {
-                self.what = format!("approval {approval}");
-                self.decision = state;
-                self.reason = reason.unwrap_or_default();
-                if let Some(approver) = approver {
-                    self.add(&format!("by {approver}"));
-                }
+                self.process = of(&process);
+                self.what = format!("{service} gave out {dummy_key}");
             }
             Event::CredentialsMinted {
                 exchange,
@@ -158,13 +159,30 @@ impl Summary {
         }
     }
 
-    fn fill_started(&mut self, identity: &Identity, profile: &str) {
+    fn fill_started(&mut self, identity: Identity, profile: &str) {
         self.what = format!("session started: {}", identity.command.join(" "));
-        self.reason = identity.reason.clone().unwrap_or_default();
-        let (user, host) = (&identity.user, &identity.host);
-        self.add(&format!("{user}@{host}, profile {profile}"));
+        self.reason = identity.reason.unwrap_or_default();
+        self.add(&format!(
+            "{}@{}, profile {profile}",
+            identity.user, identity.host
+        ));
         for (key, value) in &identity.labels {
             self.add(&format!("{key}={value}"));
+        }
+    }
+
+    fn fill_approval(
+        &mut self,
+        approval: &str,
+        state: String,
+        approver: Option<String>,
+        reason: Option<String>,
+    ) {
+        self.what = format!("approval {approval}");
+        self.decision = state;
+        self.reason = reason.unwrap_or_default();
+        if let Some(approver) = approver {
+            self.add(&format!("by {approver}"));
         }
     }
 
