@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, DATE, HOST};
 
 use self::query::QuerySignature;
-use super::{Form, Presented, SigV4Error, stamp};
+use super::{Algorithm, Form, Presented, SigV4Error, stamp};
 use crate::aws::RequestView;
 
 /// Bytes of an `Authorization` header, or of one query parameter of a signature (session tokens, which are
@@ -194,6 +194,7 @@ fn assemble(
         });
     }
     Ok(Presented {
+        algorithm: Algorithm::HmacSha256,
         access_key_id: access_key_id.to_owned(),
         region: region.to_owned(),
         service: service.to_owned(),
