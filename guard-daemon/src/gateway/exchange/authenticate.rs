@@ -16,7 +16,7 @@ use super::super::spool::Spool;
 use super::{Exchange, view};
 use crate::aws::bearer::{self, Bearer};
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, DeclaredPayload, Form, Payload, Presented, SigV4Error};
+use crate::aws::sigv4::{self, Algorithm, DeclaredPayload, Form, Payload, Presented, SigV4Error};
 use crate::aws::{BodyView, Call, RequestView, Scope};
 use crate::broker::Issue;
 
@@ -158,6 +158,14 @@ impl Authenticated {
                 service: &presented.service,
             }),
             By::Bearer { .. } | By::Nobody => None,
+        }
+    }
+
+    /// What the request was signed with.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        match &self.by {
+            By::Signature { presented, .. } => presented.algorithm,
+            By::Bearer { .. } | By::Nobody => Algorithm::default(),
         }
     }
 
