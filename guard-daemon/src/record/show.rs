@@ -130,6 +130,14 @@ impl Summary {
                     self.add(&format!("by {approver}"));
                 }
             }
+            Event::DummiesServed {
+                process,
+                service,
+                dummy_key,
+            } => {
+                self.process = of(&process);
+                self.what = format!("{service} gave out {dummy_key}");
+            }
             Event::CredentialsMinted {
                 exchange,
                 dummy_key,

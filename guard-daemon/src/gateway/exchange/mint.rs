@@ -36,13 +36,7 @@ impl Exchange {
             let principal = minted_for(mints, from, &fresh);
             let arn = principal.arn().map(str::to_owned);
             let expiry = fresh.expiry.unwrap_or_else(|| SystemTime::now() + UNTOLD);
-            events.push(Event::CredentialsMinted {
-                exchange: self.decided.exchange.clone(),
-                dummy_key: dummy.access_key_id.clone(),
-                real_key: fresh.access_key_id.clone(),
-                arn: arn.clone(),
-                expiry: OffsetDateTime::from(expiry),
-            });
+            let real_key = fresh.access_key_id.clone();
             let minted = Minted {
                 credentials: Credentials::new(
                     fresh.access_key_id,
@@ -53,9 +47,16 @@ impl Exchange {
                 ),
                 express: mints.is_express(),
                 principal,
-                chain: self.chain(mints, from, arn)?,
+                chain: self.chain(mints, from, arn.clone())?,
             };
-            self.session.issued.mint(dummy, minted, expiry);
+            let issue = self.session.issued.mint(dummy, minted, expiry);
+            events.push(Event::CredentialsMinted {
+                exchange: self.decided.exchange.clone(),
+                dummy_key: issue.dummy.access_key_id.clone(),
+                real_key,
+                arn,
+                expiry: OffsetDateTime::from(issue.expiry.unwrap_or(expiry)),
+            });
         }
         let session = Arc::clone(&self.session);
         tokio::task::spawn_blocking(move || session.issued.keep())
