@@ -8,6 +8,7 @@
 //! "Authenticating Requests (AWS Signature Version 4)".
 
 mod canonical;
+mod chunks;
 mod payload;
 mod presented;
 mod sign;
@@ -17,14 +18,22 @@ mod stamp;
 mod vectors;
 mod verify;
 
-pub use payload::{DeclaredPayload, declared_payload, declared_payload_of};
+pub use chunks::ChunkSigner;
+pub use payload::{DeclaredPayload, Streaming, declared_payload, declared_payload_of};
 pub use presented::{presented, session_token, signs_query};
-pub use sign::sign;
+pub use sign::{Signed, sign};
 pub use verify::verify;
+
+use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
+use zeroize::Zeroizing;
+
+use super::Scope;
 
 /// The signature a request carries, parsed, not yet verified.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Presented {
+    /// What it was made with.
+    pub algorithm: Algorithm,
     /// The access key id.
     pub access_key_id: String,
     /// The scope's region.
@@ -39,6 +48,13 @@ pub struct Presented {
     pub form: Form,
     /// `YYYYMMDDTHHMMSSZ`, from `x-amz-date`, `X-Amz-Date`, or else the `Date` header; on the scope's day.
     pub date: String,
+}
+
+/// What a signature is made with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Algorithm {
+    /// `AWS4-HMAC-SHA256`: Signature Version 4.
+    HmacSha256,
 }
 
 /// Where a signature stands.
@@ -64,6 +80,8 @@ pub enum Payload<'a> {
     Unsigned,
     /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`.
     StreamingUnsignedTrailer,
+    /// The body carries signatures of its parts.
+    Streaming(Streaming),
 }
 
 /// Why a signature was refused or could not be made.
@@ -118,9 +136,31 @@ pub enum SigV4Error {
          changed on the way; use the credentials that `guard run` put in the environment"
     )]
     Mismatch,
+    /// A chunk, trailer or event inside the body is not what was signed there.
+    #[error(
+        "a signature inside the body does not match: a chunk or event was made with another secret key, changed, \
+         left out or moved on the way; send the request again"
+    )]
+    PartMismatch,
     /// The request cannot be signed.
     #[error("the request cannot be signed for AWS: {0}")]
     Unsignable(&'static str),
+}
+
+/// The key that a day's signatures in a scope are made with.
+fn hmac_key(secret: &str, day: &str, scope: Scope<'_>) -> Key {
+    let secret = Zeroizing::new(format!("AWS4{secret}"));
+    let step = |key: &[u8], text: &str| {
+        let mut derived = Zeroizing::new([0; 32]);
+        let tag = hmac::sign(&Key::new(HMAC_SHA256, key), text.as_bytes());
+        derived.copy_from_slice(tag.as_ref());
+        derived
+    };
+    let key = step(secret.as_bytes(), day);
+    let key = step(key.as_slice(), scope.region);
+    let key = step(key.as_slice(), scope.service);
+    let key = step(key.as_slice(), "aws4_request");
+    Key::new(HMAC_SHA256, key.as_slice())
 }
 
 /// Whether a signing name follows S3's rules: the path is signed as it stands, neither normalised nor

@@ -17,9 +17,52 @@ pub enum DeclaredPayload {
     Unsigned,
     /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`: aws-chunked, its checksum in a trailer, no signature in it.
     StreamingUnsignedTrailer,
+    /// `STREAMING-AWS4-…`: the body carries signatures of its parts.
+    Streaming(Streaming),
 }
 
-/// Reads the `x-amz-content-sha256` header. Chunk-signed bodies (`STREAMING-AWS4-…`) are unsupported.
+/// How a body carries signatures of its parts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Streaming {
+    /// aws-chunked, every chunk signed.
+    Chunks,
+    /// As `Chunks`, with a trailer that is signed too.
+    ChunksTrailer,
+    /// As `Chunks`, in Signature Version 4A.
+    EcdsaChunks,
+    /// As `ChunksTrailer`, in Signature Version 4A.
+    EcdsaChunksTrailer,
+    /// An event stream, every event in a signed envelope.
+    Events,
+}
+
+impl Streaming {
+    const ALL: [Self; 5] = [
+        Self::Chunks,
+        Self::ChunksTrailer,
+        Self::EcdsaChunks,
+        Self::EcdsaChunksTrailer,
+        Self::Events,
+    ];
+
+    /// As `x-amz-content-sha256` says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chunks => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            Self::ChunksTrailer => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+            Self::EcdsaChunks => "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
+            Self::EcdsaChunksTrailer => "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
+            Self::Events => "STREAMING-AWS4-HMAC-SHA256-EVENTS",
+        }
+    }
+
+    /// Whether a signed trailer follows the chunks.
+    pub fn has_trailer(self) -> bool {
+        matches!(self, Self::ChunksTrailer | Self::EcdsaChunksTrailer)
+    }
+}
+
+/// Reads the `x-amz-content-sha256` header.
 pub fn declared_payload(headers: &HeaderMap) -> Result<DeclaredPayload, SigV4Error> {
     let mut values = headers.get_all(HEADER).iter();
     let Some(value) = values.next() else {
@@ -54,24 +97,28 @@ fn read(value: &[u8]) -> Result<DeclaredPayload, SigV4Error> {
     match value {
         b"UNSIGNED-PAYLOAD" => Ok(DeclaredPayload::Unsigned),
         b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(DeclaredPayload::StreamingUnsignedTrailer),
-        value if value.starts_with(b"STREAMING-AWS4-") => Err(SigV4Error::Unsupported(
-            "chunk-signed uploads (x-amz-content-sha256: STREAMING-AWS4-…)",
-        )),
-        value => match str::from_utf8(value) {
-            Ok(hex) if hex.len() == 64 && hex.bytes().all(is_lower_hex) => {
-                Ok(DeclaredPayload::Sha256(hex.to_owned()))
+        value => {
+            let streaming = Streaming::ALL
+                .into_iter()
+                .find(|kind| kind.name().as_bytes() == value);
+            match (streaming, str::from_utf8(value)) {
+                (Some(kind), _) => Ok(DeclaredPayload::Streaming(kind)),
+                (None, Ok(hex)) if hex.len() == 64 && hex.bytes().all(is_lower_hex) => {
+                    Ok(DeclaredPayload::Sha256(hex.to_owned()))
+                }
+                _ => Err(SigV4Error::Malformed {
+                    part: HEADER,
+                    why: "it must be 64 lower-case hexadecimal digits, UNSIGNED-PAYLOAD, \
+                          STREAMING-UNSIGNED-PAYLOAD-TRAILER or STREAMING-AWS4-… as AWS documents them",
+                }),
             }
-            _ => Err(SigV4Error::Malformed {
-                part: HEADER,
-                why: "it must be 64 lower-case hexadecimal digits, UNSIGNED-PAYLOAD or \
-                      STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-            }),
-        },
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Algorithm;
     use super::*;
 
     const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -99,21 +146,17 @@ mod tests {
             declared(&["STREAMING-UNSIGNED-PAYLOAD-TRAILER"]),
             Ok(DeclaredPayload::StreamingUnsignedTrailer)
         );
+        for kind in Streaming::ALL {
+            let streaming = Ok(DeclaredPayload::Streaming(kind));
+            assert_eq!(declared(&[kind.name()]), streaming);
+        }
     }
 
     #[test]
     fn refuses_what_it_cannot_carry() {
-        for chunked in [
-            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
-            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
-            "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
-        ] {
-            assert!(
-                matches!(declared(&[chunked]), Err(SigV4Error::Unsupported(_))),
-                "{chunked}"
-            );
-        }
         for odd in [
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILERS",
+            "STREAMING-AWS4-HMAC-SHA512-PAYLOAD",
             "",
             "unsigned-payload",
             "STREAMING",
@@ -132,6 +175,7 @@ mod tests {
     fn a_url_declares_in_its_query_too() {
         let of = |form, service: &str, query: &str| {
             let presented = Presented {
+                algorithm: Algorithm::HmacSha256,
                 access_key_id: String::new(),
                 region: String::new(),
                 service: service.to_owned(),

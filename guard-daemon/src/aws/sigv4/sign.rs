@@ -15,7 +15,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::{Payload, SigV4Error, is_s3, signature_parameter};
+use super::{Algorithm, Payload, SigV4Error, is_s3, signature_parameter};
 use crate::aws::Scope;
 
 /// What a client authenticates with; none of it leaves.
@@ -49,6 +49,17 @@ const UNSIGNED: [&str; 16] = [
     "x-amz-content-sha256", // Signed, but from the payload.
 ];
 
+/// What a request was signed with: the signatures inside its body go on from there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Signed {
+    /// What the signature was made with.
+    pub algorithm: Algorithm,
+    /// The signature, hexadecimal: the seed.
+    pub signature: String,
+    /// `YYYYMMDDTHHMMSSZ`.
+    pub date: String,
+}
+
 /// Strips every client signature (header and query) from `parts` and signs it in header form. The path and
 /// the rest of the query leave byte for byte as they came; `Host` becomes `host`.
 ///
@@ -60,7 +71,7 @@ pub fn sign(
     scope: Scope<'_>,
     credentials: &Credentials,
     now: SystemTime,
-) -> Result<(), SigV4Error> {
+) -> Result<Signed, SigV4Error> {
     let s3 = is_s3(scope.service);
     let checksum = s3 || parts.headers.contains_key(CONTENT_SHA256);
     for name in CLIENT_AUTHENTICATION {
@@ -102,7 +113,7 @@ pub fn sign(
         body(payload),
     )
     .map_err(|_invalid| SigV4Error::Unsignable("its host, path and query do not make a URL"))?;
-    let (instructions, _) = sign_http(request, &params)
+    let (instructions, signature) = sign_http(request, &params)
         .map_err(|_invalid| {
             SigV4Error::Unsignable("a header or credential has a value that cannot be sent")
         })?
@@ -116,7 +127,15 @@ pub fn sign(
         value.set_sensitive(header.sensitive() || header.name() == AUTHORIZATION.as_str());
         parts.headers.insert(header.name(), value);
     }
-    Ok(())
+    let date = parts
+        .headers
+        .get("x-amz-date")
+        .and_then(|date| date.to_str().ok());
+    Ok(Signed {
+        algorithm: Algorithm::HmacSha256,
+        signature,
+        date: date.unwrap_or_default().to_owned(),
+    })
 }
 
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
@@ -177,5 +196,6 @@ fn body(payload: Payload<'_>) -> SignableBody<'_> {
         Payload::Sha256(hex) => SignableBody::Precomputed(hex.to_owned()),
         Payload::Unsigned => SignableBody::UnsignedPayload,
         Payload::StreamingUnsignedTrailer => SignableBody::StreamingUnsignedPayloadTrailer,
+        Payload::Streaming(kind) => SignableBody::Precomputed(kind.name().to_owned()),
     }
 }

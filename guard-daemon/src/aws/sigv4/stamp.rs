@@ -26,6 +26,12 @@ pub(super) fn seconds(stamp: &str) -> Option<i64> {
     Some(moment.assume_utc().unix_timestamp())
 }
 
+/// Writes `YYYYMMDDTHHMMSSZ`; `None` beyond the year 9999 or before the year 0.
+pub(super) fn of(moment: OffsetDateTime) -> Option<String> {
+    let text = moment.format(BASIC).ok()?;
+    (text.len() == 16).then_some(text)
+}
+
 /// The basic form of a `Date` header, which may already be in it.
 pub(super) fn from_date_header(value: &str) -> Option<String> {
     if seconds(value).is_some() {
@@ -35,7 +41,7 @@ pub(super) fn from_date_header(value: &str) -> Option<String> {
         return None;
     }
     let moment: OffsetDateTime = PrimitiveDateTime::parse(value, HTTP).ok()?.assume_utc();
-    moment.format(BASIC).ok()
+    of(moment)
 }
 
 #[cfg(test)]

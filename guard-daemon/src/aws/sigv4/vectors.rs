@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use proptest::prelude::*;
 
 use super::{
-    DeclaredPayload, Form, Payload, Presented, SigV4Error, declared_payload_of, presented, sign,
-    stamp, verify,
+    Algorithm, DeclaredPayload, Form, Payload, Presented, SigV4Error, declared_payload_of,
+    presented, sign, stamp, verify,
 };
 use crate::aws::{BodyView, RequestView, Scope};
 
@@ -60,6 +60,7 @@ impl Wire {
             DeclaredPayload::Absent | DeclaredPayload::Sha256(_) => Payload::Bytes(&self.body),
             DeclaredPayload::Unsigned => Payload::Unsigned,
             DeclaredPayload::StreamingUnsignedTrailer => Payload::StreamingUnsignedTrailer,
+            DeclaredPayload::Streaming(kind) => Payload::Streaming(kind),
         };
         verify(&presented, &self.view(), payload, secret, now)
     }
@@ -225,6 +226,7 @@ mod documented {
             let headers = [("host", "example.amazonaws.com"), ("x-amz-date", date)];
             let wire = Wire::new(method, "example.amazonaws.com", target, &headers, b"");
             let presented = Presented {
+                algorithm: Algorithm::HmacSha256,
                 access_key_id: "AKIDEXAMPLE".to_owned(),
                 region: "us-east-1".to_owned(),
                 service: "service".to_owned(),

@@ -2,11 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::hmac::{self, HMAC_SHA256, Key, Tag};
-use zeroize::Zeroizing;
+use aws_lc_rs::hmac;
 
-use super::{Form, Payload, Presented, SigV4Error, canonical, stamp};
-use crate::aws::RequestView;
+use super::{Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp};
+use crate::aws::{RequestView, Scope};
 
 /// How far a request's date may be from guard's clock, in seconds: AWS's own bound.
 const SKEW: i64 = 15 * 60;
@@ -38,7 +37,11 @@ pub fn verify(
             why: "it must be 64 lower-case hexadecimal digits",
         }
     })?;
-    let key = signing_key(presented, secret);
+    let scope = Scope {
+        region: &presented.region,
+        service: &presented.service,
+    };
+    let key = hmac_key(secret, day(presented), scope);
     for hash in canonical::hashes(presented, request, payload)? {
         let to_sign = format!(
             "AWS4-HMAC-SHA256\n{}\n{}/{}/{}/aws4_request\n{hash}",
@@ -97,18 +100,6 @@ fn all_signed(presented: &Presented, request: &RequestView<'_>) -> Result<(), Si
     Ok(())
 }
 
-fn signing_key(presented: &Presented, secret: &str) -> Key {
-    let secret = Zeroizing::new(format!("AWS4{secret}"));
-    let step = |key: &[u8], text: &str| -> Tag {
-        hmac::sign(&Key::new(HMAC_SHA256, key), text.as_bytes())
-    };
-    let key = step(secret.as_bytes(), day(presented));
-    let key = step(key.as_ref(), &presented.region);
-    let key = step(key.as_ref(), &presented.service);
-    let key = step(key.as_ref(), "aws4_request");
-    Key::new(HMAC_SHA256, key.as_ref())
-}
-
 fn day(presented: &Presented) -> &str {
     presented.date.get(..8).unwrap_or_default()
 }
@@ -117,6 +108,7 @@ fn day(presented: &Presented) -> &str {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+    use super::super::Algorithm;
     use super::*;
     use crate::aws::BodyView;
 
@@ -129,6 +121,7 @@ mod tests {
             );
         }
         let presented = Presented {
+            algorithm: Algorithm::HmacSha256,
             access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             region: "us-east-1".to_owned(),
             service: "s3".to_owned(),

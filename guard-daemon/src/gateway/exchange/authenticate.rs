@@ -16,7 +16,7 @@ use super::super::spool::Spool;
 use super::{Exchange, view};
 use crate::aws::bearer::{self, Bearer};
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, DeclaredPayload, Form, Payload, Presented};
+use crate::aws::sigv4::{self, DeclaredPayload, Form, Payload, Presented, SigV4Error};
 use crate::aws::{BodyView, Call, RequestView, Scope};
 use crate::broker::Issue;
 
@@ -130,6 +130,10 @@ impl Exchange {
                 body.collect().await?;
                 DeclaredPayload::Sha256(body.sha256().unwrap_or_default())
             }
+            DeclaredPayload::Streaming(_) => {
+                let form = "chunk-signed bodies (x-amz-content-sha256: STREAMING-AWS4-…)";
+                return Err(SigV4Error::Unsupported(form).into());
+            }
             declared => declared,
         };
         Ok(Authenticated { by, payload })
@@ -198,6 +202,7 @@ impl Authenticated {
         match &self.payload {
             DeclaredPayload::Sha256(digest) => Payload::Sha256(digest),
             DeclaredPayload::StreamingUnsignedTrailer => Payload::StreamingUnsignedTrailer,
+            DeclaredPayload::Streaming(kind) => Payload::Streaming(*kind),
             DeclaredPayload::Absent | DeclaredPayload::Unsigned => Payload::Unsigned,
         }
     }

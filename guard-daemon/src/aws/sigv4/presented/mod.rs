@@ -14,7 +14,7 @@ use http::header::{AUTHORIZATION, DATE, HOST};
 use percent_encoding::percent_decode_str;
 
 use self::query::QuerySignature;
-use super::{Form, Presented, SigV4Error, pairs, signature_parameter, stamp};
+use super::{Algorithm, Form, Presented, SigV4Error, pairs, signature_parameter, stamp};
 use crate::aws::RequestView;
 
 /// Bytes of an `Authorization` header, or of one query parameter of a signature (session tokens, which are
@@ -232,6 +232,7 @@ fn assemble(
         });
     }
     Ok(Presented {
+        algorithm: Algorithm::HmacSha256,
         access_key_id: access_key_id.to_owned(),
         region: region.to_owned(),
         service: service.to_owned(),

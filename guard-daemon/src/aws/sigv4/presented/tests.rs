@@ -49,6 +49,7 @@ const DATE_HEADER: (&str, &str) = ("x-amz-date", "20130524T000000Z");
 
 fn expected(form: Form, signed: &[&str]) -> Presented {
     Presented {
+        algorithm: Algorithm::HmacSha256,
         access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
         region: "us-east-1".to_owned(),
         service: "s3".to_owned(),
