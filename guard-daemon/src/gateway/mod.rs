@@ -5,6 +5,7 @@
 
 mod admit;
 mod body;
+mod chunked;
 mod described;
 mod dial;
 pub mod exchange;
@@ -30,6 +31,7 @@ use crate::kernel::tracker::Tracker;
 use crate::record::journal::Journal;
 
 pub use body::{BodyError, RequestBody, ResponseBody};
+pub use chunked::ChunkError;
 pub use described::check_described;
 pub use outcome::settle;
 pub use serve::serve;

@@ -360,13 +360,14 @@ static DISK: AtomicU64 = AtomicU64::new(0);
 
 /// A body's share of the budget; given back when dropped.
 #[derive(Default)]
-struct Lease {
+pub(super) struct Lease {
     memory: u64,
     disk: u64,
 }
 
 impl Lease {
-    fn in_memory(&mut self, bytes: u64) -> Result<(), BodyError> {
+    /// Draws so many bytes of memory.
+    pub(super) fn in_memory(&mut self, bytes: u64) -> Result<(), BodyError> {
         draw(&MEMORY, bytes, ALL_IN_MEMORY)?;
         self.memory += bytes;
         Ok(())
@@ -378,7 +379,8 @@ impl Lease {
         Ok(())
     }
 
-    fn release_memory(&mut self) {
+    /// Gives back what was drawn of memory.
+    pub(super) fn release_memory(&mut self) {
         MEMORY.fetch_sub(std::mem::take(&mut self.memory), Ordering::Relaxed);
     }
 }

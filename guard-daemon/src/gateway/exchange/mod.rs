@@ -8,6 +8,7 @@
 mod answer;
 mod authenticate;
 mod hold;
+mod inside;
 mod mint;
 mod send;
 
