@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::chunked::{ChunkError, Chunked};
+use super::events::{EventError, Events};
 use super::framing::Answering;
 use super::outcome::Completion;
 use super::spool::Spooled;
@@ -31,6 +32,9 @@ pub enum BodyError {
     /// The aws-chunked framing within it is not what its head says.
     #[error("the aws-chunked body is malformed: {0}")]
     Chunked(#[from] ChunkError),
+    /// The event stream within it is not what its head says.
+    #[error("the event stream is malformed: {0}")]
+    Events(#[from] EventError),
     /// A signature within it is not the session's.
     #[error("{0}")]
     Signature(#[from] SigV4Error),
@@ -74,7 +78,7 @@ impl BodyError {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Gone => "client-gone",
-            Self::Malformed(_) | Self::Chunked(_) => "malformed-request",
+            Self::Malformed(_) | Self::Chunked(_) | Self::Events(_) => "malformed-request",
             Self::Signature(_) => "signature",
             Self::Stalled => "timeout",
             Self::TooLarge { .. } | Self::Busy => "limit",
@@ -94,6 +98,8 @@ enum Source {
     Client(Spooled<Incoming>),
     /// As `Client`, aws-chunked.
     Chunked(Box<Chunked<Spooled<Incoming>>>),
+    /// As `Client`, a signed event stream.
+    Events(Box<Events<Spooled<Incoming>>>),
     /// guard's own; `None` once it was sent.
     Own(Option<Bytes>),
 }
@@ -111,6 +117,14 @@ impl RequestBody {
     pub(super) fn chunked(body: Chunked<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
         Self {
             body: Source::Chunked(Box::new(body)),
+            sent,
+        }
+    }
+
+    /// As `new`, of a signed event stream.
+    pub(super) fn events(body: Events<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
+        Self {
+            body: Source::Events(Box::new(body)),
             sent,
         }
     }
@@ -136,6 +150,7 @@ impl Body for RequestBody {
         let frame = match &mut self.body {
             Source::Client(body) => ready!(Pin::new(body).poll_frame(context)),
             Source::Chunked(body) => ready!(Pin::new(body).poll_frame(context)),
+            Source::Events(body) => ready!(Pin::new(body).poll_frame(context)),
             Source::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
         };
         if let Some(Ok(frame)) = &frame {
@@ -149,6 +164,7 @@ impl Body for RequestBody {
         match &self.body {
             Source::Client(body) => body.is_end_stream(),
             Source::Chunked(body) => body.is_end_stream(),
+            Source::Events(body) => body.is_end_stream(),
             Source::Own(bytes) => bytes.is_none(),
         }
     }
@@ -157,6 +173,7 @@ impl Body for RequestBody {
         match &self.body {
             Source::Client(body) => body.size_hint(),
             Source::Chunked(body) => body.size_hint(),
+            Source::Events(body) => body.size_hint(),
             Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
         }
     }

@@ -5,6 +5,7 @@
 //! held until its signature is verified, and leaves with the real one. Every length stays as it was: the
 //! signatures that are taken out and those that are put in are of the same size.
 
+mod content;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+pub(super) use self::content::Content;
 pub use self::parse::ChunkError;
 use self::parse::{Announced, CRLF, EXTENSION, Parser, Part, Signatures};
 use super::body::BodyError;
@@ -34,20 +36,31 @@ const SMALL: usize = 4096;
 /// How an aws-chunked body is framed, from its request's head.
 #[derive(Clone, Debug)]
 pub(super) struct Framing {
+    signatures: Signatures,
     announced: Announced,
 }
 
 impl Framing {
-    /// Reads what the head says of an aws-chunked body, whose form has a `trailer` or not; `None` where the form
-    /// leaves that open.
-    pub(super) fn of(headers: &HeaderMap, trailer: Option<bool>) -> Result<Self, ChunkError> {
-        let announced = Announced::of(headers)?;
-        announced.check(trailer)?;
-        Ok(Self { announced })
+    /// Of a form whose chunks are not signed.
+    pub(super) fn unsigned(headers: &HeaderMap) -> Result<Self, ChunkError> {
+        Ok(Self {
+            signatures: Signatures::None,
+            announced: Announced::of(headers)?,
+        })
     }
 
-    fn parser(self, signatures: Signatures) -> Parser {
-        Parser::new(signatures, self.announced)
+    /// Of a form whose chunks are signed, with a `trailer` or without.
+    pub(super) fn signed(headers: &HeaderMap, trailer: bool) -> Result<Self, ChunkError> {
+        let announced = Announced::of(headers)?;
+        announced.check(trailer)?;
+        Ok(Self {
+            signatures: Signatures::Chunks { largest: LARGEST },
+            announced,
+        })
+    }
+
+    fn parser(self) -> Parser {
+        Parser::new(self.signatures, self.announced)
     }
 }
 
@@ -73,24 +86,12 @@ pub(super) struct Chunked<B> {
 }
 
 impl<B> Chunked<B> {
-    /// Passes the chunks of `source`, which are not signed, as they are.
-    pub(super) fn unsigned(source: B, framing: Framing) -> Self {
+    /// Passes what is in `source`; where its chunks are signed, there are `chains` to sign them anew.
+    pub(super) fn new(source: B, framing: Framing, chains: Option<Chains>) -> Self {
         Self {
             source,
-            parser: framing.parser(Signatures::None),
-            resigning: None,
-            ready: VecDeque::new(),
-            owed: 0,
-            over: false,
-        }
-    }
-
-    /// Signs the chunks of `source` anew.
-    pub(super) fn signed(source: B, framing: Framing, chains: Chains) -> Self {
-        Self {
-            source,
-            parser: framing.parser(Signatures::Chunks { largest: LARGEST }),
-            resigning: Some(Box::new(Resigning::new(chains))),
+            parser: framing.parser(),
+            resigning: chains.map(|chains| Box::new(Resigning::new(chains))),
             ready: VecDeque::new(),
             owed: 0,
             over: false,

@@ -105,13 +105,11 @@ impl Announced {
         Ok(announced)
     }
 
-    /// Whether it has trailers must be as the form of the body says, if that says anything.
-    pub(super) fn check(&self, trailer: Option<bool>) -> Result<(), ChunkError> {
-        let why = match trailer {
-            Some(true) if self.trailers.is_empty() => "x-amz-content-sha256 says that there is one",
-            Some(false) if !self.trailers.is_empty() => {
-                "x-amz-content-sha256 says that there is none"
-            }
+    /// Whether it has trailers must be as the form of the body says.
+    pub(super) fn check(&self, trailer: bool) -> Result<(), ChunkError> {
+        let why = match (trailer, self.trailers.is_empty()) {
+            (true, true) => "x-amz-content-sha256 says that there is one",
+            (false, false) => "x-amz-content-sha256 says that there is none",
             _ => return Ok(()),
         };
         Err(ChunkError::Header { name: TRAILER, why })

@@ -145,7 +145,7 @@ const REAL: (&str, &str) = ("real secret", OTHER);
 
 /// What leaves of a signed body until it ends or fails.
 fn resign(body: Pieces, framing: Framing) -> (Vec<u8>, Result<(), BodyError>) {
-    read(Chunked::signed(body, framing, chains(DUMMY, REAL)))
+    read(Chunked::new(body, framing, Some(chains(DUMMY, REAL))))
 }
 
 fn read(mut body: Chunked<Pieces>) -> (Vec<u8>, Result<(), BodyError>) {
@@ -197,7 +197,7 @@ proptest! {
         let leaves = body(&chunks, trailers, Some(REAL));
         let length = chunks.iter().map(Vec::len).sum();
         let headers = headers(Some(length), trailers);
-        let framing = Framing::of(&headers, Some(!trailers.is_empty())).expect("well formed");
+        let framing = Framing::signed(&headers, !trailers.is_empty()).expect("well formed");
         let (out, end) = resign(Pieces::new(&arrives, &sizes), framing);
         prop_assert_eq!(end, Ok(()));
         prop_assert!(out == leaves);
@@ -210,8 +210,8 @@ proptest! {
         sizes in prop::collection::vec(1_usize..9000, 1..40),
     ) {
         let arrives = body(&chunks, trailers, None);
-        let framing = Framing::of(&headers(None, trailers), None).expect("well formed");
-        let (out, end) = read(Chunked::unsigned(Pieces::new(&arrives, &sizes), framing));
+        let framing = Framing::unsigned(&headers(None, trailers)).expect("well formed");
+        let (out, end) = read(Chunked::new(Pieces::new(&arrives, &sizes), framing, None));
         prop_assert_eq!(end, Ok(()));
         prop_assert!(out == arrives);
     }
@@ -228,7 +228,8 @@ proptest! {
         let mut arrives = body(&chunks, trailers, Some(DUMMY));
         let at = at.index(arrives.len());
         arrives[at] ^= 1 << bit;
-        let framing = Framing::of(&headers(None, trailers), None).expect("well formed");
+        let framing =
+            Framing::signed(&headers(None, trailers), !trailers.is_empty()).expect("well formed");
         let (out, end) = resign(Pieces::new(&arrives, &sizes), framing);
         let leaves = body(&chunks, trailers, Some(REAL));
         // The case of a hexadecimal size or of a trailer's name says nothing.
@@ -250,9 +251,9 @@ proptest! {
         sizes in prop::collection::vec(1_usize..9, 1..40),
     ) {
         let trailers = if trailer { &SUMS[..1] } else { &[] };
-        let framing = Framing::of(&headers(None, trailers), None).expect("well formed");
+        let framing = Framing::unsigned(&headers(None, trailers)).expect("well formed");
         let parse = |sizes: &[usize]| {
-            let mut parser = framing.clone().parser(Signatures::None);
+            let mut parser = framing.clone().parser();
             let mut content = Vec::new();
             for mut piece in Pieces::new(&bytes, sizes).0 {
                 loop {
@@ -273,9 +274,9 @@ proptest! {
 #[test]
 fn what_can_be_read_in_two_ways_is_refused() {
     let refused = |text: &str, headers: &HeaderMap| {
-        let framing = Framing::of(headers, None).expect("a framing");
+        let framing = Framing::unsigned(headers).expect("a framing");
         let body = Pieces::new(text.as_bytes(), &[usize::MAX]);
-        let (out, end) = read(Chunked::unsigned(body, framing));
+        let (out, end) = read(Chunked::new(body, framing, None));
         assert!(out.is_empty(), "{text:?} leaves");
         end.expect_err(text)
     };
@@ -330,16 +331,18 @@ fn what_can_be_read_in_two_ways_is_refused() {
 
 #[test]
 fn trailers_may_end_as_in_the_documentation() {
-    let framing = Framing::of(&headers(Some(1), &[SUM]), None).expect("a framing");
+    let headers = headers(Some(1), &[SUM]);
+    let framing = Framing::unsigned(&headers).expect("a framing");
     let text = "1\r\na\r\n0\r\nX-Amz-Checksum-Crc32: sOO8/Q==\n\r\n\r\n";
     let body = Pieces::new(text.as_bytes(), &[3]);
-    let (out, end) = read(Chunked::unsigned(body, framing.clone()));
+    let (out, end) = read(Chunked::new(body, framing, None));
     assert_eq!((out.as_slice(), end), (text.as_bytes(), Ok(())));
 
     let signed = |secret| {
         let text = String::from_utf8(body_of_one(secret)).expect("text");
         text.replace("sOO8/Q==\r\n", "sOO8/Q==\n\r\n")
     };
+    let framing = Framing::signed(&headers, true).expect("a framing");
     let arrives = Pieces::new(signed(DUMMY).as_bytes(), &[50]);
     let (out, end) = resign(arrives, framing);
     assert_eq!((out.as_slice(), end), (signed(REAL).as_bytes(), Ok(())));
@@ -352,7 +355,7 @@ fn body_of_one(secret: (&str, &str)) -> Vec<u8> {
 #[test]
 fn a_chunk_of_another_place_or_secret_does_not_leave() {
     let chunks = [b"one".to_vec(), b"two".to_vec()];
-    let framing = || Framing::of(&headers(None, &[]), Some(false)).expect("a framing");
+    let framing = || Framing::signed(&headers(None, &[]), false).expect("a framing");
     for other in [("another secret", SEED), ("dummy secret", OTHER)] {
         let arrives = body(&chunks, &[], Some(other));
         let (out, end) = resign(Pieces::new(&arrives, &[10]), framing());
@@ -373,11 +376,11 @@ fn a_head_must_say_how_the_body_is() {
             "x-amz-decoded-content-length",
             length.parse().expect("a value"),
         );
-        assert!(Framing::of(&headers, None).is_err(), "{length}");
+        assert!(Framing::unsigned(&headers).is_err(), "{length}");
     }
     let mut twice = headers(Some(1), &[]);
     twice.append("x-amz-decoded-content-length", 1.into());
-    assert!(Framing::of(&twice, None).is_err());
+    assert!(Framing::unsigned(&twice).is_err());
     for names in [
         "a,",
         "a b",
@@ -386,8 +389,38 @@ fn a_head_must_say_how_the_body_is() {
         "a,b,c,d,e,f,g,h,i",
     ] {
         let headers = headers(None, &[(names, "")]);
-        assert!(Framing::of(&headers, None).is_err(), "{names}");
+        assert!(Framing::unsigned(&headers).is_err(), "{names}");
     }
-    assert!(Framing::of(&headers(None, &[]), Some(true)).is_err());
-    assert!(Framing::of(&headers(None, &[SUM]), Some(false)).is_err());
+    assert!(Framing::signed(&headers(None, &[]), true).is_err());
+    assert!(Framing::signed(&headers(None, &[SUM]), false).is_err());
+}
+
+#[test]
+fn the_content_counts_and_not_how_it_is_cut_and_signed() {
+    let digest = |chunks: &[&str], trailers, signed: Option<_>, size: usize| {
+        let chunks: Vec<_> = chunks.iter().map(|it| it.as_bytes().to_vec()).collect();
+        let headers = headers(None, trailers);
+        let framing = match signed {
+            Some(_) => Framing::signed(&headers, !trailers.is_empty()),
+            None => Framing::unsigned(&headers),
+        };
+        let mut content = Content::of(framing.expect("a framing"));
+        for piece in Pieces::new(&body(&chunks, trailers, signed), &[size]).0 {
+            assert_eq!(content.sha256(), None, "not all of it is here");
+            content.take(piece).expect("well formed");
+        }
+        content.sha256().expect("all of it is here")
+    };
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    for (chunks, signed, size) in [
+        (&["abc"][..], None, 1),
+        (&["a", "bc"], None, 100),
+        (&["abc"], Some(DUMMY), 7),
+        (&["ab", "c"], Some(REAL), 50),
+    ] {
+        assert_eq!(digest(chunks, &[], signed, size), abc);
+    }
+    let sums = digest(&["abc"], &SUMS, None, 5);
+    assert_eq!(digest(&["a", "bc"], &SUMS, Some(DUMMY), 9), sums);
+    assert!(sums != abc && digest(&["abc"], &SUMS[..1], None, 5) != sums);
 }

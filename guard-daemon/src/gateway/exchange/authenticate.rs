@@ -134,6 +134,7 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Authenticated, Refusal> {
         let inside = Inside::of(&by, &payload, headers)?;
+        body.look_into(inside.content());
         let payload = match payload {
             DeclaredPayload::Absent => {
                 body.collect().await?;

@@ -8,7 +8,8 @@ use http::HeaderMap;
 use hyper::body::Incoming;
 
 use super::super::body::RequestBody;
-use super::super::chunked::{Chains, Chunked, Framing};
+use super::super::chunked::{Chains, ChunkError, Chunked, Content, Framing};
+use super::super::events::Events;
 use super::super::refusal::Refusal;
 use super::super::spool::Spooled;
 use super::authenticate::{Authenticated, By};
@@ -20,10 +21,14 @@ use crate::aws::sigv4::{ChunkSigner, DeclaredPayload, SigV4Error, Signed, Stream
 pub(super) enum Inside {
     /// Bytes.
     Plain,
-    /// aws-chunked framing without signatures.
-    Chunks(Framing),
-    /// aws-chunked framing, every chunk signed.
-    SignedChunks(Framing),
+    /// aws-chunked framing.
+    Chunks {
+        framing: Framing,
+        /// Every chunk is signed.
+        signed: bool,
+    },
+    /// An event stream, every message in a signed envelope.
+    Events,
 }
 
 impl Inside {
@@ -33,12 +38,14 @@ impl Inside {
         payload: &DeclaredPayload,
         headers: &HeaderMap,
     ) -> Result<Self, Refusal> {
-        let framing = |trailer| {
-            Framing::of(headers, trailer)
-                .map_err(|error| Refusal::denied(Code::InvalidRequest, error.to_string()))
+        let chunks = |framing: Result<_, ChunkError>, signed| match framing {
+            Ok(framing) => Ok(Self::Chunks { framing, signed }),
+            Err(error) => Err(Refusal::denied(Code::InvalidRequest, error.to_string())),
         };
         let form = match payload {
-            DeclaredPayload::StreamingUnsignedTrailer => return framing(None).map(Self::Chunks),
+            DeclaredPayload::StreamingUnsignedTrailer => {
+                return chunks(Framing::unsigned(headers), false);
+            }
             DeclaredPayload::Streaming(form) => *form,
             _ => return Ok(Self::Plain),
         };
@@ -50,14 +57,28 @@ impl Inside {
         }
         match form {
             Streaming::Chunks | Streaming::ChunksTrailer => {
-                framing(Some(form.has_trailer())).map(Self::SignedChunks)
+                chunks(Framing::signed(headers, form.has_trailer()), true)
             }
+            Streaming::Events => Ok(Self::Events),
             _ => Err(SigV4Error::Unsupported(form.name()).into()),
+        }
+    }
+
+    /// What digests the content, where that is not the bytes of the body.
+    pub(super) fn content(&self) -> Option<Content> {
+        match self {
+            Self::Chunks { framing, .. } => Some(Content::of(framing.clone())),
+            Self::Plain | Self::Events => None,
         }
     }
 }
 
 impl Authenticated {
+    /// Whether the body is a conversation: its end comes only after the answer has begun.
+    pub(super) fn converses(&self) -> bool {
+        matches!(self.inside, Inside::Events)
+    }
+
     /// The body as it leaves. `head` is the signature that the request leaves with, if any.
     pub(super) fn body_leaving(
         &self,
@@ -67,14 +88,14 @@ impl Authenticated {
     ) -> Result<RequestBody, SigV4Error> {
         match &self.inside {
             Inside::Plain => Ok(RequestBody::new(body, sent)),
-            Inside::Chunks(framing) => {
-                let body = Chunked::unsigned(body, framing.clone());
+            Inside::Chunks { framing, signed } => {
+                let chains = signed.then(|| self.chains(head)).transpose()?;
+                let body = Chunked::new(body, framing.clone(), chains);
                 Ok(RequestBody::chunked(body, sent))
             }
-            Inside::SignedChunks(framing) => {
-                let chains = self.chains(head)?;
-                let body = Chunked::signed(body, framing.clone(), chains);
-                Ok(RequestBody::chunked(body, sent))
+            Inside::Events => {
+                let body = Events::new(body, self.chains(head)?);
+                Ok(RequestBody::events(body, sent))
             }
         }
     }
