@@ -52,9 +52,9 @@ pub fn resolver_if_asked() -> Option<ExitCode> {
 }
 
 pub(super) fn run() -> io::Result<()> {
-    // Before any secret is here: no other process of this user, the confined tree least of all, may
-    // read this one's memory or environment.
-    nix::sys::prctl::set_dumpable(false)?;
+    // Before any secret is here: no other process of this user, the confined tree least of all, may read this
+    // one's memory. Again, for tests, whose own main does not.
+    crate::seal::close()?;
     let requests = io::stdin().as_fd().try_clone_to_owned()?;
     let replies = io::stdout().as_fd().try_clone_to_owned()?;
     // A credential_process inherits neither pipe.

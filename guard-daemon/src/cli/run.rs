@@ -1,5 +1,6 @@
 //! `guard run`: starts a command confined, and ends as it does.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -45,7 +46,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     let config_file = global.config.as_deref().map(absolute).transpose()?;
     let command = arguments.command.iter();
     let command = command.map(|argument| argument.to_string_lossy().into_owned());
-    let terms = arguments.session.terms(&invoker, command.collect())?;
+    let terms = RefCell::new(Some(arguments.session.terms(&invoker, command.collect())?));
     if invoker.uid.is_root() {
         say(
             "the command runs as root: its network is confined, but it can change this host and read guard's \
@@ -61,7 +62,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
         ));
     }
 
-    let isolated = Isolated::fork(&arguments.command, &invoker)?;
+    let isolated = Isolated::fork(&arguments.command, &invoker, &|| drop(terms.take()))?;
+    let Some(terms) = terms.take() else {
+        bail!("the session's terms are gone; please report this");
+    };
     let start = StartSession {
         pid: isolated.pid(),
         init: isolated.init(),

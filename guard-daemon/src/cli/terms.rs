@@ -11,6 +11,7 @@ use crate::control::wire::Terms;
 use crate::policy::Length;
 use crate::sandbox::cgroup;
 use crate::sandbox::environment;
+use crate::sandbox::secrets;
 use crate::sandbox::user::Invoker;
 use crate::session::{Identity, SessionId};
 
@@ -54,7 +55,7 @@ impl SessionFlags {
             other => other.clone(),
         };
         let roots = self.upstream_roots.iter().map(|path| absolute(path));
-        Ok(Terms {
+        let terms = Terms {
             identity: Identity {
                 uid: invoker.uid.as_raw(),
                 user: invoker.name.clone(),
@@ -81,7 +82,9 @@ impl SessionFlags {
             environment: environment::relevant(std::env::vars_os().filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.into_string().ok()?))
             })),
-        })
+        };
+        secrets::forget_environment();
+        Ok(terms)
     }
 
     /// As AWS tools choose: a profile named by flag, else keys in the environment, else AWS_PROFILE.
