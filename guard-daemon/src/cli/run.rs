@@ -46,7 +46,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     let config_file = global.config.as_deref().map(absolute).transpose()?;
     let command = arguments.command.iter();
     let command = command.map(|argument| argument.to_string_lossy().into_owned());
-    let terms = RefCell::new(Some(arguments.session.terms(&invoker, command.collect())?));
+    let starter = arguments.session.starter(&invoker, command.collect())?;
+    let told = RefCell::new(Some((starter, arguments.session.terms(&invoker)?)));
     if invoker.uid.is_root() {
         say(
             "the command runs as root: its network is confined, but it can change this host and read guard's \
@@ -62,13 +63,14 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
         ));
     }
 
-    let isolated = Isolated::fork(&arguments.command, &invoker, &|| drop(terms.take()))?;
-    let Some(terms) = terms.take() else {
+    let isolated = Isolated::fork(&arguments.command, &invoker, &|| drop(told.take()))?;
+    let Some((starter, terms)) = told.take() else {
         bail!("the session's terms are gone; please report this");
     };
     let start = StartSession {
         pid: isolated.pid(),
         init: isolated.init(),
+        starter,
         terms,
     };
     let (session, changes, world, limit) = start_session(&mut client, start)?;

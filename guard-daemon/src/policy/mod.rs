@@ -36,7 +36,7 @@ pub use anonymous::ANONYMOUS;
 pub use built_in::{BUILT_IN, STANDARD, built_in};
 pub use condition::{OperatorError, ValueError};
 pub use evaluate::{ConditionTrace, Decider, StatementTrace, Trace};
-pub use keys::{ConditionKeys, GUARD_KEYS, NothingKnown};
+pub use keys::{ConditionKeys, GUARD_KEYS, LABEL_KEYS, NothingKnown, label_of};
 pub use length::{Length, LengthError};
 pub use mask::Masked;
 pub use network::HostError;

@@ -4,12 +4,13 @@
 use std::ffi::CStr;
 
 /// Variables that hold secrets.
-const SECRETS: [&[u8]; 5] = [
+const SECRETS: [&[u8]; 6] = [
     b"AWS_BEARER_TOKEN_BEDROCK",
     b"AWS_CONTAINER_AUTHORIZATION_TOKEN",
     b"AWS_SECRET_ACCESS_KEY",
     b"AWS_SECURITY_TOKEN",
     b"AWS_SESSION_TOKEN",
+    b"GUARD_IDENTITY_TOKEN",
 ];
 
 unsafe extern "C" {

@@ -63,6 +63,7 @@ impl Exchange {
             self.decided.authentication = Some("url".to_owned());
         }
         let issue = self.issue(&presented)?;
+        check_token(&view, &issue)?;
         let payload = sigv4::declared_payload_of(&presented, &view)?;
         let by = By::Signature { presented, issue };
         let authenticated = self.authenticated(by, payload, body).await?;
@@ -88,6 +89,9 @@ impl Exchange {
                 "the temporary credentials have expired; get new ones where these came from",
             ));
         }
+        if let Some(minted) = issue.minted() {
+            self.decided.assumed.clone_from(&minted.chain);
+        }
         Ok(issue)
     }
 
@@ -99,6 +103,7 @@ impl Exchange {
         let by = match bearer {
             Bearer::Made { presented, query } => {
                 let issue = self.issue(&presented)?;
+                check_token(&query.view(), &issue)?;
                 verify(&presented, &query.view(), Payload::Bytes(b""), &issue)?;
                 By::Bearer { issue, made: true }
             }
@@ -132,6 +137,19 @@ impl Exchange {
         };
         Ok(Authenticated { by, payload })
     }
+}
+
+/// The session token that a request carries must be that of its dummies.
+fn check_token(view: &RequestView<'_>, issue: &Issue) -> Result<(), Refusal> {
+    let token = sigv4::session_token(view)?;
+    if issue.has_token(token.as_deref()) {
+        return Ok(());
+    }
+    Err(Refusal::denied(
+        Code::InvalidAccessKey,
+        "the session token is not the one that goes with the access key; use the credentials as they were given out, \
+         all three parts of them",
+    ))
 }
 
 fn verify(

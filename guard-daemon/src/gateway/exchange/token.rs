@@ -36,7 +36,7 @@ impl Exchange {
         self.reply.protocol = Protocol::RestJson;
         let from = self.authenticate(parts, body).await?;
         let asked = asked(parts, &from, body).await?;
-        let account = self.principal(false).await.map(|it| it.account);
+        let account = self.principal(&from, false).await.map(|it| it.account);
         let call = asked.call(account.as_deref());
         outcome::describe(&mut self.decided, &call);
         let (host, path) = asked.place();

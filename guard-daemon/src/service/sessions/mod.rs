@@ -28,6 +28,7 @@ use crate::broker::{DummyCredentials, Issued, Owner, Source};
 use crate::control::wire::{SessionView, Terms};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
+use crate::identity::Identities;
 use crate::intercept::names::Names;
 use crate::policy::{Length, Profile};
 use crate::record::entry::{Entry, Event};
@@ -35,7 +36,7 @@ use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::network;
 use crate::sandbox::trust;
-use crate::session::{Session, SessionId};
+use crate::session::{Identity, Session, SessionId};
 use crate::term::{Limit, Term};
 
 pub use attached::Attached;
@@ -58,6 +59,7 @@ const STARTING: Duration = Duration::from_secs(20);
 pub struct Sessions {
     gateway: Arc<Gateway>,
     hierarchy: Hierarchy,
+    identities: Identities,
     running: Mutex<BTreeMap<SessionId, Running>>,
     /// `true` while sessions may start; starting ones hold it for reading.
     open: RwLock<bool>,
@@ -99,6 +101,7 @@ impl Sessions {
         occupied: watch::Sender<usize>,
     ) -> Self {
         Self {
+            identities: Identities::new(&gateway.config.identity, &gateway.config.upstream),
             gateway,
             hierarchy,
             running: Mutex::default(),
@@ -200,6 +203,7 @@ impl Sessions {
         &self,
         id: SessionId,
         place: Place,
+        identity: Identity,
         mut terms: Terms,
     ) -> Result<Saved, SessionError> {
         let profile = self
@@ -216,6 +220,7 @@ impl Sessions {
             place,
             generation: 0,
             since: now(),
+            identity,
             limit,
             terms,
             profile,
@@ -247,7 +252,7 @@ impl Sessions {
             Arc::new(Profile::load(&saved.profile).map_err(crate::config::ConfigError::from)?);
         let terms = &saved.terms;
         let owner = Owner {
-            uid: terms.identity.uid,
+            uid: saved.identity.uid,
             gid: terms.gid,
         };
         let credentials = Source::new(&terms.aws, owner).await?;
@@ -258,13 +263,14 @@ impl Sessions {
             .upstream
             .merge(&flags, &terms.upstream.roots)?;
         let upstream = Upstream::new(&upstream)?;
+        let until = saved.limit.map(|limit| limit.wall_time());
+        let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
             id: saved.id.clone(),
-            identity: terms.identity.clone(),
+            identity: saved.identity.clone(),
             profile,
+            issued: Issued::kept_in(saved.dummy.clone(), until, kept).map_err(SessionError::Save)?,
             term: Term::new(saved.limit),
-            issued: Issued::new(saved.dummy.clone())
-                .ending(saved.limit.map(|limit| limit.wall_time())),
             credentials,
             bearer: terms.aws.bearer.clone(),
             upstream: Arc::new(upstream),
@@ -397,6 +403,7 @@ impl Sessions {
                     },
                 )
                 .await;
+                self.gateway.journal.forget(id);
                 // Until now its processes were to be known as confined.
                 self.running().remove(id);
                 tracing::info!("session {id} ended: {cause}");
@@ -491,6 +498,9 @@ impl Sessions {
 
     /// Journals a session's beginning, which does not happen otherwise.
     async fn record_start(&self, session: &Session) -> Result<(), SessionError> {
+        self.gateway
+            .journal
+            .introduce(&session.id, &session.identity)?;
         let event = Event::SessionStarted {
             identity: session.identity.clone(),
             profile: session.profile.name().to_owned(),
