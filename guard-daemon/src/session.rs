@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::{BearerToken, Issued, Source};
 use crate::gateway::upstream::Upstream;
+use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
 use crate::policy::Profile;
 use crate::term::Term;
@@ -111,6 +112,8 @@ pub struct Session {
     pub bearer: Option<BearerToken>,
     /// The way out, with its connection pools.
     pub upstream: Arc<Upstream>,
+    /// Who was given which dummies by a metadata service.
+    pub lent: Lent,
     /// Which name each synthetic address stands for.
     pub names: Names,
 }

@@ -156,7 +156,7 @@ async fn environment_keys_are_the_source_unless_a_profile_is_selected() {
 
 #[tokio::test]
 async fn a_containers_token_is_used_and_in_nobodys_environment() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}/role", listener.local_addr().unwrap());
     let endpoint = std::thread::spawn(move || {
         use std::io::{Read, Write};

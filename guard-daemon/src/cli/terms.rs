@@ -12,7 +12,7 @@ use crate::control::wire::Terms;
 use crate::identity::{LARGEST_TOKEN, Starter, Token, check_agent, check_label, check_reason};
 use crate::policy::Length;
 use crate::sandbox::cgroup;
-use crate::sandbox::environment;
+use crate::sandbox::environment::{self, Delivery};
 use crate::sandbox::secrets;
 use crate::sandbox::user::Invoker;
 use crate::session::{Agent, SessionId};
@@ -54,6 +54,9 @@ pub(super) struct SessionFlags {
     /// AWS region [env: AWS_REGION, AWS_DEFAULT_REGION]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
+    /// How the command gets its dummies: in its environment, or from guard's container endpoint, where they change
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    credentials: Delivery,
     /// Dial HOST:PORT for hosts that match PATTERN (repeatable)
     #[arg(long, value_name = "PATTERN=HOST:PORT", value_parser = parse_connect_flag)]
     upstream_connect: Vec<(String, String)>,
@@ -114,6 +117,7 @@ impl SessionFlags {
             duration: self.duration.map(|length| length.duration().as_secs()),
             gid: invoker.gid.as_raw(),
             aws: self.selection(invoker)?,
+            delivery: self.credentials,
             upstream: UpstreamConfig {
                 connect: self
                     .upstream_connect

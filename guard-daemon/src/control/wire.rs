@@ -9,7 +9,7 @@ use crate::approval::ApprovalView;
 use crate::broker::Selection;
 use crate::config::UpstreamConfig;
 use crate::identity::Starter;
-use crate::sandbox::environment::Changes;
+use crate::sandbox::environment::{Changes, Delivery};
 use crate::sandbox::mounts::World;
 use crate::session::{Identity, SessionId};
 use crate::term::Limit;
@@ -110,6 +110,9 @@ pub struct Terms {
     pub duration: Option<u64>,
     /// Where its real credentials come from.
     pub aws: Selection,
+    /// How its command gets the dummies.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// Laid over the daemon's own `[upstream]`.
     pub upstream: UpstreamConfig,
     /// What of the user's environment the session's own depends on: `sandbox::environment::relevant`.

@@ -33,6 +33,7 @@ pub use body::{BodyError, RequestBody, ResponseBody};
 pub use described::check_described;
 pub use outcome::settle;
 pub use serve::serve;
+pub(crate) use serve::serve_http1;
 pub use spool::IN_MEMORY;
 
 /// What all sessions of a daemon share.

@@ -1,6 +1,7 @@
 //! What a session's connections and questions need from the rest of guard, in one narrow place.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::authority::Authority;
+use super::metadata::{self, Service};
 use super::names::Names;
 use crate::aws::{endpoint, token};
 use crate::gateway::exchange::Caller;
 use crate::gateway::{self, Gateway};
-use crate::record::entry::{Entry, Event};
+use crate::record::entry::{Entry, Event, Process};
 use crate::session::Session;
 use crate::term::Term;
 
@@ -57,6 +59,15 @@ pub(super) trait Surroundings: Send + Sync + 'static {
         &self,
         caller: Caller,
         tls: TlsStream<TcpStream>,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Serves a connection to a metadata service until it ends.
+    fn metadata(
+        &self,
+        service: Service,
+        process: Process,
+        destination: SocketAddr,
+        stream: TcpStream,
     ) -> impl Future<Output = ()> + Send;
 }
 
@@ -127,5 +138,16 @@ impl Surroundings for Live {
 
     async fn exchanges(&self, caller: Caller, tls: TlsStream<TcpStream>) {
         gateway::serve(self.gateway.clone(), self.session.clone(), caller, tls).await;
+    }
+
+    async fn metadata(
+        &self,
+        service: Service,
+        process: Process,
+        destination: SocketAddr,
+        stream: TcpStream,
+    ) {
+        let (gateway, session) = (self.gateway.clone(), self.session.clone());
+        metadata::serve(gateway, session, service, process, destination, stream).await;
     }
 }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::server::TlsStream;
 
 use super::authority::Authority;
+use super::metadata::Service;
 use super::names::Names;
 use super::surroundings::Unrecorded;
 use super::*;
@@ -131,6 +132,17 @@ impl Surroundings for Stage {
         tls.write_all(b"served ").await.unwrap();
         tls.write_all(&request).await.unwrap();
         tls.shutdown().await.unwrap();
+    }
+
+    async fn metadata(
+        &self,
+        service: Service,
+        _process: Process,
+        _destination: SocketAddr,
+        mut stream: TcpStream,
+    ) {
+        let name = format!("{service:?}");
+        stream.write_all(name.as_bytes()).await.unwrap();
     }
 }
 

@@ -120,6 +120,16 @@ pub enum Event {
         /// One sentence for people.
         detail: String,
     },
+    /// A metadata service gave a process of the session dummies; durable before it did. Once for each process and
+    /// set.
+    DummiesServed {
+        /// The process.
+        process: Process,
+        /// `imds`, `ecs` or `pod-identity`.
+        service: String,
+        /// The access key id of the dummies.
+        dummy_key: String,
+    },
     /// An answer held temporary credentials, and the session got dummies for them; durable before it did.
     CredentialsMinted {
         /// The exchange.

@@ -17,6 +17,7 @@ use self::refusal::{
 };
 use super::client_hello::{self, Hello, Opening, OpeningError};
 use super::local;
+use super::metadata::Service;
 use super::passthrough::{self, IDLE_TIMEOUT};
 use super::surroundings::{Surroundings, Unrecorded};
 use crate::gateway::exchange::Caller;
@@ -50,6 +51,18 @@ impl<S: Surroundings> Connection<'_, S> {
         // The hooks send loopback here only where the session shares the host's network: `guard attach`.
         if is_host_loopback(self.destination.ip()) {
             return self.loopback(port).await;
+        }
+        if let Some(service) = Service::at(self.destination) {
+            if let Some(refusal) = self.over(&self.destination.ip().to_string()) {
+                return self.refuse(refusal, &[]).await;
+            }
+            let Self {
+                around,
+                process,
+                destination,
+                stream,
+            } = self;
+            return around.metadata(service, process, destination, stream).await;
         }
         // Elsewhere than on 443 the server may speak first (SSH, SMTP, databases): nothing to wait for.
         if let Some(host) = &name

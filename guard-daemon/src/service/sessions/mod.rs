@@ -29,6 +29,7 @@ use crate::control::wire::{SessionView, Terms};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
 use crate::identity::Identities;
+use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
 use crate::policy::{Length, Profile};
 use crate::record::entry::{Entry, Event};
@@ -269,11 +270,13 @@ impl Sessions {
             id: saved.id.clone(),
             identity: saved.identity.clone(),
             profile,
-            issued: Issued::kept_in(saved.dummy.clone(), until, kept).map_err(SessionError::Save)?,
+            issued: Issued::kept_in(saved.dummy.clone(), until, kept)
+                .map_err(SessionError::Save)?,
             term: Term::new(saved.limit),
             credentials,
             bearer: terms.aws.bearer.clone(),
             upstream: Arc::new(upstream),
+            lent: Lent::default(),
             names: Names::of_generation(saved.generation),
         }))
     }
@@ -292,15 +295,14 @@ impl Sessions {
             trust::write(&directory, authority.certificate_pem(), &roots)
         })
         .await??;
-        let region = session.credentials.region();
-        let changes = environment::changes(
-            &session.id,
-            session.issued.own(),
-            session.bearer.is_some(),
-            region,
-            files.names(),
-            &saved.terms.environment,
-        );
+        let handed = environment::Handed {
+            dummy: session.issued.own(),
+            bearer: session.bearer.is_some(),
+            delivery: saved.terms.delivery,
+            region: session.credentials.region(),
+        };
+        let changes =
+            environment::changes(&session.id, handed, files.names(), &saved.terms.environment);
         Ok((changes, warnings))
     }
 
