@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use guard_tests::guard::{Guard, USER, succeeded};
 use guard_tests::installation::eventually;
@@ -173,7 +174,19 @@ fn only_the_daemon_holds_the_secret_and_only_as_long_as_the_session_lasts() {
     }
     let guard = Guard::new(OPEN, "");
     let daemon = service(&guard);
-    let session = Session::start(&guard);
+    // From the first moment on: a process that shows it only while it starts shows it all the same.
+    let starting = AtomicBool::new(true);
+    let session = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while starting.load(Ordering::Relaxed) {
+                let seen = shown(&tree(daemon.0.id()), REAL_SECRET);
+                assert_eq!(seen, Vec::<String>::new());
+            }
+        });
+        let session = Session::start(&guard);
+        starting.store(false, Ordering::Relaxed);
+        session
+    });
     let launched = tree(session.launcher.id());
     let all = launched.union(&tree(daemon.0.id())).copied().collect();
     assert!(launched.len() >= 3, "launcher, init, command: {launched:?}");

@@ -84,10 +84,10 @@ impl Link {
             last: 0,
             region: None,
         };
-        let mut line = Zeroizing::new(serde_json::to_vec(&launch.handed).unwrap_or_default());
-        line.push(b'\n');
+        let mut first = Zeroizing::new(serde_json::to_vec(&launch.handed).unwrap_or_default());
+        first.push(b'\n');
         // One that has ended at once says why.
-        let _ = timeout(START, link.requests.write_all(&line)).await;
+        let _ = timeout(START, link.requests.write_all(&first)).await;
         match timeout(START, link.reply()).await {
             Ok(Ok(Reply::Ready { region })) => {
                 link.region = region;
