@@ -8,6 +8,7 @@
 mod answer;
 mod authenticate;
 mod hold;
+mod inside;
 mod mint;
 mod send;
 mod token;
@@ -33,7 +34,7 @@ use super::spool::{READ_AHEAD, Spool};
 use super::{Gateway, admit};
 use crate::aws::error::Code;
 use crate::aws::{self, BodyView, Call, Protocol, RequestView};
-use crate::broker::Principal;
+use crate::broker::{MintedFor, Principal};
 use crate::context::{self, Context};
 use crate::policy::{Decision, Effect, Masked, Mode};
 use crate::record::entry::{Entry, Event, ExchangeDecided, Process};
@@ -117,7 +118,7 @@ impl Exchange {
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
         let response = self.session.upstream.send(request).await.map_err(|error| {
             completion.fail(error.code(), &error.to_string());
-            Refusal::failed(error.to_string())
+            Refusal::not_sent(&error)
         })?;
         self.answer(response, edits, &from, completion).await
     }
@@ -165,7 +166,7 @@ impl Exchange {
         let scope = from.scope();
         if aws::needs_body(&view(parts, host, BodyView::Unread), scope, &wanted) {
             body.collect().await?;
-        } else if parts.headers.contains_key(TRANSFER_ENCODING) {
+        } else if parts.headers.contains_key(TRANSFER_ENCODING) && !from.converses() {
             // A bad chunk at the beginning leaves nothing half sent; a later one breaks the request off, which
             // AWS then does not take for a whole one.
             body.fill_to(READ_AHEAD).await?;
@@ -189,7 +190,11 @@ impl Exchange {
     /// session, where it is not known, or not `whole` and needs to be.
     async fn principal(&self, from: &Authenticated, whole: bool) -> Option<Principal> {
         if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
-            return minted.principal.clone();
+            match &minted.principal {
+                MintedFor::Named(principal) => return Some(principal.clone()),
+                MintedFor::Unknown => return None,
+                MintedFor::Session => {}
+            }
         }
         self.session
             .credentials
