@@ -172,5 +172,14 @@ pub(super) fn all() -> Vec<Entry> {
         }),
         of_session(Event::ProcessExecuted { process: process() }),
         of_session(Event::ProcessesUnrecorded { count: 214 }),
+        of_session(Event::CredentialsMinted {
+            exchange: format!("{SESSION}-3"),
+            dummy_key: text("ASIAQ5LFVX3JKMT2W7HY"),
+            real_key: text("ASIAIOSFODNN7EXAMPLE"),
+            arn: Some(text(
+                "arn:aws:sts::123456789012:assumed-role/reports/nightly",
+            )),
+            expiry: time::macros::datetime!(2026-11-26 01:06:59 UTC),
+        }),
     ]
 }
