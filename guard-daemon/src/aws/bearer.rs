@@ -41,7 +41,7 @@ pub enum Bearer<'a> {
     /// A presigned URL: to be verified like one.
     Made {
         /// Its signature, not yet verified.
-        presented: Presented,
+        presented: Box<Presented>,
         /// What it signs.
         query: Made,
     },
@@ -85,7 +85,10 @@ pub fn presented<'a>(request: &RequestView<'a>) -> Result<Option<Bearer<'a>>, Si
     let presented = sigv4::presented(&query.view())?
         .filter(|presented| presented.service == SERVICE)
         .ok_or(malformed("it is not signed for bedrock"))?;
-    Ok(Some(Bearer::Made { presented, query }))
+    Ok(Some(Bearer::Made {
+        presented: Box::new(presented),
+        query,
+    }))
 }
 
 /// The token of an `Authorization: Bearer …`; the scheme's case does not matter (RFC 9110 §11.1).

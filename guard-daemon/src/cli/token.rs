@@ -23,7 +23,7 @@ use serde_json::json;
 use super::terminal::printable;
 use super::{Exit, say};
 use crate::aws::Scope;
-use crate::aws::sigv4::{self, Payload};
+use crate::aws::sigv4::{self, Payload, SignAs};
 use crate::aws::token::{Asked, HOST, SERVICE, TokenError};
 use crate::config::UpstreamConfig;
 use crate::gateway::upstream::Upstream;
@@ -301,6 +301,7 @@ async fn ask(asked: &Asked) -> anyhow::Result<Answer> {
         Payload::Bytes(&body),
         scope,
         &credentials,
+        SignAs::default(),
         SystemTime::now(),
     )
     .map_err(TokenError::from)?;

@@ -163,3 +163,32 @@ fn is_bounded(value: &KeyValue) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_own_keys_are_those_listed_and_labels() {
+        for own in [
+            "guard:User",
+            "GUARD:humanemail",
+            "guard:Label/team",
+            "guard:label/a/b",
+        ] {
+            assert!(!is_no_guard_key(own), "{own}");
+        }
+        for none in [
+            "guard:",
+            "guard:Humen",
+            "guard:Label",
+            "guard:Label/",
+            "guard:Labels/a",
+        ] {
+            assert!(is_no_guard_key(none), "{none}");
+        }
+        assert!(!is_no_guard_key("aws:PrincipalTag/guard"));
+        assert_eq!(label_of("GUARD:label/Team"), Some("Team"));
+        assert_eq!(label_of("guard:äabel/x"), None);
+    }
+}

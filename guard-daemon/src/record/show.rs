@@ -122,14 +122,7 @@ impl Summary {
                 state,
                 approver,
                 reason,
-            } => {
-                self.what = format!("approval {approval}");
-                self.decision = state;
-                self.reason = reason.unwrap_or_default();
-                if let Some(approver) = approver {
-                    self.add(&format!("by {approver}"));
-                }
-            }
+            } => self.fill_approval(&approval, state, approver, reason),
             Event::DummiesServed {
                 process,
                 service,
@@ -175,6 +168,21 @@ impl Summary {
         ));
         for (key, value) in &identity.labels {
             self.add(&format!("{key}={value}"));
+        }
+    }
+
+    fn fill_approval(
+        &mut self,
+        approval: &str,
+        state: String,
+        approver: Option<String>,
+        reason: Option<String>,
+    ) {
+        self.what = format!("approval {approval}");
+        self.decision = state;
+        self.reason = reason.unwrap_or_default();
+        if let Some(approver) = approver {
+            self.add(&format!("by {approver}"));
         }
     }
 

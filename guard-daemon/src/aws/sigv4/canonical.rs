@@ -62,6 +62,7 @@ pub(super) fn payload_line(payload: Payload<'_>) -> Cow<'_, str> {
         Payload::Sha256(hex) => Cow::Borrowed(hex),
         Payload::Unsigned => Cow::Borrowed("UNSIGNED-PAYLOAD"),
         Payload::StreamingUnsignedTrailer => Cow::Borrowed("STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+        Payload::Streaming(kind) => Cow::Borrowed(kind.name()),
     }
 }
 

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::presented::is_lower_hex;
-use super::{Form, Presented, SigV4Error, is_s3, pairs, signature_parameter};
+use super::{Algorithm, Form, Presented, SigV4Error, is_s3, pairs, signature_parameter};
 use crate::aws::RequestView;
 
 /// What a request says of its payload's part in the signature.
@@ -17,9 +17,59 @@ pub enum DeclaredPayload {
     Unsigned,
     /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`: aws-chunked, its checksum in a trailer, no signature in it.
     StreamingUnsignedTrailer,
+    /// `STREAMING-AWS4-…`: the body carries signatures of its parts.
+    Streaming(Streaming),
 }
 
-/// Reads the `x-amz-content-sha256` header. Chunk-signed bodies (`STREAMING-AWS4-…`) are unsupported.
+/// How a body carries signatures of its parts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Streaming {
+    /// aws-chunked, every chunk signed.
+    Chunks,
+    /// As `Chunks`, with a trailer that is signed too.
+    ChunksTrailer,
+    /// As `Chunks`, in Signature Version 4A.
+    EcdsaChunks,
+    /// As `ChunksTrailer`, in Signature Version 4A.
+    EcdsaChunksTrailer,
+    /// An event stream, every event in a signed envelope.
+    Events,
+}
+
+impl Streaming {
+    const ALL: [Self; 5] = [
+        Self::Chunks,
+        Self::ChunksTrailer,
+        Self::EcdsaChunks,
+        Self::EcdsaChunksTrailer,
+        Self::Events,
+    ];
+
+    /// As `x-amz-content-sha256` says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chunks => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            Self::ChunksTrailer => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+            Self::EcdsaChunks => "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
+            Self::EcdsaChunksTrailer => "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
+            Self::Events => "STREAMING-AWS4-HMAC-SHA256-EVENTS",
+        }
+    }
+
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Chunks | Self::ChunksTrailer | Self::Events => Algorithm::HmacSha256,
+            Self::EcdsaChunks | Self::EcdsaChunksTrailer => Algorithm::EcdsaP256,
+        }
+    }
+
+    /// Whether a signed trailer follows the chunks.
+    pub fn has_trailer(self) -> bool {
+        matches!(self, Self::ChunksTrailer | Self::EcdsaChunksTrailer)
+    }
+}
+
+/// Reads the `x-amz-content-sha256` header.
 pub fn declared_payload(headers: &HeaderMap) -> Result<DeclaredPayload, SigV4Error> {
     let mut values = headers.get_all(HEADER).iter();
     let Some(value) = values.next() else {
@@ -38,8 +88,22 @@ pub fn declared_payload_of(
     request: &RequestView<'_>,
 ) -> Result<DeclaredPayload, SigV4Error> {
     let declared = declared_payload(request.headers)?;
-    if presented.form == Form::Header || declared != DeclaredPayload::Absent {
+    if let DeclaredPayload::Streaming(kind) = declared
+        && kind.algorithm() != presented.algorithm
+    {
+        return Err(SigV4Error::Malformed {
+            part: HEADER,
+            why: "its algorithm is not that of the signature",
+        });
+    }
+    if declared != DeclaredPayload::Absent {
         return Ok(declared);
+    }
+    match (presented.algorithm, presented.form) {
+        // It never covers the body.
+        (Algorithm::HmacSha1, _) => return Ok(DeclaredPayload::Unsigned),
+        (_, Form::Header) => return Ok(declared),
+        _ => {}
     }
     match pairs(request.query).find(|(name, _)| signature_parameter(name) == Some(HEADER)) {
         Some((_, value)) => read(value.as_bytes()),
@@ -54,19 +118,22 @@ fn read(value: &[u8]) -> Result<DeclaredPayload, SigV4Error> {
     match value {
         b"UNSIGNED-PAYLOAD" => Ok(DeclaredPayload::Unsigned),
         b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(DeclaredPayload::StreamingUnsignedTrailer),
-        value if value.starts_with(b"STREAMING-AWS4-") => Err(SigV4Error::Unsupported(
-            "chunk-signed uploads (x-amz-content-sha256: STREAMING-AWS4-…)",
-        )),
-        value => match str::from_utf8(value) {
-            Ok(hex) if hex.len() == 64 && hex.bytes().all(is_lower_hex) => {
-                Ok(DeclaredPayload::Sha256(hex.to_owned()))
+        value => {
+            let streaming = Streaming::ALL
+                .into_iter()
+                .find(|kind| kind.name().as_bytes() == value);
+            match (streaming, str::from_utf8(value)) {
+                (Some(kind), _) => Ok(DeclaredPayload::Streaming(kind)),
+                (None, Ok(hex)) if hex.len() == 64 && hex.bytes().all(is_lower_hex) => {
+                    Ok(DeclaredPayload::Sha256(hex.to_owned()))
+                }
+                _ => Err(SigV4Error::Malformed {
+                    part: HEADER,
+                    why: "it must be 64 lower-case hexadecimal digits, UNSIGNED-PAYLOAD, \
+                          STREAMING-UNSIGNED-PAYLOAD-TRAILER or STREAMING-AWS4-… as AWS documents them",
+                }),
             }
-            _ => Err(SigV4Error::Malformed {
-                part: HEADER,
-                why: "it must be 64 lower-case hexadecimal digits, UNSIGNED-PAYLOAD or \
-                      STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-            }),
-        },
+        }
     }
 }
 
@@ -99,21 +166,17 @@ mod tests {
             declared(&["STREAMING-UNSIGNED-PAYLOAD-TRAILER"]),
             Ok(DeclaredPayload::StreamingUnsignedTrailer)
         );
+        for kind in Streaming::ALL {
+            let streaming = Ok(DeclaredPayload::Streaming(kind));
+            assert_eq!(declared(&[kind.name()]), streaming);
+        }
     }
 
     #[test]
     fn refuses_what_it_cannot_carry() {
-        for chunked in [
-            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
-            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
-            "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
-        ] {
-            assert!(
-                matches!(declared(&[chunked]), Err(SigV4Error::Unsupported(_))),
-                "{chunked}"
-            );
-        }
         for odd in [
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILERS",
+            "STREAMING-AWS4-HMAC-SHA512-PAYLOAD",
             "",
             "unsigned-payload",
             "STREAMING",
@@ -132,11 +195,13 @@ mod tests {
     fn a_url_declares_in_its_query_too() {
         let of = |form, service: &str, query: &str| {
             let presented = Presented {
+                algorithm: Algorithm::HmacSha256,
                 access_key_id: String::new(),
                 region: String::new(),
                 service: service.to_owned(),
                 signed_headers: Vec::new(),
                 signature: String::new(),
+                session_token: None,
                 form,
                 date: String::new(),
             };

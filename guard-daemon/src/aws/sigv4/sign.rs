@@ -15,7 +15,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::{Payload, SigV4Error, is_s3, signature_parameter};
+use super::{Algorithm, Payload, SigV4Error, is_s3, signature_parameter, version2_parameter};
 use crate::aws::Scope;
 
 /// What a client authenticates with; none of it leaves.
@@ -49,6 +49,26 @@ const UNSIGNED: [&str; 16] = [
     "x-amz-content-sha256", // Signed, but from the payload.
 ];
 
+/// How a request is signed: by default with Signature Version 4, a session token as any service takes it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SignAs {
+    /// What the client signed it with. What came in Version 2 leaves in Version 4.
+    pub algorithm: Algorithm,
+    /// Whether the credentials are of S3's `CreateSession`, whose token has a header of its own.
+    pub s3_session: bool,
+}
+
+/// What a request was signed with: the signatures inside its body go on from there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Signed {
+    /// What the signature was made with.
+    pub algorithm: Algorithm,
+    /// The signature, hexadecimal: the seed.
+    pub signature: String,
+    /// `YYYYMMDDTHHMMSSZ`.
+    pub date: String,
+}
+
 /// Strips every client signature (header and query) from `parts` and signs it in header form. The path and
 /// the rest of the query leave byte for byte as they came; `Host` becomes `host`.
 ///
@@ -59,8 +79,9 @@ pub fn sign(
     payload: Payload<'_>,
     scope: Scope<'_>,
     credentials: &Credentials,
+    how: SignAs,
     now: SystemTime,
-) -> Result<(), SigV4Error> {
+) -> Result<Signed, SigV4Error> {
     let s3 = is_s3(scope.service);
     let checksum = s3 || parts.headers.contains_key(CONTENT_SHA256);
     for name in CLIENT_AUTHENTICATION {
@@ -79,6 +100,9 @@ pub fn sign(
     }
     if checksum {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    }
+    if how.s3_session {
+        settings.session_token_name_override = Some("x-amz-s3session-token");
     }
     let identity: Identity = credentials.clone().into();
     let params = v4::SigningParams::builder()
@@ -102,7 +126,7 @@ pub fn sign(
         body(payload),
     )
     .map_err(|_invalid| SigV4Error::Unsignable("its host, path and query do not make a URL"))?;
-    let (instructions, _) = sign_http(request, &params)
+    let (instructions, signature) = sign_http(request, &params)
         .map_err(|_invalid| {
             SigV4Error::Unsignable("a header or credential has a value that cannot be sent")
         })?
@@ -116,7 +140,15 @@ pub fn sign(
         value.set_sensitive(header.sensitive() || header.name() == AUTHORIZATION.as_str());
         parts.headers.insert(header.name(), value);
     }
-    Ok(())
+    let date = parts
+        .headers
+        .get("x-amz-date")
+        .and_then(|date| date.to_str().ok());
+    Ok(Signed {
+        algorithm: Algorithm::HmacSha256,
+        signature,
+        date: date.unwrap_or_default().to_owned(),
+    })
 }
 
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
@@ -132,8 +164,12 @@ fn strip_query(parts: &mut Parts) -> Result<(), SigV4Error> {
             "its query is not UTF-8 once decoded",
         ));
     }
+    let version2 = query
+        .split('&')
+        .any(|pair| version2_parameter(name_of(pair)) == Some("AWSAccessKeyId"));
     let of_signature = |pair: &&str| {
-        signature_parameter(pair.split_once('=').map_or(*pair, |(name, _)| name)).is_some()
+        let name = name_of(pair);
+        signature_parameter(name).is_some() || version2 && version2_parameter(name).is_some()
     };
     if !query.split('&').any(|pair| of_signature(&pair)) {
         return Ok(());
@@ -153,6 +189,10 @@ fn strip_query(parts: &mut Parts) -> Result<(), SigV4Error> {
     uri.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_invalid| unusable.clone())?);
     parts.uri = http::Uri::from_parts(uri).map_err(|_invalid| unusable)?;
     Ok(())
+}
+
+fn name_of(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
 }
 
 fn signed_headers<'a>(
@@ -177,5 +217,6 @@ fn body(payload: Payload<'_>) -> SignableBody<'_> {
         Payload::Sha256(hex) => SignableBody::Precomputed(hex.to_owned()),
         Payload::Unsigned => SignableBody::UnsignedPayload,
         Payload::StreamingUnsignedTrailer => SignableBody::StreamingUnsignedPayloadTrailer,
+        Payload::Streaming(kind) => SignableBody::Precomputed(kind.name().to_owned()),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::hmac::{self, HMAC_SHA256, Key, Tag};
-use zeroize::Zeroizing;
+use aws_lc_rs::hmac;
 
-use super::{Form, Payload, Presented, SigV4Error, canonical, stamp};
-use crate::aws::RequestView;
+use super::{
+    Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp, version2,
+};
+use crate::aws::{RequestView, Scope};
 
 /// How far a request's date may be from guard's clock, in seconds: AWS's own bound.
 const SKEW: i64 = 15 * 60;
@@ -20,7 +21,7 @@ const UNSIGNED_IN_URL: [&str; 3] = [
 ];
 
 /// Verifies a signature with the session's secret: recomputed, compared in constant time, ±15 min, or for a
-/// presigned URL until it expires. Every `x-amz-*` header and `host` must be signed.
+/// presigned URL until it expires. Every `x-amz-*` header and `host` must be signed; Version 2 covers what it covers.
 pub fn verify(
     presented: &Presented,
     request: &RequestView<'_>,
@@ -29,8 +30,21 @@ pub fn verify(
     now: SystemTime,
 ) -> Result<(), SigV4Error> {
     in_time(presented, now)?;
-    all_signed(presented, request)?;
+    match presented.algorithm {
+        Algorithm::HmacSha256 => version4(presented, request, payload, secret),
+        Algorithm::HmacSha1 if version2::matches(presented, request, secret)? => Ok(()),
+        Algorithm::HmacSha1 => Err(SigV4Error::Mismatch),
+        Algorithm::EcdsaP256 => Err(SigV4Error::Unsupported("Signature Version 4A")),
+    }
+}
 
+fn version4(
+    presented: &Presented,
+    request: &RequestView<'_>,
+    payload: Payload<'_>,
+    secret: &str,
+) -> Result<(), SigV4Error> {
+    all_signed(presented, request)?;
     let mut signature = [0; 32];
     hex::decode_to_slice(&presented.signature, &mut signature).map_err(|_invalid| {
         SigV4Error::Malformed {
@@ -38,7 +52,11 @@ pub fn verify(
             why: "it must be 64 lower-case hexadecimal digits",
         }
     })?;
-    let key = signing_key(presented, secret);
+    let scope = Scope {
+        region: &presented.region,
+        service: &presented.service,
+    };
+    let key = hmac_key(secret, day(presented), scope);
     for hash in canonical::hashes(presented, request, payload)? {
         let to_sign = format!(
             "AWS4-HMAC-SHA256\n{}\n{}/{}/{}/aws4_request\n{hash}",
@@ -56,24 +74,28 @@ pub fn verify(
 }
 
 fn in_time(presented: &Presented, now: SystemTime) -> Result<(), SigV4Error> {
+    let now = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs().cast_signed());
+    let late = |seconds: i64| match seconds {
+        1.. => Err(SigV4Error::Expired {
+            seconds: seconds.unsigned_abs(),
+        }),
+        _ => Ok(()),
+    };
+    if let Form::Until { until } = presented.form {
+        return late(now.saturating_sub(until));
+    }
     let signed = stamp::seconds(&presented.date).ok_or(SigV4Error::Malformed {
         part: "the date",
         why: "it must be YYYYMMDDTHHMMSSZ",
     })?;
-    let now = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs().cast_signed());
     let ahead = signed - now;
     match presented.form {
         Form::Header if ahead.abs() > SKEW => Err(SigV4Error::Skewed { seconds: ahead }),
         Form::Query { .. } if ahead > SKEW => Err(SigV4Error::Skewed { seconds: ahead }),
-        Form::Query { expires } => match now - signed - i64::from(expires) {
-            late @ 1.. => Err(SigV4Error::Expired {
-                seconds: late.unsigned_abs(),
-            }),
-            _ => Ok(()),
-        },
-        Form::Header => Ok(()),
+        Form::Query { expires } => late(now - signed - i64::from(expires)),
+        Form::Until { .. } | Form::Header => Ok(()),
     }
 }
 
@@ -97,18 +119,6 @@ fn all_signed(presented: &Presented, request: &RequestView<'_>) -> Result<(), Si
     Ok(())
 }
 
-fn signing_key(presented: &Presented, secret: &str) -> Key {
-    let secret = Zeroizing::new(format!("AWS4{secret}"));
-    let step = |key: &[u8], text: &str| -> Tag {
-        hmac::sign(&Key::new(HMAC_SHA256, key), text.as_bytes())
-    };
-    let key = step(secret.as_bytes(), day(presented));
-    let key = step(key.as_ref(), &presented.region);
-    let key = step(key.as_ref(), &presented.service);
-    let key = step(key.as_ref(), "aws4_request");
-    Key::new(HMAC_SHA256, key.as_ref())
-}
-
 fn day(presented: &Presented) -> &str {
     presented.date.get(..8).unwrap_or_default()
 }
@@ -129,11 +139,13 @@ mod tests {
             );
         }
         let presented = Presented {
+            algorithm: Algorithm::HmacSha256,
             access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             region: "us-east-1".to_owned(),
             service: "s3".to_owned(),
             signed_headers: signed.iter().map(|name| (*name).to_owned()).collect(),
             signature: "0".repeat(64),
+            session_token: None,
             form,
             date: "20130524T000000Z".to_owned(),
         };

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{DummyCredentials, Principal};
@@ -62,10 +63,32 @@ pub struct Minted {
     pub credentials: Credentials,
     /// They are of an S3 Express session (CreateSession).
     pub express: bool,
-    /// Whose they are; `None` where the answer did not tell.
-    pub principal: Option<Principal>,
+    /// Whose they are.
+    pub principal: MintedFor,
     /// The calls that led to them, the session's first.
     pub chain: Vec<Assumed>,
+}
+
+/// Whose minted credentials are.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MintedFor {
+    /// The principal's of the session's own credentials (GetSessionToken, CreateSession).
+    Session,
+    /// Another's, whom the answer named.
+    Named(Principal),
+    /// Another's, whom nothing named.
+    Unknown,
+}
+
+impl MintedFor {
+    /// The ARN of the principal that the answer named.
+    pub fn arn(&self) -> Option<&str> {
+        match self {
+            Self::Named(principal) => principal.arn.as_deref(),
+            Self::Session | Self::Unknown => None,
+        }
+    }
 }
 
 /// How long the dummies last that metadata services give out, and with how much left others take their place.

@@ -16,7 +16,7 @@ use super::super::spool::Spool;
 use super::{Exchange, view};
 use crate::aws::bearer::{self, Bearer};
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, DeclaredPayload, Form, Payload, Presented};
+use crate::aws::sigv4::{self, Algorithm, DeclaredPayload, Form, Payload, Presented, SigV4Error};
 use crate::aws::{BodyView, Call, RequestView, Scope};
 use crate::broker::Issue;
 
@@ -63,7 +63,7 @@ impl Exchange {
             self.decided.authentication = Some("url".to_owned());
         }
         let issue = self.issue(&presented)?;
-        check_token(&view, &issue)?;
+        check_token(&presented, &issue)?;
         let payload = sigv4::declared_payload_of(&presented, &view)?;
         let by = By::Signature { presented, issue };
         let authenticated = self.authenticated(by, payload, body).await?;
@@ -103,7 +103,7 @@ impl Exchange {
         let by = match bearer {
             Bearer::Made { presented, query } => {
                 let issue = self.issue(&presented)?;
-                check_token(&query.view(), &issue)?;
+                check_token(&presented, &issue)?;
                 verify(&presented, &query.view(), Payload::Bytes(b""), &issue)?;
                 By::Bearer { issue, made: true }
             }
@@ -133,6 +133,10 @@ impl Exchange {
                 body.collect().await?;
                 DeclaredPayload::Sha256(body.sha256().unwrap_or_default())
             }
+            DeclaredPayload::Streaming(_) => {
+                let form = "chunk-signed bodies (x-amz-content-sha256: STREAMING-AWS4-…)";
+                return Err(SigV4Error::Unsupported(form).into());
+            }
             declared => declared,
         };
         Ok(Authenticated { by, payload })
@@ -140,9 +144,8 @@ impl Exchange {
 }
 
 /// The session token that a request carries must be that of its dummies.
-fn check_token(view: &RequestView<'_>, issue: &Issue) -> Result<(), Refusal> {
-    let token = sigv4::session_token(view)?;
-    if issue.has_token(token.as_deref()) {
+fn check_token(presented: &Presented, issue: &Issue) -> Result<(), Refusal> {
+    if issue.has_token(presented.session_token.as_deref()) {
         return Ok(());
     }
     Err(Refusal::denied(
@@ -175,6 +178,14 @@ impl Authenticated {
         }
     }
 
+    /// What the request was signed with.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        match &self.by {
+            By::Signature { presented, .. } => presented.algorithm,
+            By::Bearer { .. } | By::Nobody => Algorithm::default(),
+        }
+    }
+
     /// The dummies behind it.
     pub(super) fn issue(&self) -> Option<&Arc<Issue>> {
         match &self.by {
@@ -201,6 +212,7 @@ impl Authenticated {
         match &self.payload {
             DeclaredPayload::Sha256(digest) => Payload::Sha256(digest),
             DeclaredPayload::StreamingUnsignedTrailer => Payload::StreamingUnsignedTrailer,
+            DeclaredPayload::Streaming(kind) => Payload::Streaming(*kind),
             DeclaredPayload::Absent | DeclaredPayload::Unsigned => Payload::Unsigned,
         }
     }

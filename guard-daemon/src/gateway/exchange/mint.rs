@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::authenticate::Authenticated;
 use super::{Exchange, NOT_RECORDED};
-use crate::broker::{DummyCredentials, LONGEST_CHAIN, Minted, Principal};
+use crate::broker::{DummyCredentials, LONGEST_CHAIN, Minted, MintedFor, Principal};
 use crate::mask::minted::{Fresh, Mints, Whose};
 use crate::record::entry::{Assumed, Event};
 
@@ -33,16 +33,10 @@ impl Exchange {
         }
         let mut events = Vec::with_capacity(handed.len());
         for (fresh, dummy) in handed {
-            let principal = self.principal_of(mints, from, &fresh);
-            let arn = principal.as_ref().and_then(|it| it.arn.clone());
+            let principal = minted_for(mints, from, &fresh);
+            let arn = principal.arn().map(str::to_owned);
             let expiry = fresh.expiry.unwrap_or_else(|| SystemTime::now() + UNTOLD);
-            events.push(Event::CredentialsMinted {
-                exchange: self.decided.exchange.clone(),
-                dummy_key: dummy.access_key_id.clone(),
-                real_key: fresh.access_key_id.clone(),
-                arn: arn.clone(),
-                expiry: OffsetDateTime::from(expiry),
-            });
+            let real_key = fresh.access_key_id.clone();
             let minted = Minted {
                 credentials: Credentials::new(
                     fresh.access_key_id,
@@ -53,9 +47,16 @@ impl Exchange {
                 ),
                 express: mints.is_express(),
                 principal,
-                chain: self.chain(mints, from, arn)?,
+                chain: self.chain(mints, from, arn.clone())?,
             };
-            self.session.issued.mint(dummy, minted, expiry);
+            let issue = self.session.issued.mint(dummy, minted, expiry);
+            events.push(Event::CredentialsMinted {
+                exchange: self.decided.exchange.clone(),
+                dummy_key: issue.dummy.access_key_id.clone(),
+                real_key,
+                arn,
+                expiry: OffsetDateTime::from(issue.expiry.unwrap_or(expiry)),
+            });
         }
         let session = Arc::clone(&self.session);
         tokio::task::spawn_blocking(move || session.issued.keep())
@@ -69,20 +70,6 @@ impl Exchange {
             }
         }
         Ok(())
-    }
-
-    /// Whose the credentials are, where it is known.
-    fn principal_of(
-        &self,
-        mints: &Mints,
-        from: &Authenticated,
-        fresh: &Fresh,
-    ) -> Option<Principal> {
-        match (mints.whose(), from.issue()?.minted()) {
-            (Whose::Told, _) => told(fresh),
-            (Whose::Caller, Some(minted)) => minted.principal.clone(),
-            (Whose::Caller, None) => self.session.credentials.principal(),
-        }
     }
 
     /// The calls that led to what is minted, this one last.
@@ -105,6 +92,18 @@ impl Exchange {
             arn,
         });
         Ok(chain)
+    }
+}
+
+/// Whose the credentials are: the caller's, or of whom the answer names.
+fn minted_for(mints: &Mints, from: &Authenticated, fresh: &Fresh) -> MintedFor {
+    match (mints.whose(), from.issue()) {
+        (Whose::Caller, Some(issue)) => match issue.minted() {
+            Some(minted) => minted.principal.clone(),
+            None => MintedFor::Session,
+        },
+        (Whose::Caller, None) => MintedFor::Unknown,
+        (Whose::Told, _) => told(fresh).map_or(MintedFor::Unknown, MintedFor::Named),
     }
 }
 

@@ -33,7 +33,7 @@ use super::spool::{READ_AHEAD, Spool};
 use super::{Gateway, admit};
 use crate::aws::error::Code;
 use crate::aws::{self, BodyView, Call, Protocol, RequestView};
-use crate::broker::Principal;
+use crate::broker::{MintedFor, Principal};
 use crate::context::{self, Context};
 use crate::policy::{Decision, Effect, Masked, Mode};
 use crate::record::entry::{Entry, Event, ExchangeDecided, Process};
@@ -189,7 +189,11 @@ impl Exchange {
     /// session, where it is not known, or not `whole` and needs to be.
     async fn principal(&self, from: &Authenticated, whole: bool) -> Option<Principal> {
         if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
-            return minted.principal.clone();
+            match &minted.principal {
+                MintedFor::Named(principal) => return Some(principal.clone()),
+                MintedFor::Unknown => return None,
+                MintedFor::Session => {}
+            }
         }
         self.session
             .credentials

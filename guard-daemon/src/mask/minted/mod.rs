@@ -87,8 +87,12 @@ pub enum Unit {
 impl Mints {
     /// The one of an operation, if it mints credentials.
     pub fn of(service: &str, operation: &str) -> Option<&'static Self> {
-        let mut all = table::TABLE.iter();
-        all.find(|it| it.operation == operation && it.service == service)
+        Self::all().find(|it| it.operation == operation && it.service == service)
+    }
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        table::TABLE.iter()
     }
 
     /// S3 Express: the session token has a header of its own.

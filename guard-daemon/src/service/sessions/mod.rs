@@ -199,7 +199,8 @@ impl Sessions {
         found.map(|(id, _)| id.clone())
     }
 
-    /// What a new session is saved as.
+    /// What a new session is saved as. From here on the journal knows whose its entries are; the caller has it
+    /// forgotten where the session does not start.
     async fn saved(
         &self,
         id: SessionId,
@@ -216,6 +217,7 @@ impl Sessions {
         let files = terms.aws.files();
         // On a file system that hangs, this one session does.
         let files = tokio::task::spawn_blocking(move || saved::digests(files)).await?;
+        self.gateway.journal.introduce(&id, &identity)?;
         Ok(Saved {
             id,
             place,
@@ -500,9 +502,6 @@ impl Sessions {
 
     /// Journals a session's beginning, which does not happen otherwise.
     async fn record_start(&self, session: &Session) -> Result<(), SessionError> {
-        self.gateway
-            .journal
-            .introduce(&session.id, &session.identity)?;
         let event = Event::SessionStarted {
             identity: session.identity.clone(),
             profile: session.profile.name().to_owned(),
