@@ -283,6 +283,14 @@ fn plan(command: &[OsString], invoker: &Invoker) -> Result<Plan, LaunchError> {
         host: Host {
             invoker: invoker.clone(),
             executable: executable(&command[0], &directory),
+            stores: mounts::stores::named(
+                |name| {
+                    std::env::var_os(name)
+                        .filter(|it| !it.is_empty())
+                        .map(PathBuf::from)
+                },
+                &directory,
+            ),
             directory,
             temporary,
             terminals: streams::terminals(),
