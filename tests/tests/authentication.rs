@@ -242,7 +242,7 @@ for version in ('s3v4', 's3'):\n\
 \t\t\ttry:\n\
 \t\t\t\tprint(version, method, urllib.request.urlopen(urllib.request.Request(told, method=method)).read().decode())\n\
 \t\t\texcept urllib.error.HTTPError as error:\n\
-\t\t\t\tprint(version, method, error.code, error.read().decode())\n";
+\t\t\t\tprint(version, method, error.code, error.read().decode().replace('\\n', ' '))\n";
     let said = succeeded(&guard.python(stand, script));
     let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("s3")).collect();
     for version in ["s3v4", "s3"] {

@@ -12,7 +12,7 @@ use aws_credential_types::Credentials;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use guard_daemon::aws::Scope;
-use guard_daemon::aws::sigv4::{Payload, sign};
+use guard_daemon::aws::sigv4::{Payload, SignAs, sign};
 use guard_tests::{fixture, python_program, skip};
 use http::Request;
 use serde_json::json;
@@ -115,7 +115,17 @@ fn signed(case: &Case) -> serde_json::Value {
         service: case.service,
     };
     let now = UNIX_EPOCH + Duration::from_secs(1_773_500_966);
-    sign(&mut parts, &host, case.payload, scope, &credentials, now).unwrap();
+    let how = SignAs::default();
+    sign(
+        &mut parts,
+        &host,
+        case.payload,
+        scope,
+        &credentials,
+        how,
+        now,
+    )
+    .unwrap();
 
     let headers: Vec<(&str, &str)> = parts
         .headers

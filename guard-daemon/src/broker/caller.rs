@@ -10,7 +10,7 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 
 use crate::aws::Scope;
-use crate::aws::sigv4::{self, Payload, SigV4Error};
+use crate::aws::sigv4::{self, Payload, SigV4Error, SignAs};
 
 const BODY: &[u8] = b"Action=GetCallerIdentity&Version=2011-06-15";
 /// Bytes of a response that are looked at.
@@ -42,6 +42,7 @@ pub(super) fn request(
         Payload::Bytes(BODY),
         scope,
         credentials,
+        SignAs::default(),
         now,
     )?;
     Ok(Request::from_parts(parts, body))

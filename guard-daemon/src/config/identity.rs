@@ -15,6 +15,9 @@ use super::file::{Misplaced, Problem, within};
 /// Issuers, and what each of them may list, at the most.
 const MOST: usize = 32;
 
+/// Bytes of an issuer's name: it is in every journal entry.
+const LONGEST_URI: usize = 512;
+
 /// `[identity]`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct IdentityConfig {
@@ -66,7 +69,10 @@ pub enum EmailVerified {
 
 /// What a claim must be, with its type.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a required claim is text, a whole number, true or false"
+)]
 pub enum RequiredClaim {
     /// `true` or `false`.
     Flag(bool),
@@ -226,7 +232,7 @@ fn checked_uri(written: &Spanned<String>) -> Result<&str, Misplaced> {
     let good = uri.is_some_and(|uri| {
         let plain = uri.authority().is_some_and(|it| !it.as_str().contains('@'));
         let safe = uri.scheme_str() == Some("https") || is_loopback(text);
-        plain && safe && uri.query().is_none() && !text.contains('#')
+        plain && safe && text.len() <= LONGEST_URI && uri.query().is_none() && !text.contains('#')
     });
     if good {
         return Ok(text);

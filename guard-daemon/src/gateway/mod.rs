@@ -37,6 +37,7 @@ pub use described::check_described;
 pub use events::EventError;
 pub use outcome::settle;
 pub use serve::serve;
+pub(crate) use serve::serve_http1;
 pub use spool::IN_MEMORY;
 
 /// What all sessions of a daemon share.

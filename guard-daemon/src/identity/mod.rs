@@ -13,7 +13,6 @@ mod starter;
 mod strict;
 mod token;
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::unistd::User;
@@ -30,15 +29,17 @@ pub use token::{LARGEST_TOKEN, Token};
 #[derive(Debug)]
 pub struct Identities {
     config: IdentityConfig,
-    issuers: Vec<Arc<Issuer>>,
+    issuers: Vec<Issuer>,
 }
 
 impl Identities {
     /// Nothing is fetched before a token comes. `upstream` is the way to the providers.
     pub fn new(config: &IdentityConfig, upstream: &UpstreamConfig) -> Self {
-        let issuer = |it: &crate::config::IssuerConfig| Arc::new(Issuer::new(it.clone(), upstream));
+        let issuers = config.issuers.iter();
         Self {
-            issuers: config.issuers.iter().map(issuer).collect(),
+            issuers: issuers
+                .map(|it| Issuer::new(it.clone(), upstream))
+                .collect(),
             config: config.clone(),
         }
     }
@@ -58,7 +59,7 @@ impl Identities {
             return Err(IdentityError::AgentRequired);
         }
         let human = match &starter.token {
-            Some(token) => Some(self.verify(token, SystemTime::now()).await?),
+            Some(token) => Some(self.verify(token).await?),
             None if self.config.required => {
                 return Err(IdentityError::TokenRequired {
                     issuers: self.names(),
@@ -82,8 +83,8 @@ impl Identities {
         })
     }
 
-    /// Whom the token is of; `now` is the host's clock.
-    pub(crate) async fn verify(&self, token: &Token, now: SystemTime) -> Result<Human, TokenError> {
+    /// Whom the token is of.
+    async fn verify(&self, token: &Token) -> Result<Human, TokenError> {
         let read = token.read()?;
         let named = read.issuer()?;
         let issuer = self
@@ -95,8 +96,10 @@ impl Identities {
             trusted: self.names(),
         })?;
         issuer.verify_signature(&read).await?;
-        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        claims::check(&read.claims, issuer.config(), seconds.as_secs())
+        // By a clock before 1970 no token is valid yet.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_secs();
+        claims::check(&read.claims, issuer.config(), now)
     }
 
     fn names(&self) -> String {

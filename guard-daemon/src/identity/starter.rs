@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::error::shown;
 use super::{IdentityError, Token};
 use crate::session::Agent;
 
@@ -61,7 +62,7 @@ impl Starter {
         }
         let mut keys = BTreeSet::new();
         for (key, value) in &self.labels {
-            check_label(key, value).map_err(said(&format!("the label {key:.80?}")))?;
+            check_label(key, value).map_err(said(&format!("the label {}", shown(key))))?;
             // Condition keys are not told apart by case.
             if !keys.insert(key.to_ascii_lowercase()) {
                 return Err(said(&format!("the label {key:?}"))(

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::error::shown;
+
 /// Reads bytes that must be one JSON object.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     match serde_json::from_slice(bytes)? {
@@ -81,7 +83,8 @@ impl<'de> Visitor<'de> for Reader {
             let value = object.next_value_seed(self)?;
             if members.contains_key(&name) {
                 return Err(de::Error::custom(format_args!(
-                    "the member {name:?} is there twice"
+                    "the member {} is there twice",
+                    shown(&name)
                 )));
             }
             members.insert(name, value);

@@ -126,9 +126,7 @@ fn header(algorithm: Algorithm, id: &str) -> Header {
 }
 
 async fn verify(identities: &Identities, token: &str) -> Result<Human, TokenError> {
-    identities
-        .verify(&Token::new(token), SystemTime::now())
-        .await
+    identities.verify(&Token::new(token)).await
 }
 
 fn starter(token: Option<&str>) -> Starter {
@@ -240,6 +238,30 @@ async fn a_public_key_is_no_secret_and_none_is_no_algorithm() {
         "{error}"
     );
     assert!(verify(&identities, &good).await.is_ok());
+}
+
+#[tokio::test]
+async fn no_byte_of_a_token_can_be_another() {
+    let key = Key::new("a");
+    let provider = Provider::start(vec![key.public()]).await;
+    let identities = provider.identities(|_| {});
+    let good = key.sign(&header(Algorithm::RS256, "a"), &provider.claims());
+    verify(&identities, &good).await.unwrap();
+    for at in 0..good.len() {
+        // One bit, and in the alphabet as far as that goes.
+        for other in [b'A', b'.', good.as_bytes()[at] ^ 1] {
+            let mut bytes = good.clone().into_bytes();
+            if bytes[at] == other {
+                continue;
+            }
+            bytes[at] = other;
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(
+                verify(&identities, &changed).await.is_err(),
+                "byte {at}: {changed}"
+            );
+        }
+    }
 }
 
 /// An RSA public key in X.509's wrapping, of a 2048-bit key.

@@ -20,6 +20,7 @@ pub const GUARD_KEYS: &[&str] = &[
     "guard:Agent",
     "guard:AgentInstance",
     "guard:AgentVersion",
+    "guard:DatabaseUser",
     "guard:Executable",
     "guard:Host",
     "guard:Human",
@@ -160,5 +161,34 @@ fn is_bounded(value: &KeyValue) -> bool {
         KeyValue::Many(values) => {
             values.len() <= MOST_VALUES && values.iter().all(|value| value.len() <= LONGEST_VALUE)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_own_keys_are_those_listed_and_labels() {
+        for own in [
+            "guard:User",
+            "GUARD:humanemail",
+            "guard:Label/team",
+            "guard:label/a/b",
+        ] {
+            assert!(!is_no_guard_key(own), "{own}");
+        }
+        for none in [
+            "guard:",
+            "guard:Humen",
+            "guard:Label",
+            "guard:Label/",
+            "guard:Labels/a",
+        ] {
+            assert!(is_no_guard_key(none), "{none}");
+        }
+        assert!(!is_no_guard_key("aws:PrincipalTag/guard"));
+        assert_eq!(label_of("GUARD:label/Team"), Some("Team"));
+        assert_eq!(label_of("guard:äabel/x"), None);
     }
 }

@@ -14,6 +14,7 @@ mod evaluate;
 mod index;
 mod json;
 mod keys;
+mod length;
 pub mod lint;
 mod mask;
 mod network;
@@ -36,6 +37,7 @@ pub use built_in::{BUILT_IN, STANDARD, built_in};
 pub use condition::{OperatorError, ValueError};
 pub use evaluate::{ConditionTrace, Decider, StatementTrace, Trace};
 pub use keys::{ConditionKeys, GUARD_KEYS, LABEL_KEYS, NothingKnown, label_of};
+pub use length::{Length, LengthError};
 pub use mask::Masked;
 pub use network::HostError;
 pub use pattern::PatternError;
@@ -98,6 +100,7 @@ pub struct Profile {
     hosts: network::AllowList,
     reach: Reach,
     mode: Mode,
+    max_session: Option<Length>,
     masking: mask::Masking,
     policy: evaluate::Policy,
     condition_keys: Vec<String>,
@@ -149,6 +152,11 @@ impl Profile {
     /// Parses a profile with its policy documents.
     pub fn load(source: &Source) -> Result<Self, PolicyError> {
         profile::parse(source)
+    }
+
+    /// How long its sessions may last at the most.
+    pub fn max_session(&self) -> Option<Length> {
+        self.max_session
     }
 
     /// Its name.

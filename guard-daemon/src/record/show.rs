@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::entry::{Event, ExchangeCompleted, ExchangeDecided, Process};
 use super::read::Line;
+use crate::session::Identity;
 
 /// Resources that are named; further ones are counted.
 const RESOURCES: usize = 3;
@@ -64,17 +65,7 @@ impl Summary {
         match event {
             Event::SessionStarted {
                 identity, profile, ..
-            } => {
-                self.what = format!("session started: {}", identity.command.join(" "));
-                self.reason = identity.reason.unwrap_or_default();
-                self.add(&format!(
-                    "{}@{}, profile {profile}",
-                    identity.user, identity.host
-                ));
-                for (key, value) in &identity.labels {
-                    self.add(&format!("{key}={value}"));
-                }
-            }
+            } => self.fill_started(identity, &profile),
             Event::SessionResumed => self.what.push_str("session resumed"),
             Event::Finding { code, detail } => {
                 self.what = format!("finding {code}");
@@ -131,13 +122,14 @@ impl Summary {
                 state,
                 approver,
                 reason,
+            } => self.fill_approval(&approval, state, approver, reason),
+            Event::DummiesServed {
+                process,
+                service,
+                dummy_key,
             } => {
-                self.what = format!("approval {approval}");
-                self.decision = state;
-                self.reason = reason.unwrap_or_default();
-                if let Some(approver) = approver {
-                    self.add(&format!("by {approver}"));
-                }
+                self.process = of(&process);
+                self.what = format!("{service} gave out {dummy_key}");
             }
             Event::CredentialsMinted {
                 exchange,
@@ -164,6 +156,33 @@ impl Summary {
                     "{bytes} B of an unfinished line kept in {kept_in}"
                 ));
             }
+        }
+    }
+
+    fn fill_started(&mut self, identity: Identity, profile: &str) {
+        self.what = format!("session started: {}", identity.command.join(" "));
+        self.reason = identity.reason.unwrap_or_default();
+        self.add(&format!(
+            "{}@{}, profile {profile}",
+            identity.user, identity.host
+        ));
+        for (key, value) in &identity.labels {
+            self.add(&format!("{key}={value}"));
+        }
+    }
+
+    fn fill_approval(
+        &mut self,
+        approval: &str,
+        state: String,
+        approver: Option<String>,
+        reason: Option<String>,
+    ) {
+        self.what = format!("approval {approval}");
+        self.decision = state;
+        self.reason = reason.unwrap_or_default();
+        if let Some(approver) = approver {
+            self.add(&format!("by {approver}"));
         }
     }
 

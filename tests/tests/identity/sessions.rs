@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use guard_tests::guard::succeeded;
 use guard_tests::installation::eventually;
@@ -185,6 +185,42 @@ fn shown_in_the_journal(host: &Host) {
 }
 
 #[test]
+fn an_attached_tree_has_an_identity_too() {
+    let Some(mut provider) = Provider::start("an_attached_tree_has_an_identity_too") else {
+        return;
+    };
+    let host = Host::new(OPEN, &provider, "required = true");
+    let mut tree = Command::new("sleep").arg("60").spawn().expect("started");
+    let pid = tree.id().to_string();
+    let attach = |token: Option<String>| {
+        let mut command = host
+            .guard
+            .command(&["attach", "--allow-root", "--pid", &pid]);
+        command.args(["--agent", "runner"]);
+        command.envs(token.map(|token| ("GUARD_IDENTITY_TOKEN", token)));
+        command.output().expect("guard runs")
+    };
+    let refused = attach(None);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("--identity-token-file"), "{said}");
+    let said = succeeded(&attach(Some(provider.mint("guard", "ada"))));
+    let session = said.strip_prefix("session ").and_then(|it| it.get(..16));
+    let session = session.expect("a session");
+    let detached = host.guard.command(&["detach", session]).output();
+    succeeded(&detached.expect("guard runs"));
+    tree.kill().expect("killed");
+    tree.wait().expect("ended");
+    let entries = host.guard.journal();
+    let own = entries.iter().filter(|entry| entry["session"] == session);
+    let own: Vec<&Value> = own.collect();
+    assert!(own.len() >= 2, "{own:?}");
+    for entry in own {
+        assert_eq!(entry["who"]["human"]["subject"], "ada", "{entry}");
+        assert_eq!(entry["who"]["agent"]["name"], "runner");
+    }
+}
+
+#[test]
 fn what_the_host_requires_is_refused_without() {
     let Some(mut provider) = Provider::start("what_the_host_requires_is_refused_without") else {
         return;
@@ -241,10 +277,7 @@ fn nobody_at_the_control_socket_says_who_they_are() {
             .expect("a reply");
         serde_json::from_str(&line).expect("JSON")
     };
-    let mut victim = std::process::Command::new("sleep")
-        .arg("60")
-        .spawn()
-        .expect("started");
+    let mut victim = Command::new("sleep").arg("60").spawn().expect("started");
     let attach = |starter: Value, more: Value| {
         let mut terms = json!({
             "gid": 0, "profile": null, "upstream": {}, "environment": {},

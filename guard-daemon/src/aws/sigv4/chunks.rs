@@ -41,13 +41,13 @@ impl ChunkSigner {
             region: &presented.region,
             service: &presented.service,
         };
-        Ok(Self::new(
+        Self::new(
             presented.algorithm,
             secret,
             &presented.date,
             scope,
             &presented.signature,
-        ))
+        )
     }
 
     /// The chain of what leaves: `scope` and `credentials` are those that its head was signed with.
@@ -57,24 +57,34 @@ impl ChunkSigner {
         credentials: &Credentials,
     ) -> Result<Self, SigV4Error> {
         let secret = credentials.secret_access_key();
-        Ok(Self::new(
+        Self::new(
             signed.algorithm,
             secret,
             &signed.date,
             scope,
             &signed.signature,
-        ))
+        )
     }
 
-    fn new(algorithm: Algorithm, secret: &str, date: &str, scope: Scope<'_>, seed: &str) -> Self {
-        let Algorithm::HmacSha256 = algorithm;
-        Self {
-            key: hmac_key(secret, day(date), scope),
-            secret: Zeroizing::new(secret.to_owned()),
-            date: date.to_owned(),
-            region: scope.region.to_owned(),
-            service: scope.service.to_owned(),
-            previous: seed.to_owned(),
+    fn new(
+        algorithm: Algorithm,
+        secret: &str,
+        date: &str,
+        scope: Scope<'_>,
+        seed: &str,
+    ) -> Result<Self, SigV4Error> {
+        match algorithm {
+            Algorithm::HmacSha256 => Ok(Self {
+                key: hmac_key(secret, day(date), scope),
+                secret: Zeroizing::new(secret.to_owned()),
+                date: date.to_owned(),
+                region: scope.region.to_owned(),
+                service: scope.service.to_owned(),
+                previous: seed.to_owned(),
+            }),
+            Algorithm::EcdsaP256 | Algorithm::HmacSha1 => Err(SigV4Error::Unsupported(
+                "signatures inside a body in this version",
+            )),
         }
     }
 
@@ -226,7 +236,7 @@ mod tests {
             service: "s3",
         };
         let date = "20130524T000000Z";
-        ChunkSigner::new(Algorithm::HmacSha256, SECRET, date, scope, seed)
+        ChunkSigner::new(Algorithm::HmacSha256, SECRET, date, scope, seed).unwrap()
     }
 
     fn sha256(data: &[u8]) -> String {

@@ -17,44 +17,58 @@ mod stamp;
 #[cfg(test)]
 mod vectors;
 mod verify;
+mod version2;
 
 pub use chunks::ChunkSigner;
 pub use payload::{DeclaredPayload, Streaming, declared_payload, declared_payload_of};
-pub use presented::{presented, session_token, signs_query};
-pub use sign::{Signed, sign};
+pub use presented::{presented, signs_query};
+pub use sign::{SignAs, Signed, sign};
 pub use verify::verify;
 
+use std::borrow::Cow;
+use std::fmt;
+
 use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::Scope;
 
 /// The signature a request carries, parsed, not yet verified.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Presented {
     /// What it was made with.
     pub algorithm: Algorithm,
     /// The access key id.
     pub access_key_id: String,
-    /// The scope's region.
+    /// The scope's region. Version 2 has none: the host's, or else us-east-1.
     pub region: String,
     /// The scope's service.
     pub service: String,
-    /// Names of the signed headers, lower case, in strictly ascending order, `host` among them.
+    /// Names of the signed headers, lower case, in strictly ascending order, `host` among them. None in Version
+    /// 2, which signs every `x-amz-*` header there is.
     pub signed_headers: Vec<String>,
-    /// The signature: 64 lower-case hexadecimal digits.
+    /// The signature: 64 lower-case hexadecimal digits; in Version 2, base64.
     pub signature: String,
+    /// The session token that came with it, at most 16 KiB. Not all services have it signed.
+    pub session_token: Option<String>,
     /// Where it stood and what goes with it.
     pub form: Form,
-    /// `YYYYMMDDTHHMMSSZ`, from `x-amz-date`, `X-Amz-Date`, or else the `Date` header; on the scope's day.
+    /// `YYYYMMDDTHHMMSSZ`, from `x-amz-date`, `X-Amz-Date`, or else the `Date` header; on the scope's day. Empty
+    /// in a URL of Version 2, which says only how long it is valid.
     pub date: String,
 }
 
 /// What a signature is made with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Algorithm {
     /// `AWS4-HMAC-SHA256`: Signature Version 4.
+    #[default]
     HmacSha256,
+    /// `AWS4-ECDSA-P256-SHA256`: Signature Version 4A, for a set of regions.
+    EcdsaP256,
+    /// HMAC-SHA1: Signature Version 2, for S3 alone.
+    HmacSha1,
 }
 
 /// Where a signature stands.
@@ -67,6 +81,27 @@ pub enum Form {
         /// `X-Amz-Expires`, at most 604 800 (seven days).
         expires: u32,
     },
+    /// Query parameters of Version 2; valid until a moment.
+    Until {
+        /// `Expires`, in seconds after the epoch. As with AWS it may be as far away as the signer likes: the
+        /// credentials end before.
+        until: i64,
+    },
+}
+
+/// Without signature and token.
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented")
+            .field("algorithm", &self.algorithm)
+            .field("access_key_id", &self.access_key_id)
+            .field("region", &self.region)
+            .field("service", &self.service)
+            .field("signed_headers", &self.signed_headers)
+            .field("form", &self.form)
+            .field("date", &self.date)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The payload's line in the canonical request.
@@ -201,8 +236,38 @@ fn signature_parameter(encoded: &str) -> Option<&'static str> {
     if encoded.len() > 3 * "x-amz-s3session-token".len() {
         return None;
     }
-    let name: Vec<u8> = percent_encoding::percent_decode_str(encoded).collect();
+    let name: Vec<u8> = percent_decode_str(encoded).collect();
     SIGNATURE_PARAMETERS
         .into_iter()
         .find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// The parameter of Version 2 that an encoded query name stands for, if it is one; as `signature_parameter`.
+/// `AWSAccessKeyId` makes the first three a signature; the others stand in the query protocol alone.
+fn version2_parameter(encoded: &str) -> Option<&'static str> {
+    const PARAMETERS: [&str; 5] = [
+        "AWSAccessKeyId",
+        "Expires",
+        "Signature",
+        "SignatureMethod",
+        "SignatureVersion",
+    ];
+    if encoded.len() > 3 * "SignatureVersion".len() {
+        return None;
+    }
+    let name: Vec<u8> = percent_decode_str(encoded).collect();
+    PARAMETERS
+        .into_iter()
+        .find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// A value of the query, decoded; a `+` stays one.
+fn decoded(encoded: &str) -> Result<String, SigV4Error> {
+    percent_decode_str(encoded)
+        .decode_utf8()
+        .map(Cow::into_owned)
+        .map_err(|_invalid| SigV4Error::Malformed {
+            part: "the query",
+            why: "a value of it is not UTF-8",
+        })
 }

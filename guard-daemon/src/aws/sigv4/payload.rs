@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::presented::is_lower_hex;
-use super::{Form, Presented, SigV4Error, is_s3, pairs, signature_parameter};
+use super::{Algorithm, Form, Presented, SigV4Error, is_s3, pairs, signature_parameter};
 use crate::aws::RequestView;
 
 /// What a request says of its payload's part in the signature.
@@ -56,6 +56,13 @@ impl Streaming {
         }
     }
 
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Chunks | Self::ChunksTrailer | Self::Events => Algorithm::HmacSha256,
+            Self::EcdsaChunks | Self::EcdsaChunksTrailer => Algorithm::EcdsaP256,
+        }
+    }
+
     /// Whether a signed trailer follows the chunks.
     pub fn has_trailer(self) -> bool {
         matches!(self, Self::ChunksTrailer | Self::EcdsaChunksTrailer)
@@ -81,8 +88,22 @@ pub fn declared_payload_of(
     request: &RequestView<'_>,
 ) -> Result<DeclaredPayload, SigV4Error> {
     let declared = declared_payload(request.headers)?;
-    if presented.form == Form::Header || declared != DeclaredPayload::Absent {
+    if let DeclaredPayload::Streaming(kind) = declared
+        && kind.algorithm() != presented.algorithm
+    {
+        return Err(SigV4Error::Malformed {
+            part: HEADER,
+            why: "its algorithm is not that of the signature",
+        });
+    }
+    if declared != DeclaredPayload::Absent {
         return Ok(declared);
+    }
+    match (presented.algorithm, presented.form) {
+        // It never covers the body.
+        (Algorithm::HmacSha1, _) => return Ok(DeclaredPayload::Unsigned),
+        (_, Form::Header) => return Ok(declared),
+        _ => {}
     }
     match pairs(request.query).find(|(name, _)| signature_parameter(name) == Some(HEADER)) {
         Some((_, value)) => read(value.as_bytes()),
@@ -118,7 +139,6 @@ fn read(value: &[u8]) -> Result<DeclaredPayload, SigV4Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Algorithm;
     use super::*;
 
     const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -181,6 +201,7 @@ mod tests {
                 service: service.to_owned(),
                 signed_headers: Vec::new(),
                 signature: String::new(),
+                session_token: None,
                 form,
                 date: String::new(),
             };

@@ -15,7 +15,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::{Algorithm, Payload, SigV4Error, is_s3, signature_parameter};
+use super::{Algorithm, Payload, SigV4Error, is_s3, signature_parameter, version2_parameter};
 use crate::aws::Scope;
 
 /// What a client authenticates with; none of it leaves.
@@ -49,6 +49,15 @@ const UNSIGNED: [&str; 16] = [
     "x-amz-content-sha256", // Signed, but from the payload.
 ];
 
+/// How a request is signed: by default with Signature Version 4, a session token as any service takes it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SignAs {
+    /// What the client signed it with. What came in Version 2 leaves in Version 4.
+    pub algorithm: Algorithm,
+    /// Whether the credentials are of S3's `CreateSession`, whose token has a header of its own.
+    pub s3_session: bool,
+}
+
 /// What a request was signed with: the signatures inside its body go on from there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Signed {
@@ -70,6 +79,7 @@ pub fn sign(
     payload: Payload<'_>,
     scope: Scope<'_>,
     credentials: &Credentials,
+    how: SignAs,
     now: SystemTime,
 ) -> Result<Signed, SigV4Error> {
     let s3 = is_s3(scope.service);
@@ -90,6 +100,9 @@ pub fn sign(
     }
     if checksum {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    }
+    if how.s3_session {
+        settings.session_token_name_override = Some("x-amz-s3session-token");
     }
     let identity: Identity = credentials.clone().into();
     let params = v4::SigningParams::builder()
@@ -151,8 +164,12 @@ fn strip_query(parts: &mut Parts) -> Result<(), SigV4Error> {
             "its query is not UTF-8 once decoded",
         ));
     }
+    let version2 = query
+        .split('&')
+        .any(|pair| version2_parameter(name_of(pair)) == Some("AWSAccessKeyId"));
     let of_signature = |pair: &&str| {
-        signature_parameter(pair.split_once('=').map_or(*pair, |(name, _)| name)).is_some()
+        let name = name_of(pair);
+        signature_parameter(name).is_some() || version2 && version2_parameter(name).is_some()
     };
     if !query.split('&').any(|pair| of_signature(&pair)) {
         return Ok(());
@@ -172,6 +189,10 @@ fn strip_query(parts: &mut Parts) -> Result<(), SigV4Error> {
     uri.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_invalid| unusable.clone())?);
     parts.uri = http::Uri::from_parts(uri).map_err(|_invalid| unusable)?;
     Ok(())
+}
+
+fn name_of(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
 }
 
 fn signed_headers<'a>(

@@ -37,10 +37,12 @@ pub(super) fn from_date_header(value: &str) -> Option<String> {
     if seconds(value).is_some() {
         return Some(value.to_owned());
     }
+    // s3cmd's way to write GMT.
+    let value = value.replace(" +0000", " GMT");
     if value.len() != 29 {
         return None;
     }
-    let moment: OffsetDateTime = PrimitiveDateTime::parse(value, HTTP).ok()?.assume_utc();
+    let moment: OffsetDateTime = PrimitiveDateTime::parse(&value, HTTP).ok()?.assume_utc();
     of(moment)
 }
 
@@ -67,6 +69,7 @@ mod tests {
     fn reads_date_headers() {
         let basic = Some("20130524T000000Z".to_owned());
         assert_eq!(from_date_header("Fri, 24 May 2013 00:00:00 GMT"), basic);
+        assert_eq!(from_date_header("Fri, 24 May 2013 00:00:00 +0000"), basic);
         assert_eq!(from_date_header("20130524T000000Z"), basic);
         assert_eq!(from_date_header("Fri, 24 May 2013 00:00:00 +0100"), None);
         assert_eq!(from_date_header("yesterday"), None);

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use proptest::prelude::*;
 
 use super::{
-    Algorithm, DeclaredPayload, Form, Payload, Presented, SigV4Error, declared_payload_of,
+    Algorithm, DeclaredPayload, Form, Payload, Presented, SigV4Error, SignAs, declared_payload_of,
     presented, sign, stamp, verify,
 };
 use crate::aws::{BodyView, RequestView, Scope};
@@ -232,6 +232,7 @@ mod documented {
                 service: "service".to_owned(),
                 signed_headers: vec!["host".to_owned(), "x-amz-date".to_owned()],
                 signature: signature.to_owned(),
+                session_token: None,
                 form: Form::Header,
                 date: date.to_owned(),
             };
@@ -370,12 +371,38 @@ fn scope(service: &str) -> Scope<'_> {
     }
 }
 
+#[test]
+fn a_token_of_s3_express_has_its_own_header() {
+    let bare = Wire::new("GET", "h.amazonaws.com", "/?Expires=1", &[], b"");
+    let how = SignAs {
+        s3_session: true,
+        ..SignAs::default()
+    };
+    let out = signed_as(&bare, "s3express", Payload::Unsigned, true, how).unwrap();
+    assert_eq!(out.headers["x-amz-s3session-token"], "real/session+token==");
+    assert!(out.headers["x-amz-s3session-token"].is_sensitive());
+    assert!(!out.headers.contains_key("x-amz-security-token"));
+    assert_eq!(out.check("a secret that leaves", at(NOW)), Ok(()));
+    // Nothing of Version 2.
+    assert_eq!(out.query, "Expires=1");
+}
+
 /// Signs and returns what would leave.
 fn signed(
     wire: &Wire,
     service: &str,
     payload: Payload<'_>,
     token: bool,
+) -> Result<Wire, SigV4Error> {
+    signed_as(wire, service, payload, token, SignAs::default())
+}
+
+fn signed_as(
+    wire: &Wire,
+    service: &str,
+    payload: Payload<'_>,
+    token: bool,
+    how: SignAs,
 ) -> Result<Wire, SigV4Error> {
     let query = if wire.query.is_empty() {
         String::new()
@@ -395,6 +422,7 @@ fn signed(
         payload,
         scope(service),
         &credentials(token),
+        how,
         at(NOW),
     )?;
     Ok(Wire {
@@ -411,7 +439,8 @@ fn nothing_of_the_client_leaves() {
         "PUT",
         "b.s3.amazonaws.com",
         "/a%20b//../c?x-id=PutObject&X-Amz-Algorithm=A&x-amz-credential=dummy&X-Amz-Date=1&X-Amz-Expires=1\
-         &%58-Amz-SignedHeaders=host&X-Amz-Signature=dummy&X-Amz-Security-Token=dummy&y=%2f+&&z",
+         &%58-Amz-SignedHeaders=host&X-Amz-Signature=dummy&X-Amz-Security-Token=dummy&y=%2f+&&z\
+         &AWSAccessKeyId=dummy&Expires=dummy&%53ignature=dummy",
         &[
             ("host", "b.s3.amazonaws.com:443"),
             ("authorization", "dummy"),

@@ -4,7 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 
-use super::{Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp};
+use super::{
+    Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp, version2,
+};
 use crate::aws::{RequestView, Scope};
 
 /// How far a request's date may be from guard's clock, in seconds: AWS's own bound.
@@ -19,7 +21,7 @@ const UNSIGNED_IN_URL: [&str; 3] = [
 ];
 
 /// Verifies a signature with the session's secret: recomputed, compared in constant time, ±15 min, or for a
-/// presigned URL until it expires. Every `x-amz-*` header and `host` must be signed.
+/// presigned URL until it expires. Every `x-amz-*` header and `host` must be signed; Version 2 covers what it covers.
 pub fn verify(
     presented: &Presented,
     request: &RequestView<'_>,
@@ -28,8 +30,21 @@ pub fn verify(
     now: SystemTime,
 ) -> Result<(), SigV4Error> {
     in_time(presented, now)?;
-    all_signed(presented, request)?;
+    match presented.algorithm {
+        Algorithm::HmacSha256 => version4(presented, request, payload, secret),
+        Algorithm::HmacSha1 if version2::matches(presented, request, secret)? => Ok(()),
+        Algorithm::HmacSha1 => Err(SigV4Error::Mismatch),
+        Algorithm::EcdsaP256 => Err(SigV4Error::Unsupported("Signature Version 4A")),
+    }
+}
 
+fn version4(
+    presented: &Presented,
+    request: &RequestView<'_>,
+    payload: Payload<'_>,
+    secret: &str,
+) -> Result<(), SigV4Error> {
+    all_signed(presented, request)?;
     let mut signature = [0; 32];
     hex::decode_to_slice(&presented.signature, &mut signature).map_err(|_invalid| {
         SigV4Error::Malformed {
@@ -59,24 +74,28 @@ pub fn verify(
 }
 
 fn in_time(presented: &Presented, now: SystemTime) -> Result<(), SigV4Error> {
+    let now = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs().cast_signed());
+    let late = |seconds: i64| match seconds {
+        1.. => Err(SigV4Error::Expired {
+            seconds: seconds.unsigned_abs(),
+        }),
+        _ => Ok(()),
+    };
+    if let Form::Until { until } = presented.form {
+        return late(now.saturating_sub(until));
+    }
     let signed = stamp::seconds(&presented.date).ok_or(SigV4Error::Malformed {
         part: "the date",
         why: "it must be YYYYMMDDTHHMMSSZ",
     })?;
-    let now = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs().cast_signed());
     let ahead = signed - now;
     match presented.form {
         Form::Header if ahead.abs() > SKEW => Err(SigV4Error::Skewed { seconds: ahead }),
         Form::Query { .. } if ahead > SKEW => Err(SigV4Error::Skewed { seconds: ahead }),
-        Form::Query { expires } => match now - signed - i64::from(expires) {
-            late @ 1.. => Err(SigV4Error::Expired {
-                seconds: late.unsigned_abs(),
-            }),
-            _ => Ok(()),
-        },
-        Form::Header => Ok(()),
+        Form::Query { expires } => late(now - signed - i64::from(expires)),
+        Form::Until { .. } | Form::Header => Ok(()),
     }
 }
 
@@ -108,7 +127,6 @@ fn day(presented: &Presented) -> &str {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-    use super::super::Algorithm;
     use super::*;
     use crate::aws::BodyView;
 
@@ -127,6 +145,7 @@ mod tests {
             service: "s3".to_owned(),
             signed_headers: signed.iter().map(|name| (*name).to_owned()).collect(),
             signature: "0".repeat(64),
+            session_token: None,
             form,
             date: "20130524T000000Z".to_owned(),
         };

@@ -6,8 +6,7 @@ use aws_credential_types::Credentials;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{DummyCredentials, Issue, Issued, Minted, StandsFor};
-use crate::broker::Principal;
+use super::{DummyCredentials, Issue, Issued, Minted, MintedFor, StandsFor};
 use crate::broker::wire::Given;
 use crate::record::entry::Assumed;
 
@@ -27,7 +26,7 @@ struct Saved {
 struct SavedMinted {
     credentials: Given,
     express: bool,
-    principal: Option<Principal>,
+    principal: MintedFor,
     chain: Vec<Assumed>,
 }
 
@@ -96,6 +95,7 @@ mod tests {
         let kept = issued.temporary(now, Duration::from_mins(5));
         let ended = issued.temporary(now, Duration::from_secs(1));
         let minted = issued.mint(
+            DummyCredentials::temporary(),
             Minted {
                 credentials: Credentials::new(
                     "ASIAREAL",
@@ -105,7 +105,7 @@ mod tests {
                     "x",
                 ),
                 express: true,
-                principal: None,
+                principal: MintedFor::Unknown,
                 chain: vec![Assumed {
                     exchange: "s-1".to_owned(),
                     operation: "s3:CreateSession".to_owned(),

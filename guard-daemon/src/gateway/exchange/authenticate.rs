@@ -18,7 +18,7 @@ use super::inside::Inside;
 use super::{Exchange, view};
 use crate::aws::bearer::{self, Bearer};
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, DeclaredPayload, Form, Payload, Presented};
+use crate::aws::sigv4::{self, Algorithm, DeclaredPayload, Form, Payload, Presented};
 use crate::aws::{BodyView, Call, RequestView, Scope};
 use crate::broker::Issue;
 
@@ -68,7 +68,7 @@ impl Exchange {
             self.decided.authentication = Some("url".to_owned());
         }
         let issue = self.issue(&presented)?;
-        check_token(&view, &issue)?;
+        check_token(&presented, &issue)?;
         let payload = sigv4::declared_payload_of(&presented, &view)?;
         let by = By::Signature { presented, issue };
         let authenticated = self.authenticated(by, payload, view.headers, body).await?;
@@ -94,6 +94,9 @@ impl Exchange {
                 "the temporary credentials have expired; get new ones where these came from",
             ));
         }
+        if let Some(minted) = issue.minted() {
+            self.decided.assumed.clone_from(&minted.chain);
+        }
         Ok(issue)
     }
 
@@ -106,7 +109,7 @@ impl Exchange {
         let by = match bearer {
             Bearer::Made { presented, query } => {
                 let issue = self.issue(&presented)?;
-                check_token(&query.view(), &issue)?;
+                check_token(&presented, &issue)?;
                 verify(&presented, &query.view(), Payload::Bytes(b""), &issue)?;
                 By::Bearer { issue, made: true }
             }
@@ -151,9 +154,8 @@ impl Exchange {
 }
 
 /// The session token that a request carries must be that of its dummies.
-fn check_token(view: &RequestView<'_>, issue: &Issue) -> Result<(), Refusal> {
-    let token = sigv4::session_token(view)?;
-    if issue.has_token(token.as_deref()) {
+fn check_token(presented: &Presented, issue: &Issue) -> Result<(), Refusal> {
+    if issue.has_token(presented.session_token.as_deref()) {
         return Ok(());
     }
     Err(Refusal::denied(
@@ -183,6 +185,14 @@ impl Authenticated {
                 service: &presented.service,
             }),
             By::Bearer { .. } | By::Nobody => None,
+        }
+    }
+
+    /// What the request was signed with.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        match &self.by {
+            By::Signature { presented, .. } => presented.algorithm,
+            By::Bearer { .. } | By::Nobody => Algorithm::default(),
         }
     }
 

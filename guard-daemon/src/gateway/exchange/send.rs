@@ -17,7 +17,8 @@ use super::super::spool::Spool;
 use super::Exchange;
 use super::authenticate::{Authenticated, By};
 use crate::aws::error::Code;
-use crate::aws::{Call, Scope, bearer, sigv4};
+use crate::aws::sigv4::{self, SignAs};
+use crate::aws::{Call, Scope, bearer};
 use crate::broker::{BearerToken, StandsFor};
 
 /// What a request leaves with.
@@ -113,6 +114,13 @@ impl Exchange {
                     from.payload(),
                     scope,
                     credentials,
+                    SignAs {
+                        algorithm: from.algorithm(),
+                        s3_session: from
+                            .issue()
+                            .and_then(|issue| issue.minted())
+                            .is_some_and(|minted| minted.express),
+                    },
                     SystemTime::now(),
                 )
                 .map_err(|error| Refusal::failed(error.to_string()))?;

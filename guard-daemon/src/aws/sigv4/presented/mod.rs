@@ -1,4 +1,4 @@
-//! Reads the signature of a request: `Authorization` header, or `X-Amz-*` query parameters.
+//! Reads the signature of a request: `Authorization` header, or query parameters.
 //!
 //! Everything here is the agent's. A request with no signature is `None`; one whose signature could be
 //! read in two ways, or is of a kind guard does not take, is an error that says so.
@@ -6,20 +6,21 @@
 mod query;
 #[cfg(test)]
 mod tests;
-
-use std::borrow::Cow;
+mod version2;
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, DATE, HOST};
-use percent_encoding::percent_decode_str;
 
 use self::query::QuerySignature;
-use super::{Algorithm, Form, Presented, SigV4Error, pairs, signature_parameter, stamp};
+use super::{Algorithm, Form, Presented, SigV4Error, decoded, pairs, signature_parameter, stamp};
 use crate::aws::RequestView;
 
 /// Bytes of an `Authorization` header, or of one query parameter of a signature (session tokens, which are
 /// longer, are not read here).
 const AUTHORIZATION_BYTES: usize = 8 * 1024;
+/// Bytes of a session token. AWS gives no bound; theirs have about 1 KiB, those with many session tags some more.
+const SESSION_TOKEN_BYTES: usize = 16 * 1024;
+const SESSION_TOKENS: [&str; 2] = ["x-amz-s3session-token", "x-amz-security-token"];
 /// Names in `SignedHeaders`.
 const SIGNED_HEADERS: usize = 128;
 
@@ -35,64 +36,31 @@ const SINGLE_HEADERS: [&str; 6] = [
     "x-amz-security-token",
 ];
 
-/// Reads the signature of a request; `None` where it has none. Both forms at once, a doubled parameter, or a
-/// form guard does not take (SigV2, SigV4A, bearer tokens) is an error that says so.
+/// Reads the signature of a request; `None` where it has none. Two at once, a doubled parameter, or a form
+/// guard does not take (Version 2 but for S3, bearer tokens) is an error that says so.
 pub fn presented(request: &RequestView<'_>) -> Result<Option<Presented>, SigV4Error> {
     let query = QuerySignature::read(request.query)?;
+    let old = version2::QuerySignature::read(request.query)?;
     let header = authorization(request.headers)?;
-    if header.is_some() || query.is_some() {
+    if header.is_some() || query.is_some() || old.is_some() {
         for name in SINGLE_HEADERS {
             if request.headers.get_all(name).iter().nth(1).is_some() {
                 return Err(SigV4Error::Doubled(name));
             }
         }
     }
-    match (header, query) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(SigV4Error::BothForms),
-        (Some(header), None) => from_header(header, request.headers).map(Some),
-        (None, Some(query)) => query.finish().map(Some),
+    match (header, query, old) {
+        (None, None, None) => Ok(None),
+        (Some(header), None, None) => from_header(header, request).map(Some),
+        (None, Some(query), None) => query.finish(request).map(Some),
+        (None, None, Some(old)) => old.finish(request).map(Some),
+        _ => Err(SigV4Error::BothForms),
     }
 }
 
 /// Whether a raw query holds a signature, or a part that only a signature has.
 pub fn signs_query(query: &str) -> Result<bool, SigV4Error> {
-    Ok(QuerySignature::read(query)?.is_some())
-}
-
-/// Bytes of a session token.
-const TOKEN_BYTES: usize = 16 * 1024;
-
-/// The session token that a request carries: in a header, or in the query of a presigned URL; an S3 Express
-/// session's has a name of its own. Two of them are an error.
-pub fn session_token<'a>(request: &RequestView<'a>) -> Result<Option<Cow<'a, str>>, SigV4Error> {
-    const NAMES: [&str; 2] = ["x-amz-security-token", "x-amz-s3session-token"];
-    let malformed = SigV4Error::Malformed {
-        part: "the session token",
-        why: "it must be printable ASCII, 16 KiB at the most",
-    };
-    let plain =
-        |text: &str| text.len() <= TOKEN_BYTES && text.bytes().all(|b| b.is_ascii_graphic());
-    let mut found: Option<Cow<'a, str>> = None;
-    let mut add = |token: Cow<'a, str>| {
-        if !plain(&token) {
-            return Err(malformed.clone());
-        }
-        match found.replace(token) {
-            Some(_) => Err(SigV4Error::Doubled("a session token")),
-            None => Ok(()),
-        }
-    };
-    for value in NAMES.iter().flat_map(|name| request.headers.get_all(*name)) {
-        add(value.to_str().map_err(|_opaque| malformed.clone())?.into())?;
-    }
-    for (name, value) in pairs(request.query) {
-        if signature_parameter(name).is_some_and(|name| NAMES.contains(&name)) {
-            let value = percent_decode_str(value).decode_utf8();
-            add(value.map_err(|_invalid| malformed.clone())?)?;
-        }
-    }
-    Ok(found)
+    Ok(QuerySignature::read(query)?.is_some() || version2::QuerySignature::read(query)?.is_some())
 }
 
 fn authorization(headers: &HeaderMap) -> Result<Option<&str>, SigV4Error> {
@@ -116,8 +84,11 @@ fn authorization(headers: &HeaderMap) -> Result<Option<&str>, SigV4Error> {
     }
 }
 
-fn from_header(value: &str, headers: &HeaderMap) -> Result<Presented, SigV4Error> {
+fn from_header(value: &str, request: &RequestView<'_>) -> Result<Presented, SigV4Error> {
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    if scheme == "AWS" {
+        return version2::from_header(rest.trim(), request);
+    }
     if scheme != ALGORITHM {
         return Err(SigV4Error::Unsupported(scheme_name(scheme)));
     }
@@ -147,13 +118,45 @@ fn from_header(value: &str, headers: &HeaderMap) -> Result<Presented, SigV4Error
     let credential = credential.ok_or(SigV4Error::Missing("Credential"))?;
     let signed = signed.ok_or(SigV4Error::Missing("SignedHeaders"))?;
     let signature = signature.ok_or(SigV4Error::Missing("Signature"))?;
-    assemble(
-        credential,
-        signed,
-        signature,
-        header_date(headers)?,
-        Form::Header,
-    )
+    let date = header_date(request.headers)?;
+    assemble(request, credential, signed, signature, date, Form::Header)
+}
+
+/// The session token that goes with the credentials: in a header or a parameter, under S3 Express's name too.
+fn session_token(request: &RequestView<'_>) -> Result<Option<String>, SigV4Error> {
+    let malformed = |why| SigV4Error::Malformed {
+        part: "the session token",
+        why,
+    };
+    let mut found: Option<String> = None;
+    let mut add = |token: String| {
+        if token.len() > SESSION_TOKEN_BYTES {
+            return Err(malformed("it is longer than 16 KiB"));
+        }
+        if found.as_ref().is_some_and(|other| *other != token) {
+            return Err(SigV4Error::Doubled("a session token"));
+        }
+        found = Some(token);
+        Ok(())
+    };
+    for name in SESSION_TOKENS {
+        for value in request.headers.get_all(name) {
+            let token = value.to_str().ok();
+            add(token
+                .ok_or(malformed("it is not printable ASCII"))?
+                .trim()
+                .to_owned())?;
+        }
+    }
+    for (name, value) in pairs(request.query) {
+        if signature_parameter(name).is_some_and(|name| SESSION_TOKENS.contains(&name)) {
+            if value.len() > 3 * SESSION_TOKEN_BYTES {
+                return Err(malformed("it is longer than 16 KiB"));
+            }
+            add(decoded(value)?)?;
+        }
+    }
+    Ok(found)
 }
 
 fn header_date(headers: &HeaderMap) -> Result<String, SigV4Error> {
@@ -178,7 +181,6 @@ fn header_date(headers: &HeaderMap) -> Result<String, SigV4Error> {
 fn scheme_name(scheme: &str) -> &'static str {
     let is = |name: &str| scheme.eq_ignore_ascii_case(name);
     match scheme {
-        "AWS" => "Signature Version 2 (Authorization: AWS …)",
         "AWS3" | "AWS3-HTTPS" => "Signature Version 3",
         "AWS4-ECDSA-P256-SHA256" => "Signature Version 4A (AWS4-ECDSA-P256-SHA256)",
         _ if is("Bearer") => "bearer tokens",
@@ -188,6 +190,7 @@ fn scheme_name(scheme: &str) -> &'static str {
 }
 
 fn assemble(
+    request: &RequestView<'_>,
     credential: &str,
     signed: &str,
     signature: &str,
@@ -207,15 +210,8 @@ fn assemble(
     if terminator != "aws4_request" {
         return Err(scope("it must end in /aws4_request"));
     }
-    // IAM: access key ids are 16 to 128 word characters.
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    if !(16..=128).contains(&access_key_id.len()) || !access_key_id.bytes().all(word) {
-        return Err(scope(
-            "the access key id must be 16 to 128 letters and digits",
-        ));
-    }
     let name = |text: &str| {
-        (1..=64).contains(&text.len()) && text.bytes().all(|b| word(b) || b == b'-' || b == b'.')
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| is_word(b) || b == b'-' || b == b'.')
     };
     if !name(region) || !name(service) {
         return Err(scope(
@@ -233,14 +229,30 @@ fn assemble(
     }
     Ok(Presented {
         algorithm: Algorithm::HmacSha256,
-        access_key_id: access_key_id.to_owned(),
+        access_key_id: self::access_key_id(access_key_id)?.to_owned(),
         region: region.to_owned(),
         service: service.to_owned(),
         signed_headers: signed_headers(signed)?,
         signature: signature.to_owned(),
+        session_token: session_token(request)?,
         form,
         date,
     })
+}
+
+fn access_key_id(text: &str) -> Result<&str, SigV4Error> {
+    // IAM: 16 to 128 word characters.
+    if (16..=128).contains(&text.len()) && text.bytes().all(is_word) {
+        return Ok(text);
+    }
+    Err(SigV4Error::Malformed {
+        part: "the access key id",
+        why: "it must be 16 to 128 letters and digits",
+    })
+}
+
+fn is_word(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_'
 }
 
 fn signed_headers(list: &str) -> Result<Vec<String>, SigV4Error> {

@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::super::{SIGNATURE_PARAMETERS, pairs, signature_parameter};
 use super::{ALGORITHM, AUTHORIZATION_BYTES, assemble};
 use super::{Form, Presented, SigV4Error, stamp};
+use crate::aws::RequestView;
 
 /// Seven days in seconds: the longest a presigned URL may live.
 const MAX_EXPIRES: u32 = 604_800;
@@ -29,9 +30,6 @@ impl<'a> QuerySignature<'a> {
         let mut others = 0_u16;
         for (encoded, value) in pairs(query) {
             let Some(name) = signature_parameter(encoded) else {
-                if is_sigv2(encoded) {
-                    return Err(SigV4Error::Unsupported("Signature Version 2 in the query"));
-                }
                 continue;
             };
             let slot = match name {
@@ -67,7 +65,7 @@ impl<'a> QuerySignature<'a> {
         Ok(some.then_some(found))
     }
 
-    pub(super) fn finish(self) -> Result<Presented, SigV4Error> {
+    pub(super) fn finish(self, request: &RequestView<'_>) -> Result<Presented, SigV4Error> {
         let missing = SigV4Error::Missing;
         match self.algorithm.as_deref() {
             Some(ALGORITHM) => {}
@@ -99,6 +97,7 @@ impl<'a> QuerySignature<'a> {
             });
         }
         assemble(
+            request,
             &credential,
             &signed,
             &signature,
@@ -113,13 +112,4 @@ fn other_index(name: &str) -> usize {
         .iter()
         .position(|known| *known == name)
         .unwrap_or_default()
-}
-
-/// `AWSAccessKeyId` stands in every SigV2 query; `SignatureVersion` in those of the query protocol.
-fn is_sigv2(encoded: &str) -> bool {
-    if encoded.len() > 3 * "signatureversion".len() {
-        return false;
-    }
-    let name: Vec<u8> = percent_decode_str(encoded).collect();
-    name.eq_ignore_ascii_case(b"awsaccesskeyid") || name.eq_ignore_ascii_case(b"signatureversion")
 }
