@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 const HOSTS: [&str; 2] = ["s3.us-east-1.amazonaws.com", "s3.amazonaws.com"];
 
 /// A running server; it ends with the process.
-pub struct Server {
+pub(crate) struct Server {
     directory: tempfile::TempDir,
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -33,20 +33,20 @@ pub struct Server {
 
 /// What it saw of a request.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: String,
-    pub path: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) path: String,
     /// `x-amz-content-sha256`.
-    pub payload: String,
+    pub(crate) payload: String,
     /// What it answered.
-    pub status: u16,
+    pub(crate) status: u16,
 }
 
 static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
 
 impl Server {
     /// The server of this test process, with a bucket `uploads`.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         &SERVER
     }
 
@@ -81,7 +81,8 @@ impl Server {
                         let mut seen = Seen {
                             method: request.method().to_string(),
                             path: request.uri().path().to_owned(),
-                            payload: header.map_or_else(String::new, |it| it.to_str().unwrap().to_owned()),
+                            payload: header
+                                .map_or_else(String::new, |it| it.to_str().unwrap().to_owned()),
                             status: 0,
                         };
                         async move {
@@ -106,7 +107,7 @@ impl Server {
     }
 
     /// Flags of `guard run` that lead to it.
-    pub fn flags(&self) -> Vec<String> {
+    pub(crate) fn flags(&self) -> Vec<String> {
         let mut flags = vec!["--upstream-roots".to_owned(), self.file("ca.pem")];
         for host in HOSTS {
             for pattern in [host.to_owned(), format!("*.{host}")] {
@@ -122,12 +123,12 @@ impl Server {
     }
 
     /// An object of bucket `uploads`, as it is on disk.
-    pub fn object(&self, key: &str) -> PathBuf {
+    pub(crate) fn object(&self, key: &str) -> PathBuf {
         self.directory.path().join("files/uploads").join(key)
     }
 
     /// The requests whose path contains `needle`.
-    pub fn seen(&self, needle: &str) -> Vec<Seen> {
+    pub(crate) fn seen(&self, needle: &str) -> Vec<Seen> {
         let mut seen = self.seen.lock().unwrap().clone();
         seen.retain(|request| request.path.contains(needle));
         seen
@@ -135,7 +136,7 @@ impl Server {
 }
 
 /// A certificate for these names, and its key; its authority goes to `roots`.
-pub fn certificate(names: &[String], roots: &Path) -> (Certificate, KeyPair) {
+pub(crate) fn certificate(names: &[String], roots: &Path) -> (Certificate, KeyPair) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
