@@ -218,7 +218,7 @@ pub(super) fn forget_keys(variables: &mut BTreeMap<OsString, OsString>) {
     let is_bearer = |name: &[u8]| name.starts_with(BEARERS.as_bytes());
     let is_remote = |name: &[u8]| {
         let ends = |end: &&str| name.ends_with(end.as_bytes());
-        name.starts_with(RCLONE.as_bytes()) && RCLONE_KEYS.iter().any(|end| ends(end))
+        name.starts_with(RCLONE.as_bytes()) && RCLONE_KEYS.iter().any(ends)
     };
     let named = |name: &OsString| {
         let bytes = name.as_encoded_bytes();
