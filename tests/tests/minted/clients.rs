@@ -98,6 +98,27 @@ fn the_javascript_sdk_assumes_a_role() {
 }
 
 #[test]
+fn a_session_of_s3_express_is_made_and_used() {
+    let stand = Stand::shared();
+    let guard = Guard::new(ALL, "");
+    let script = "\
+import boto3\n\
+s3 = boto3.client('s3')\n\
+s3.put_object(Bucket='agents--use1-az4--x-s3', Key='express-one', Body=b'x')\n\
+s3.put_object(Bucket='agents--use1-az4--x-s3', Key='express-two', Body=b'x')\n\
+found = s3.create_session(Bucket='agents--use1-az4--x-s3')['Credentials']\n\
+print(found)\n";
+    let said = succeeded(&guard.python(stand, script));
+    sent_as_a_role(&guard, "express-one");
+    sent_as_a_role(&guard, "express-two");
+    let minted = guard.entries("credentials_minted");
+    assert_eq!(minted.len(), 2, "one for both objects: {minted:#?}");
+    for secret in stand.minted_secrets() {
+        assert!(!said.contains(&secret));
+    }
+}
+
+#[test]
 fn credentials_that_ended_are_refused_as_aws_would() {
     let stand = Stand::shared();
     stand.prepare(ROLES);
