@@ -18,6 +18,7 @@ pub mod policy;
 pub mod record;
 pub mod sandbox;
 pub mod service;
+pub mod seal;
 pub mod session;
 #[cfg(test)]
 mod skip;

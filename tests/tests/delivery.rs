@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use guard_tests::guard::{Guard, succeeded};
-use guard_tests::stand::{REAL_ACCESS_KEY_ID, Stand};
+use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
 
 const ALL: &str = "default = \"allow\"\n";
 
@@ -130,4 +130,38 @@ fn the_container_endpoint_takes_the_place_of_variables() {
     assert!(said.contains("container-role ASIA"), "{said}");
     assert!(said.contains("js 123456789012"), "{said}");
     assert_eq!(served(&guard).len(), 3, "{said}");
+}
+
+#[test]
+fn a_profile_of_files_that_the_session_cannot_read_is_used() {
+    let guard = Guard::new(ALL, "");
+    let keys = guard.directory().join("home/.aws");
+    std::fs::create_dir_all(&keys).expect("made");
+    let text = format!(
+        "[work]\naws_access_key_id = {REAL_ACCESS_KEY_ID}\naws_secret_access_key = {REAL_SECRET}\n"
+    );
+    std::fs::write(keys.join("credentials"), text).expect("written");
+    std::fs::write(keys.join("config"), "[profile work]\nregion = us-west-2\n").expect("written");
+    let script = format!(
+        "cat {keys}/* && exit 9; test -z \"$AWS_PROFILE\" || exit 8\n\
+         tr '\\0' '\\n' < /proc/1/environ && exit 7; env | grep -F '{REAL_SECRET}' && exit 6\n\
+         echo $AWS_REGION; {aws} sts get-caller-identity --output text",
+        keys = keys.display(),
+        aws = guard_tests::python_program("aws").display(),
+    );
+    let output = guard
+        .run_with(Stand::shared(), &["--aws-profile", "work"])
+        .args(["sh", "-c", &script])
+        .env("AWS_SHARED_CREDENTIALS_FILE", keys.join("credentials"))
+        .env("AWS_CONFIG_FILE", keys.join("config"))
+        .env("AWS_ACCESS_KEY_ID", "AKIAOTHERXXXXXXXXXXX")
+        .env("AWS_SECRET_ACCESS_KEY", "not-the-profiles-secret")
+        .env("DEPLOY_SECRET", "not-the-profiles-secret")
+        .env_remove("AWS_REGION")
+        .output()
+        .expect("guard runs");
+    let said = succeeded(&output);
+    assert!(said.starts_with("us-west-2\n123456789012\t"), "{said}");
+    let decided = guard.entries("exchange_decided");
+    assert_eq!(decided[0]["signing_key"], REAL_ACCESS_KEY_ID);
 }

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::wire::{LINE_BYTES, Reply};
+use super::wire::{Handed, LINE_BYTES, Reply};
 use super::{BrokerError, Owner, Selection, resolver};
 
 /// How long the resolver may take to read the configuration.
@@ -27,6 +27,8 @@ pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: BTreeMap<String, OsString>,
+    /// Told once it runs.
+    pub(super) handed: Handed,
     pub(super) owner: Owner,
 }
 
@@ -38,6 +40,7 @@ impl Launch {
             program: PathBuf::from("/proc/self/exe"),
             arguments: vec![resolver::ARGUMENT.into()],
             environment: selection.environment(),
+            handed: selection.handed(),
             owner,
         }
     }
@@ -81,6 +84,10 @@ impl Link {
             last: 0,
             region: None,
         };
+        let mut first = Zeroizing::new(serde_json::to_vec(&launch.handed).unwrap_or_default());
+        first.push(b'\n');
+        // One that has ended at once says why.
+        let _ = timeout(START, link.requests.write_all(&first)).await;
         match timeout(START, link.reply()).await {
             Ok(Ok(Reply::Ready { region })) => {
                 link.region = region;

@@ -96,6 +96,7 @@ impl Home {
             .map(Into::into)
             .into(),
             environment,
+            handed: self.selection.handed(),
             owner: self.owner,
         };
         Source::launch(&self.selection, launch).await
@@ -151,6 +152,48 @@ async fn environment_keys_are_the_source_unless_a_profile_is_selected() {
     assert_eq!(source.region(), Some("eu-west-2"));
     home.selection.region = Some("eu-west-3".to_owned());
     assert_eq!(home.source().await.unwrap().region(), Some("eu-west-3"));
+}
+
+#[tokio::test]
+async fn a_containers_token_is_used_and_in_nobodys_environment() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}/role", listener.local_addr().unwrap());
+    let endpoint = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        let body = r#"{"AccessKeyId":"ASIACONTAINER","SecretAccessKey":"a","Token":"t","Expiration":"2099-01-01T00:00:00Z"}"#;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + body).as_bytes()).unwrap();
+        String::from_utf8(request).unwrap().to_lowercase()
+    });
+    let mut home = Home::new();
+    let token = "Bearer s3cret-of-the-container";
+    for (name, value) in [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", token),
+    ] {
+        let variables = &mut home.selection.variables;
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    let source = home.source().await.unwrap();
+    assert_eq!(
+        source.credentials().await.unwrap().access_key_id(),
+        "ASIACONTAINER"
+    );
+    let request = endpoint.join().unwrap();
+    assert!(
+        request.contains("\r\nauthorization: bearer s3cret-of-the-container\r\n"),
+        "{request}"
+    );
+    let environment = format!("{:?}", home.selection.environment());
+    assert!(!environment.contains("s3cret"), "{environment}");
 }
 
 #[tokio::test]

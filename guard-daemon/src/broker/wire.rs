@@ -1,4 +1,5 @@
-//! The lines between the daemon and a resolver: a request is a number, a reply one JSON object.
+//! The lines between the daemon and a resolver: what it is handed comes first, a JSON object; then a request is a
+//! number, and a reply one JSON object.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,8 +7,20 @@ use aws_credential_types::Credentials;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use super::Keys;
+
 /// Bytes of a line. A session token is some kilobytes.
 pub(super) const LINE_BYTES: usize = 256 * 1024;
+
+/// What a resolver is told that must not stand in its environment.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Handed {
+    /// The owner's environment keys, for `credential_source = Environment`.
+    pub(super) keys: Option<Keys>,
+    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
+    pub(super) container_token: Option<String>,
+}
 
 /// What a resolver says.
 #[derive(Deserialize, Serialize)]
@@ -68,6 +81,12 @@ impl From<&Given> for Credentials {
         );
         builder.set_account_id(given.account.clone().map(Into::into));
         builder.build()
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        self.container_token.zeroize();
     }
 }
 

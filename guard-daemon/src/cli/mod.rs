@@ -104,6 +104,14 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// Says that the process' memory cannot be closed, so that nothing is to be put there.
+pub fn unsealed(error: &std::io::Error) -> ExitCode {
+    say(&format!(
+        "core dumps and other processes' looks into guard cannot be shut off ({error}); guard does not go on"
+    ));
+    Exit::Guard.into()
+}
+
 impl Global {
     /// The configuration that the flags name.
     fn load(&self) -> Result<Config, ConfigError> {

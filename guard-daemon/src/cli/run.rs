@@ -1,5 +1,6 @@
 //! `guard run`: starts a command confined, and ends as it does.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     let command = arguments.command.iter();
     let command = command.map(|argument| argument.to_string_lossy().into_owned());
     let starter = arguments.session.starter(&invoker, command.collect())?;
-    let terms = arguments.session.terms(&invoker)?;
+    let told = RefCell::new(Some((starter, arguments.session.terms(&invoker)?)));
     if invoker.uid.is_root() {
         say(
             "the command runs as root: its network is confined, but it can change this host and read guard's \
@@ -62,7 +63,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
         ));
     }
 
-    let isolated = Isolated::fork(&arguments.command, &invoker)?;
+    let isolated = Isolated::fork(&arguments.command, &invoker, &|| drop(told.take()))?;
+    let Some((starter, terms)) = told.take() else {
+        bail!("the session's terms are gone; please report this");
+    };
     let start = StartSession {
         pid: isolated.pid(),
         init: isolated.init(),

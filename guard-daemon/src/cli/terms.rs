@@ -13,6 +13,7 @@ use crate::identity::{LARGEST_TOKEN, Starter, Token, check_agent, check_label, c
 use crate::policy::Length;
 use crate::sandbox::cgroup;
 use crate::sandbox::environment::{self, Delivery};
+use crate::sandbox::secrets;
 use crate::sandbox::user::Invoker;
 use crate::session::{Agent, SessionId};
 
@@ -98,7 +99,7 @@ impl SessionFlags {
         })
     }
 
-    /// What the daemon is told of the session itself.
+    /// What the daemon is told of the session itself. The last to read the environment: its secrets are gone then.
     pub(super) fn terms(&self, invoker: &Invoker) -> anyhow::Result<Terms> {
         // A path is the launcher's, not the daemon's, to resolve.
         let is_path =
@@ -111,7 +112,7 @@ impl SessionFlags {
             other => other.clone(),
         };
         let roots = self.upstream_roots.iter().map(|path| absolute(path));
-        Ok(Terms {
+        let terms = Terms {
             profile,
             duration: self.duration.map(|length| length.duration().as_secs()),
             gid: invoker.gid.as_raw(),
@@ -128,7 +129,9 @@ impl SessionFlags {
             environment: environment::relevant(std::env::vars_os().filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.into_string().ok()?))
             })),
-        })
+        };
+        secrets::forget_environment();
+        Ok(terms)
     }
 
     /// As AWS tools choose: a profile named by flag, else keys in the environment, else AWS_PROFILE.

@@ -5,8 +5,10 @@
 
 mod admit;
 mod body;
+mod chunked;
 mod described;
 mod dial;
+mod events;
 pub mod exchange;
 mod fingerprint;
 mod forward;
@@ -30,7 +32,9 @@ use crate::kernel::tracker::Tracker;
 use crate::record::journal::Journal;
 
 pub use body::{BodyError, RequestBody, ResponseBody};
+pub use chunked::ChunkError;
 pub use described::check_described;
+pub use events::EventError;
 pub use outcome::settle;
 pub use serve::serve;
 pub(crate) use serve::serve_http1;

@@ -132,12 +132,12 @@ mod tests {
                 level: Some(unit.repeat(length)),
                 resources: vec![Some(unit.repeat(length / 1000 + 40)); count / 10],
             };
-            decided.access = vec![access; count / 10];
+            decided.access = vec![access; count / 100];
             let key = Key {
                 key: long.clone(),
                 values: Some(vec![unit.repeat(length / 1000 + 40); count / 10]),
             };
-            decided.keys = vec![key; count / 10];
+            decided.keys = vec![key; count / 100];
             let entry = Entry { session: None, event: Event::ExchangeDecided(Box::new(decided)) };
             // The longest that there is, or none.
             let who = format!(r#","who":{{"reason":"{}"}}"#, "x".repeat(24 * 1024));

@@ -11,6 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::broker::DummyCredentials;
 use crate::intercept::metadata::CONTAINER_URI;
@@ -54,7 +55,7 @@ const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const BEARER: &str = "AWS_BEARER_TOKEN_BEDROCK";
 
 /// What would lead a client to credentials or routes that are not the session's.
-const UNSET: [&str; 40] = [
+const UNSET: [&str; 48] = [
     DIRECTORIES,
     BEARER,
     "AWS_SESSION_TOKEN",
@@ -70,6 +71,18 @@ const UNSET: [&str; 40] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_VAULT",
+    "AWS_LOGIN_CACHE_DIRECTORY",
+    // A stand-in for the metadata service, which would give out other keys.
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    // Older names: the first SDKs for Java and the tools before the CLI; s3fs; Ansible and the EC2 tools.
+    "AWS_ACCESS_KEY",
+    "AWS_SECRET_KEY",
+    "AWS_CREDENTIAL_PROFILES_FILE",
+    "AWSACCESSKEYID",
+    "AWSSECRETACCESSKEY",
+    "AWSSESSIONTOKEN",
+    "EC2_ACCESS_KEY",
+    "EC2_SECRET_KEY",
     // boto 2's.
     "AWS_CREDENTIAL_FILE",
     "BOTO_CONFIG",
@@ -97,8 +110,6 @@ const UNSET: [&str; 40] = [
     "SUDO_HOME",
     // Whoever has them can be taken for the person or job that the session is for.
     "GUARD_IDENTITY_TOKEN",
-    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-    "ACTIONS_ID_TOKEN_REQUEST_URL",
 ];
 
 /// Variables that name sockets, or what is behind one, of programs outside. Kept where the profile lets
@@ -181,6 +192,52 @@ pub(super) fn forget_hidden(variables: &mut BTreeMap<OsString, OsString>, unix: 
             variables.remove(OsStr::new(name));
         }
     }
+}
+
+/// Variables whose values are the user's keys; every other one that holds such a value goes with them.
+const SECRETS: [&str; 4] = [
+    SECRET_KEY,
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+];
+
+/// Bytes of the shortest value that is looked for in others.
+const SHORTEST_SECRET: usize = 16;
+
+/// Bearer tokens, one for each service that takes them (`AWS_BEARER_TOKEN_BEDROCK`).
+const BEARERS: &str = "AWS_BEARER_TOKEN_";
+
+/// rclone takes a remote's every option from `RCLONE_CONFIG_<REMOTE>_<OPTION>`, and a default for all remotes from
+/// `RCLONE_S3_<OPTION>`.
+const RCLONE: &str = "RCLONE_";
+const RCLONE_KEYS: [&str; 3] = ["_ACCESS_KEY_ID", "_SECRET_ACCESS_KEY", "_SESSION_TOKEN"];
+
+/// Removes the user's AWS keys and tokens under whatever name, before the session's changes are made.
+pub(super) fn forget_keys(variables: &mut BTreeMap<OsString, OsString>) {
+    let is_bearer = |name: &[u8]| name.starts_with(BEARERS.as_bytes());
+    let is_remote = |name: &[u8]| {
+        let ends = |end: &&str| name.ends_with(end.as_bytes());
+        name.starts_with(RCLONE.as_bytes()) && RCLONE_KEYS.iter().any(|end| ends(end))
+    };
+    let named = |name: &OsString| {
+        let bytes = name.as_encoded_bytes();
+        is_bearer(bytes) || is_remote(bytes) || SECRETS.iter().any(|known| name == known)
+    };
+    let secrets: Vec<Zeroizing<Vec<u8>>> = variables
+        .iter()
+        .filter(|(name, value)| named(name) && value.len() >= SHORTEST_SECRET)
+        .map(|(_, value)| Zeroizing::new(value.as_encoded_bytes().to_vec()))
+        .collect();
+    variables.retain(|name, value| {
+        let value = value.as_encoded_bytes();
+        let holds = |secret: &Zeroizing<Vec<u8>>| {
+            value
+                .windows(secret.len())
+                .any(|it| it == secret.as_slice())
+        };
+        !named(name) && !secrets.iter().any(holds)
+    });
 }
 
 /// Changes to the environment of the confined command.
@@ -552,6 +609,30 @@ mod tests {
         );
         let token = &changes.set["AWS_CONTAINER_AUTHORIZATION_TOKEN"];
         assert_eq!(*token, *dummy.container_token());
+    }
+
+    #[test]
+    fn keys_are_forgotten_under_every_name() {
+        let secret = "wJalrXUtnFEMIbPxRfiCYEXAMPLEKEY";
+        let nested = format!("{{\"key\": \"{secret}\"}}");
+        let mut variables: BTreeMap<OsString, OsString> = [
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_SESSION_TOKEN", "short"),
+            ("TF_VAR_secret", secret),
+            ("DEPLOY_JSON", nested.as_str()),
+            ("AWS_BEARER_TOKEN_ELSEWHERE", "bearer-token-of-the-user"),
+            ("COPY", "bearer-token-of-the-user"),
+            ("RCLONE_CONFIG_B_SECRET_ACCESS_KEY", "x"),
+            ("RCLONE_CONFIG_B_TYPE", "s3"),
+            ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000"),
+            ("UNRELATED", "a short text"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        forget_keys(&mut variables);
+        let left: Vec<_> = variables.into_keys().collect();
+        let expected = ["AWS_ENDPOINT_URL_S3", "RCLONE_CONFIG_B_TYPE", "UNRELATED"];
+        assert_eq!(left, expected);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use guard_tests::guard::{Guard, succeeded};
 use guard_tests::installation::binary;
 use guard_tests::is_root;
@@ -208,6 +210,44 @@ fn kubectl_and_git_get_what_they_read() {
     assert!(
         !refused.status.success() && said.contains("codecommit:GitPush"),
         "{said}"
+    );
+}
+
+#[test]
+fn a_token_is_the_roles_where_its_dummies_ask() {
+    if !is_root("a_token_is_the_roles_where_its_dummies_ask") {
+        return;
+    }
+    let guard = Guard::new("default = \"allow\"\n", "");
+    let guard_inside = guard.hand(&binary());
+    let script = format!(
+        r#"
+import boto3, os, subprocess
+role = boto3.client("sts").assume_role(RoleArn="arn:aws:iam::123456789012:role/app", RoleSessionName="app")["Credentials"]
+keys = {{"AWS_ACCESS_KEY_ID": role["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": role["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": role["SessionToken"]}}
+said = subprocess.run(["{}", "token", "msk", "--region", "eu-west-1", "-o", "json"], env={{**os.environ, **keys}},
+                      capture_output=True, text=True, check=True).stdout
+print(role["AccessKeyId"], said)
+"#,
+        guard_inside.display()
+    );
+    let said = succeeded(&guard.python(Stand::shared(), &script));
+    let (dummy, object) = said.trim().split_once(' ').unwrap();
+    let object: serde_json::Value = serde_json::from_str(object).unwrap();
+    let url = BASE64_URL_SAFE_NO_PAD
+        .decode(object["token"].as_str().unwrap())
+        .unwrap();
+    let url = String::from_utf8(url).unwrap();
+    let decided = guard.entries("exchange_decided");
+    let made = decided.last().unwrap();
+    let real = made["signing_key"].as_str().unwrap();
+    assert_ne!(real, REAL_ACCESS_KEY_ID);
+    assert_eq!(made["presented_key"], dummy);
+    assert!(
+        url.contains(&format!("X-Amz-Credential={real}%2F"))
+            && url.contains("X-Amz-Security-Token="),
+        "{url}"
     );
 }
 

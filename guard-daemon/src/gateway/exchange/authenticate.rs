@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::super::outcome;
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
+use super::inside::Inside;
 use super::{Exchange, view};
 use crate::aws::bearer::{self, Bearer};
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, Algorithm, DeclaredPayload, Form, Payload, Presented, SigV4Error};
+use crate::aws::sigv4::{self, Algorithm, DeclaredPayload, Form, Payload, Presented};
 use crate::aws::{BodyView, Call, RequestView, Scope};
 use crate::broker::Issue;
 
@@ -25,6 +27,7 @@ pub(super) struct Authenticated {
     pub(super) by: By,
     /// Never `Absent`: the digest of the whole body then.
     pub(super) payload: DeclaredPayload,
+    pub(super) inside: Inside,
 }
 
 /// How a request was authenticated.
@@ -52,12 +55,14 @@ impl Exchange {
         let view = view(parts, &caller.server_name, BodyView::Unread);
         if let Some(bearer) = bearer::presented(&view)? {
             self.decided.authentication = Some("bearer".to_owned());
-            return self.bearer(bearer, body).await;
+            return self.bearer(bearer, view.headers, body).await;
         }
         let Some(presented) = sigv4::presented(&view)? else {
             self.decided.authentication = Some("none".to_owned());
             let payload = sigv4::declared_payload(view.headers)?;
-            return self.authenticated(By::Nobody, payload, body).await;
+            return self
+                .authenticated(By::Nobody, payload, view.headers, body)
+                .await;
         };
         if presented.form != Form::Header {
             self.decided.authentication = Some("url".to_owned());
@@ -66,7 +71,7 @@ impl Exchange {
         check_token(&presented, &issue)?;
         let payload = sigv4::declared_payload_of(&presented, &view)?;
         let by = By::Signature { presented, issue };
-        let authenticated = self.authenticated(by, payload, body).await?;
+        let authenticated = self.authenticated(by, payload, view.headers, body).await?;
         if let By::Signature { presented, issue } = &authenticated.by {
             verify(presented, &view, authenticated.payload(), issue)?;
         }
@@ -98,6 +103,7 @@ impl Exchange {
     async fn bearer(
         &mut self,
         bearer: Bearer<'_>,
+        headers: &HeaderMap,
         body: &mut Spool<Incoming>,
     ) -> Result<Authenticated, Refusal> {
         let by = match bearer {
@@ -119,27 +125,31 @@ impl Exchange {
             }
         };
         // Whatever signs it in the token's place needs the digest.
-        self.authenticated(by, DeclaredPayload::Absent, body).await
+        self.authenticated(by, DeclaredPayload::Absent, headers, body)
+            .await
     }
 
     async fn authenticated(
         &self,
         by: By,
         payload: DeclaredPayload,
+        headers: &HeaderMap,
         body: &mut Spool<Incoming>,
     ) -> Result<Authenticated, Refusal> {
+        let inside = Inside::of(&by, &payload, headers)?;
+        body.look_into(inside.content());
         let payload = match payload {
             DeclaredPayload::Absent => {
                 body.collect().await?;
                 DeclaredPayload::Sha256(body.sha256().unwrap_or_default())
             }
-            DeclaredPayload::Streaming(_) => {
-                let form = "chunk-signed bodies (x-amz-content-sha256: STREAMING-AWS4-…)";
-                return Err(SigV4Error::Unsupported(form).into());
-            }
             declared => declared,
         };
-        Ok(Authenticated { by, payload })
+        Ok(Authenticated {
+            by,
+            payload,
+            inside,
+        })
     }
 }
 

@@ -28,12 +28,19 @@ impl Exchange {
         call: &Call,
         body: &mut Spool<Incoming>,
     ) -> Result<(), Refusal> {
+        if from.converses() {
+            return Err(Refusal::denied(
+                Code::AccessDenied,
+                "this call needs a person's approval, but its input is a stream of events that go on while it runs, and \
+                 nobody can approve what is not said yet; allow or deny it in the profile",
+            ));
+        }
         let digest = if let DeclaredPayload::Sha256(digest) = &from.payload {
             digest.clone()
         } else {
             // The signature does not cover the body; the approval must.
             body.collect().await?;
-            body.sha256().unwrap_or_default()
+            body.content_sha256().ok_or(BodyError::Gone)?
         };
         let host = &self.caller.server_name;
         let fingerprint = fingerprint::of(&self.session.id, host, parts, &digest);

@@ -8,6 +8,7 @@
 mod answer;
 mod authenticate;
 mod hold;
+mod inside;
 mod mint;
 mod send;
 mod token;
@@ -117,7 +118,7 @@ impl Exchange {
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
         let response = self.session.upstream.send(request).await.map_err(|error| {
             completion.fail(error.code(), &error.to_string());
-            Refusal::failed(error.to_string())
+            Refusal::not_sent(&error)
         })?;
         self.answer(response, edits, &from, completion).await
     }
@@ -165,7 +166,7 @@ impl Exchange {
         let scope = from.scope();
         if aws::needs_body(&view(parts, host, BodyView::Unread), scope, &wanted) {
             body.collect().await?;
-        } else if parts.headers.contains_key(TRANSFER_ENCODING) {
+        } else if parts.headers.contains_key(TRANSFER_ENCODING) && !from.converses() {
             // A bad chunk at the beginning leaves nothing half sent; a later one breaks the request off, which
             // AWS then does not take for a whole one.
             body.fill_to(READ_AHEAD).await?;

@@ -53,6 +53,9 @@ impl<S: Surroundings> Connection<'_, S> {
             return self.loopback(port).await;
         }
         if let Some(service) = Service::at(self.destination) {
+            if let Some(refusal) = self.over(&self.destination.ip().to_string()) {
+                return self.refuse(refusal, &[]).await;
+            }
             let Self {
                 around,
                 process,
