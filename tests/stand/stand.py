@@ -14,10 +14,11 @@ import json
 import logging
 import os
 import re
+import secrets
 import ssl
 import sys
 import threading
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import trustme
 from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -27,6 +28,8 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 REAL = Credentials("AKIAREALREALREALREAL", "real-secret-key-that-only-guard-may-hold")
+# How credentials are called that S3 Express gave out: their token has a header of its own.
+EXPRESS = "s3express"
 UNENCODED_PATHS = ("s3", "s3express", "s3-outposts", "s3-object-lambda")
 NAMES = [
     "*.amazonaws.com",
@@ -36,6 +39,7 @@ NAMES = [
     "*.eu-west-1.amazonaws.com",
     "*.s3.eu-west-1.amazonaws.com",
     "*.us-east-1.api.aws",
+    "*.s3express-use1-az4.us-east-1.amazonaws.com",
     "allowed.example",
 ]
 
@@ -60,7 +64,9 @@ def check_signature(environ, body, known):
     credentials = known.get(key)
     if credentials is None:
         raise SignatureError(f"signed with {key}, which is not the real key")
-    if environ.get("HTTP_X_AMZ_SECURITY_TOKEN") != credentials.token:
+    tokens = [environ.get(f"HTTP_X_AMZ_{name}_TOKEN") for name in ("SECURITY", "S3SESSION")]
+    express = credentials.method == EXPRESS
+    if tokens != ([None, credentials.token] if express else [credentials.token, None]):
         raise SignatureError(f"not the session token of {key}")
     host = environ["HTTP_HOST"]
     headers = {}
@@ -159,6 +165,8 @@ class Stand:
             return [b"\xa0"]
         if environ.get("HTTP_HOST", "").startswith("sts."):
             return self.sts(environ, start_response)
+        if ".s3express-" in environ.get("HTTP_HOST", ""):
+            return self.express(environ, start_response)
         return self.moto(environ, start_response)
 
     def sts(self, environ, start_response):
@@ -170,11 +178,26 @@ class Stand:
         member = lambda name: re.search(f"<{name}>([^<]+)</{name}>", answer.decode())
         parts = [member(name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
         if all(parts):
-            credentials = Credentials(*(part.group(1) for part in parts))
-            self.known[credentials.access_key] = credentials
-            with self.lock, open(self.secrets, "a") as secrets:
-                secrets.write(f"{credentials.secret_key}\n{credentials.token}\n")
+            self.hand_out(Credentials(*(part.group(1) for part in parts)))
         return [answer]
+
+    def hand_out(self, credentials):
+        self.known[credentials.access_key] = credentials
+        with self.lock, open(self.secrets, "a") as written:
+            written.write(f"{credentials.secret_key}\n{credentials.token}\n")
+
+    def express(self, environ, start_response):
+        """A directory bucket, which moto knows nothing of: sessions, and objects that are nowhere kept."""
+        body = b""
+        if "session" in parse_qs(urlsplit(environ["RAW_URI"]).query, keep_blank_values=True):
+            made = Credentials("ASIAEXPRESS" + secrets.token_hex(5).upper(), secrets.token_hex(20), secrets.token_hex(60), EXPRESS)
+            self.hand_out(made)
+            members = {"SessionToken": made.token, "SecretAccessKey": made.secret_key, "AccessKeyId": made.access_key}
+            members["Expiration"] = "2099-01-01T00:00:00Z"
+            inner = "".join(f"<{name}>{value}</{name}>" for name, value in members.items())
+            body = f'<CreateSessionResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Credentials>{inner}</Credentials></CreateSessionResult>'.encode()
+        start_response("200 OK", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+        return [body]
 
     def record(self, environ, body, verdict, key):
         form = dict(parse_qsl(body.decode("latin-1"))) if len(body) < 65536 else {}

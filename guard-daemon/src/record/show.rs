@@ -111,11 +111,8 @@ impl Summary {
                 code,
                 detail,
             } => {
-                self.process = process.as_ref().map_or("-".to_owned(), of);
                 let name = host.or_else(|| destination.map(|address| address.to_string()));
-                self.what = name.map_or(code.clone(), |name| format!("{code} {name}"));
-                self.decision = String::from("refuse");
-                self.reason = detail;
+                self.fill_refused(process.as_ref(), name.as_deref(), &code, detail);
             }
             Event::Approval {
                 approval,
@@ -157,6 +154,19 @@ impl Summary {
                 ));
             }
         }
+    }
+
+    fn fill_refused(
+        &mut self,
+        process: Option<&Process>,
+        name: Option<&str>,
+        code: &str,
+        detail: String,
+    ) {
+        self.process = process.map_or("-".to_owned(), of);
+        self.what = name.map_or(code.to_owned(), |name| format!("{code} {name}"));
+        self.decision = String::from("refuse");
+        self.reason = detail;
     }
 
     fn fill_started(&mut self, identity: Identity, profile: &str) {

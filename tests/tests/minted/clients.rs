@@ -98,17 +98,42 @@ fn the_javascript_sdk_assumes_a_role() {
 }
 
 #[test]
+fn a_session_of_s3_express_is_made_and_used() {
+    let stand = Stand::shared();
+    let guard = Guard::new(ALL, "");
+    let script = "\
+import boto3\n\
+s3 = boto3.client('s3')\n\
+s3.put_object(Bucket='agents--use1-az4--x-s3', Key='express-one', Body=b'x')\n\
+s3.put_object(Bucket='agents--use1-az4--x-s3', Key='express-two', Body=b'x')\n\
+found = s3.create_session(Bucket='agents--use1-az4--x-s3')['Credentials']\n\
+print(found)\n";
+    let said = succeeded(&guard.python(stand, script));
+    sent_as_a_role(&guard, "express-one");
+    sent_as_a_role(&guard, "express-two");
+    let minted = guard.entries("credentials_minted");
+    assert_eq!(minted.len(), 2, "one for both objects: {minted:#?}");
+    for secret in stand.minted_secrets() {
+        assert!(!said.contains(&secret));
+    }
+}
+
+#[test]
 fn credentials_that_ended_are_refused_as_aws_would() {
     let stand = Stand::shared();
     stand.prepare(ROLES);
-    let guard = Guard::new(ALL, "");
+    // Whatever the profile does not enforce and does not mask.
+    let guard = Guard::new(
+        "mode = \"observe\"\ndefault = \"deny\"\n[mask]\nclasses = []\n",
+        "",
+    );
     let script = format!(
         "{ASSUME}\
          import time\n\
          short = boto3.client('sts', config=Config(parameter_validation=False))\n\
          found = short.assume_role(RoleArn='arn:aws:iam::123456789012:role/first', RoleSessionName='one', DurationSeconds=4)['Credentials']\n\
          session = boto3.Session(found['AccessKeyId'], found['SecretAccessKey'], found['SessionToken'])\n\
-         print(session.client('sts').get_caller_identity()['Arn'])\n\
+         print(session.client('sts').get_caller_identity()['Arn'], found['AccessKeyId'])\n\
          time.sleep(5)\n\
          for name in ('sts', 's3', 'dynamodb'):\n\
          \tclient = session.client(name)\n\
@@ -119,7 +144,12 @@ fn credentials_that_ended_are_refused_as_aws_would() {
          \t\tprint(name, error.response['Error']['Code'], error.response['ResponseMetadata']['RetryAttempts'])\n"
     );
     let said = succeeded(&guard.python(stand, &script));
-    assert!(said.contains("assumed-role/first/one"), "{said}");
+    let minted = guard.entries("credentials_minted");
+    let key = minted[0]["dummy_key"].as_str().expect("a key");
+    assert!(
+        said.contains(&format!("assumed-role/first/one {key}\n")),
+        "{said}"
+    );
     for line in [
         "sts ExpiredToken 0",
         "s3 ExpiredToken 0",
