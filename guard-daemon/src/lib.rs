@@ -10,6 +10,7 @@ pub mod config;
 pub mod context;
 pub mod control;
 pub mod gateway;
+pub mod identity;
 pub mod intercept;
 pub mod kernel;
 pub mod mask;

@@ -1,12 +1,12 @@
 """The AWS stand-in: moto behind TLS and a signature check that guard's authors did not write.
 
 Every request must carry a Signature Version 4 that botocore's own signer reproduces from the "real"
-credentials below, or from credentials that the stand-in itself handed out; a request signed with anything else
-is refused, as AWS would. Each request becomes a line of DIR/requests.jsonl, so that a test can tell what
-reached "AWS", how often, and signed by whom.
+credentials below, or from temporary ones that moto's STS gave out here; a request signed with anything else is
+refused, as AWS would. Their secrets are in DIR/secrets. Each request becomes a line of DIR/requests.jsonl, so
+that a test can tell what reached "AWS", how often, and signed by whom.
 
 DIR/sts.json, where a test writes it, says what becomes of the next calls of AssumeRole*: a list of
-{"status", "code", "message"} for an error, or {"lifetime"} for an answer whose credentials end in so many seconds.
+{"status", "code", "message"} for errors, and {"lifetime"} for credentials that end in so many seconds.
 
 usage: stand.py DIR       writes DIR/ca.pem, then prints "ready PORT"; ends when its stdin closes.
 """
@@ -45,35 +45,14 @@ NAMES = [
 
 
 class SignatureError(Exception):
-    """Why a request is not signed by credentials that hold."""
+    """Why a request is not signed by the real credentials."""
 
 
-# Credentials that answers handed out, by access key id.
-HANDED_OUT = {}
-MEMBERS = {
-    "accesskeyid": "access_key",
-    "secretaccesskey": "secret_key",
-    "secretkey": "secret_key",
-    "sessiontoken": "token",
-}
+def check_signature(environ, body, known):
+    """Recomputes the request's signature with botocore; raises SignatureError unless it matches.
 
-
-def remember(body):
-    """Keeps the credentials in an answer, XML or JSON: a key id, its secret, and the token that may follow."""
-    found = {}
-    text = body.decode("utf-8", "replace")
-    pattern = r"""(?i)[<"](accesskeyid|secretaccesskey|secretkey|sessiontoken)(?:>|"\s*:\s*")([^<"]+)"""
-    for name, value in re.findall(pattern, text):
-        member = MEMBERS[name.lower()]
-        if member in found:
-            found = {}
-        found[member] = value
-        if "access_key" in found and "secret_key" in found:
-            HANDED_OUT[found["access_key"]] = Credentials(found["access_key"], found["secret_key"], found.get("token"))
-
-
-def check_signature(environ, body):
-    """Recomputes the request's signature with botocore; raises SignatureError unless it matches."""
+    `known` has the credentials by access key id. Returns the access key id.
+    """
     authorization = environ.get("HTTP_AUTHORIZATION", "")
     if "X-Amz-Signature=" in environ["RAW_URI"]:
         raise SignatureError("guard signs in header form, this is a presigned URL")
@@ -82,11 +61,11 @@ def check_signature(environ, body):
         raise SignatureError(f"no SigV4 Authorization header: {authorization[:40]!r}")
     fields = dict(part.strip().split("=", 1) for part in rest.split(","))
     key, _date, region, service, _ = fields["Credential"].split("/")
-    credentials = REAL if key == REAL.access_key else HANDED_OUT.get(key)
+    credentials = known.get(key)
     if credentials is None:
-        raise SignatureError(f"signed with {key}, which is neither the real key nor one that was handed out")
+        raise SignatureError(f"signed with {key}, which is not the real key")
     if environ.get("HTTP_X_AMZ_SECURITY_TOKEN") != credentials.token:
-        raise SignatureError(f"the session token is not that of {key}")
+        raise SignatureError(f"not the session token of {key}")
     host = environ["HTTP_HOST"]
     headers = {}
     for name in fields["SignedHeaders"].split(";"):
@@ -119,26 +98,22 @@ def check_signature(environ, body):
     expected = signer.signature(signer.string_to_sign(request, canonical), request)
     if expected != fields["Signature"]:
         raise SignatureError(f"botocore computes another signature over:\n{canonical}")
+    return key
 
 
 # Where AWS takes requests without a signature, as far as tests need it, and those with a bearer token.
 UNSIGNED_HOSTS = ("cognito-idp.", "cognito-identity.", "public.s3.")
+UNSIGNED_ACTIONS = (b"Action=AssumeRoleWithWebIdentity", b"Action=AssumeRoleWithSAML")
 BEARER_HOSTS = ("bedrock-runtime.",)
-UNSIGNED_ACTIONS = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
+# Parameters of STS that are logged.
+LOGGED = ("RoleArn", "RoleSessionName", "SourceIdentity", "Policy", "DurationSeconds", "ExternalId", "WebIdentityToken")
 
 
-def signing_key(environ):
-    """The access key id that a header names."""
-    found = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    return found and found[1]
-
-
-def without_signature(environ, action):
+def without_signature(environ, body):
     """What stands in the place of a signature, where that may be: `bearer TOKEN`, `none`; else None."""
     authorization, host = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_HOST", "")
-    if authorization is None and host.startswith("sts.") and action in UNSIGNED_ACTIONS:
-        return "none"
-    if authorization is None and host.startswith(UNSIGNED_HOSTS) and "X-Amz-Signature=" not in environ["RAW_URI"]:
+    unsigned = host.startswith(UNSIGNED_HOSTS) or any(action in body for action in UNSIGNED_ACTIONS)
+    if authorization is None and unsigned and "X-Amz-Signature=" not in environ["RAW_URI"]:
         return "none"
     if authorization and authorization.startswith("Bearer ") and host.startswith(BEARER_HOSTS):
         return "bearer " + authorization.removeprefix("Bearer ")
@@ -150,9 +125,12 @@ class Stand:
 
     def __init__(self, directory):
         self.moto = DomainDispatcherApplication(create_backend_app)
-        self.script = os.path.join(directory, "sts.json")
         self.log = open(os.path.join(directory, "requests.jsonl"), "a", buffering=1)
         self.lock = threading.Lock()
+        self.known = {REAL.access_key: REAL}
+        self.secrets = os.path.join(directory, "secrets")
+        self.outage = os.path.join(directory, "outage")
+        self.script = os.path.join(directory, "sts.json")
 
     def __call__(self, environ, start_response):
         if environ.get("HTTP_HOST", "").startswith("allowed.example"):
@@ -164,20 +142,18 @@ class Stand:
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ.pop("HTTP_TRANSFER_ENCODING", None)
-        form = dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True)) if len(body) < 65536 else {}
-        other = without_signature(environ, form.get("Action"))
-        if other is not None:
-            self.record(environ, body, form, other)
-            return self.answer(environ, form, start_response)
+        key, verdict = None, without_signature(environ, body)
+        passes = verdict is not None
         try:
-            check_signature(environ, body)
-            verdict = "ok"
+            if not passes:
+                key = check_signature(environ, body, self.known)
+                verdict, passes = "ok", True
         except SignatureError as error:
             verdict = str(error)
         except Exception as error:  # a request so odd that the check itself fails is not signed right
             verdict = f"{type(error).__name__}: {error}"
-        self.record(environ, body, form, verdict)
-        if verdict != "ok":
+        self.record(environ, body, verdict, key)
+        if not passes:
             message = f"stand: {verdict}".encode()
             start_response("403 Forbidden", [("Content-Length", str(len(message)))])
             return [message]
@@ -186,35 +162,39 @@ class Stand:
             headers = [("Content-Type", "application/cbor"), ("Smithy-Protocol", "rpc-v2-cbor"), ("Content-Length", "1")]
             start_response("200 OK", headers)
             return [b"\xa0"]
-        return self.answer(environ, form, start_response)
+        if environ.get("HTTP_HOST", "").startswith("sts."):
+            return self.sts(environ, body, start_response)
+        return self.moto(environ, start_response)
 
-    def answer(self, environ, form, start_response):
-        """moto's answer, or what the test scripted; the credentials in it hold from now on."""
-        host, action = environ.get("HTTP_HOST", ""), form.get("Action") or ""
-        scripted = self.scripted() if action.startswith("AssumeRole") else {}
-        if "status" in scripted:
-            body = (
+    def sts(self, environ, body, start_response):
+        """moto's answer, whose credentials are known from then on; 503 while the file `outage` is there."""
+        if os.path.exists(self.outage):
+            start_response("503 Service Unavailable", [("Content-Length", "0")])
+            return [b""]
+        step = self.scripted() if b"Action=AssumeRole" in body else {}
+        if "status" in step:
+            answer = (
                 '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
-                f"<Code>{scripted['code']}</Code><Message>{scripted['message']}</Message></Error>"
+                f"<Code>{step['code']}</Code><Message>{step['message']}</Message></Error>"
                 "<RequestId>0</RequestId></ErrorResponse>"
             ).encode()
-            start_response(
-                f"{scripted['status']} Scripted", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))]
-            )
-            return [body]
-        if not host.startswith(("sts.", "iam.", "cognito-identity.", "portal.sso.")):
-            return self.moto(environ, start_response)
-        head = []
-        body = b"".join(self.moto(environ, lambda status, headers, *_: head.extend((status, headers))))
-        if "lifetime" in scripted:
-            end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=scripted["lifetime"])
-            end = f"<Expiration>{end:%Y-%m-%dT%H:%M:%SZ}</Expiration>".encode()
-            body = re.sub(rb"<Expiration>[^<]*</Expiration>", end, body)
-        remember(body)
-        status, headers = head
-        headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
-        start_response(status, [*headers, ("Content-Length", str(len(body)))])
-        return [body]
+            start_response(f"{step['status']} Scripted", [("Content-Length", str(len(answer)))])
+            return [answer]
+        answer = b"".join(self.moto(environ, start_response))
+        if "lifetime" in step:
+            # As many bytes as before: the head is already on its way.
+            end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=step["lifetime"])
+            found = re.search(rb"<Expiration>([^<]*)</Expiration>", answer).group(1)
+            written = f"{end:%Y-%m-%dT%H:%M:%S}Z" if len(found) == 20 else f"{end:%Y-%m-%dT%H:%M:%S.%f}"[:len(found) - 1] + "Z"
+            answer = answer.replace(found, written.encode())
+        member = lambda name: re.search(f"<{name}>([^<]+)</{name}>", answer.decode())
+        parts = [member(name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
+        if all(parts):
+            credentials = Credentials(*(part.group(1) for part in parts))
+            self.known[credentials.access_key] = credentials
+            with self.lock, open(self.secrets, "a") as secrets:
+                secrets.write(f"{credentials.secret_key}\n{credentials.token}\n")
+        return [answer]
 
     def scripted(self):
         """Takes the next step off the script."""
@@ -228,7 +208,8 @@ class Stand:
                 json.dump(steps[1:], file)
             return steps[0] if steps else {}
 
-    def record(self, environ, body, form, verdict):
+    def record(self, environ, body, verdict, key):
+        form = dict(parse_qsl(body.decode("latin-1"))) if len(body) < 65536 else {}
         action = form.get("Action")
         entry = {
             "method": environ["REQUEST_METHOD"],
@@ -239,10 +220,11 @@ class Stand:
             "action": action,
             "bytes": len(body),
             "signature": verdict,
-            "access_key": signing_key(environ),
+            "access_key": key,
         }
-        if action and action.startswith("AssumeRole"):
-            entry["parameters"] = form
+        if action and environ.get("HTTP_HOST", "").startswith("sts."):
+            entry["sts"] = {name: value for name, value in form.items() if name in LOGGED or name.startswith("Tag")}
+            entry["sts"] |= {name: value for name, value in form.items() if name.startswith("TransitiveTagKeys")}
         with self.lock:
             self.log.write(json.dumps(entry) + "\n")
 

@@ -69,7 +69,8 @@ fn endpoint(region: Option<&str>) -> (String, &str) {
 }
 
 /// Whose credentials they are, as STS says.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Principal {
     /// The account, 12 digits.
     pub account: String,

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 pub use caller::Principal;
 pub use dummy::DummyCredentials;
-pub use issued::{Issue, Issued, Minted, StandsFor};
+pub use issued::{Issue, Issued, LONGEST_CHAIN, Minted, StandsFor};
 pub use resolver::resolver_if_asked;
 pub use selection::{BearerToken, Keys, Owner, Selection};
 

@@ -42,7 +42,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     let config_file = global.config.as_deref().map(absolute).transpose()?;
     let command = arguments.command.iter();
     let command = command.map(|argument| argument.to_string_lossy().into_owned());
-    let terms = arguments.session.terms(&invoker, command.collect())?;
+    let starter = arguments.session.starter(&invoker, command.collect())?;
+    let terms = arguments.session.terms(&invoker)?;
     if invoker.uid.is_root() {
         say(
             "the command runs as root: its network is confined, but it can change this host and read guard's \
@@ -62,6 +63,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     let start = StartSession {
         pid: isolated.pid(),
         init: isolated.init(),
+        starter,
         terms,
     };
     let (session, changes, world) = start_session(&mut client, start)?;

@@ -1,17 +1,22 @@
-//! What `guard run` and `guard attach` are told alike: profile, credentials, the way out.
+//! What `guard run` and `guard attach` are told alike: who it is for, profile, credentials, the way out.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use zeroize::Zeroizing;
 
 use crate::broker::Selection;
 use crate::config::{UpstreamConfig, parse_connect_flag};
 use crate::control::wire::Terms;
+use crate::identity::{LARGEST_TOKEN, Starter, Token, check_agent, check_label, check_reason};
 use crate::sandbox::cgroup;
 use crate::sandbox::environment;
 use crate::sandbox::user::Invoker;
-use crate::session::{Identity, SessionId};
+use crate::session::{Agent, SessionId};
+
+/// The variable with the token of the person that a session is for.
+pub(super) const IDENTITY_TOKEN: &str = "GUARD_IDENTITY_TOKEN";
 
 /// The flags of a session.
 #[derive(Debug, clap::Args)]
@@ -19,9 +24,25 @@ pub(super) struct SessionFlags {
     /// Profile by name, or a file (with a slash or ending in .toml) [default: default]
     #[arg(long, value_name = "NAME|PATH")]
     profile: Option<String>,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
+    /// Why, for the record and for policies
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
+    /// File with the OpenID Connect token of the person or workload that it is for [env: GUARD_IDENTITY_TOKEN, the
+    /// token itself]
+    #[arg(long, value_name = "FILE")]
+    identity_token_file: Option<PathBuf>,
+    /// The agent's name, for the record and for policies
+    #[arg(long, value_name = "NAME", value_parser = agent)]
+    agent: Option<String>,
+    /// The agent's version
+    #[arg(long, value_name = "VERSION", requires = "agent", value_parser = agent)]
+    agent_version: Option<String>,
+    /// Which of several running agents
+    #[arg(long, value_name = "ID", requires = "agent", value_parser = agent)]
+    agent_instance: Option<String>,
+    /// Label it, for the record and for policies (repeatable)
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
     /// Profile of the AWS configuration whose credentials leave this host [env: AWS_PROFILE]
     #[arg(long, value_name = "NAME")]
     aws_profile: Option<String>,
@@ -37,8 +58,41 @@ pub(super) struct SessionFlags {
 }
 
 impl SessionFlags {
-    /// What the daemon is told of the session; `command` is what runs, for the record.
-    pub(super) fn terms(&self, invoker: &Invoker, command: Vec<String>) -> anyhow::Result<Terms> {
+    /// What the daemon is told of who starts the session; `command` is what runs, for the record.
+    pub(super) fn starter(
+        &self,
+        invoker: &Invoker,
+        command: Vec<String>,
+    ) -> anyhow::Result<Starter> {
+        let mut labels = BTreeMap::new();
+        for (key, value) in &self.labels {
+            if labels.insert(key.clone(), value.clone()).is_some() {
+                bail!("--label {key} is there twice; a session has one value for each");
+            }
+        }
+        let token = match &self.identity_token_file {
+            Some(path) => Some(read_token(invoker, path)?),
+            None => std::env::var(IDENTITY_TOKEN)
+                .ok()
+                .filter(|token| !token.is_empty())
+                .map(|token| Token::new(&Zeroizing::new(token))),
+        };
+        Ok(Starter {
+            uid: invoker.uid.as_raw(),
+            command,
+            reason: self.reason.clone(),
+            agent: self.agent.clone().map(|name| Agent {
+                name,
+                version: self.agent_version.clone(),
+                instance: self.agent_instance.clone(),
+            }),
+            labels,
+            token,
+        })
+    }
+
+    /// What the daemon is told of the session itself.
+    pub(super) fn terms(&self, invoker: &Invoker) -> anyhow::Result<Terms> {
         // A path is the launcher's, not the daemon's, to resolve.
         let is_path =
             |text: &str| text.contains('/') || Path::new(text).extension() == Some("toml".as_ref());
@@ -51,17 +105,6 @@ impl SessionFlags {
         };
         let roots = self.upstream_roots.iter().map(|path| absolute(path));
         Ok(Terms {
-            identity: Identity {
-                uid: invoker.uid.as_raw(),
-                user: invoker.name.clone(),
-                loginuid: login_uid(),
-                host: host()?,
-                reason: self.reason.clone(),
-                command,
-                human: None,
-                agent: None,
-                labels: BTreeMap::new(),
-            },
             profile,
             gid: invoker.gid.as_raw(),
             aws: self.selection(invoker)?,
@@ -119,14 +162,44 @@ pub(super) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{} is not a path", path.display()))
 }
 
-fn host() -> anyhow::Result<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .context("cannot read the host's name")?;
-    Ok(name.trim().to_owned())
+/// Reads a token with the invoking user's rights: root's would let any file be tried.
+fn read_token(invoker: &Invoker, path: &Path) -> anyhow::Result<Token> {
+    use std::io::Read as _;
+
+    let unreadable = || {
+        format!(
+            "cannot read the identity token {} as user {}; check --identity-token-file and the file's permissions",
+            path.display(),
+            invoker.name
+        )
+    };
+    let mut text = Zeroizing::new(String::with_capacity(2 * LARGEST_TOKEN));
+    let limit = LARGEST_TOKEN as u64 + 1;
+    let read = |text: &mut String| std::fs::File::open(path)?.take(limit).read_to_string(text);
+    let read = invoker
+        .with_rights(|| read(&mut text))
+        .with_context(unreadable)?;
+    read.with_context(unreadable)?;
+    if text.trim().is_empty() {
+        bail!(
+            "the identity token {} is empty; write the provider's ID token there",
+            path.display()
+        );
+    }
+    Ok(Token::new(&text))
 }
 
-/// The uid that logged in, where the kernel knows (pam_loginuid).
-fn login_uid() -> Option<u32> {
-    let text = std::fs::read_to_string("/proc/self/loginuid").ok()?;
-    text.trim().parse().ok().filter(|&uid| uid != u32::MAX)
+fn reason(text: &str) -> Result<String, String> {
+    check_reason(text).map(|()| text.to_owned())
+}
+
+fn agent(text: &str) -> Result<String, String> {
+    check_agent(text).map(|()| text.to_owned())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("write it as KEY=VALUE, such as team=data")?;
+    check_label(key, value).map(|()| (key.to_owned(), value.to_owned()))
 }

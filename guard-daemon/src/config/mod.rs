@@ -1,9 +1,10 @@
 //! Files and flags → validated configuration; finds profiles by name or path.
 //!
-//! `file` is `guard.toml`, `upstream` the way out with its flags, `profiles` the search for a profile.
-//! What a profile says is `policy`'s.
+//! `file` is `guard.toml`, `identity` whose tokens are believed, `upstream` the way out with its flags, `profiles`
+//! the search for a profile. What a profile says is `policy`'s.
 
 mod file;
+mod identity;
 mod profiles;
 mod read;
 mod upstream;
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use file::Problem;
+pub(crate) use identity::is_loopback;
+pub use identity::{EmailVerified, IdentityConfig, IssuerConfig, RequiredClaim};
 pub use upstream::parse_connect_flag;
 
 use crate::policy::{PolicyError, position};
@@ -45,6 +48,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// How long an exchange waits for a person: 50 s by default.
     pub hold: Duration,
+    /// Whose word is taken for who a session is for.
+    pub identity: IdentityConfig,
     /// Limits on what the agent controls.
     pub limits: Limits,
 }
@@ -201,6 +206,7 @@ impl Config {
             source_ip: said.source_ip,
             upstream: said.upstream,
             hold: said.hold.unwrap_or(HOLD),
+            identity: said.identity,
             limits: said.limits,
         })
     }

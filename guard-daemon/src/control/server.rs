@@ -194,7 +194,7 @@ impl Server {
         if session.is_some() {
             return Reply::error("bad-request", "this connection has a session already");
         }
-        match self.sessions.start(start, peer.pid).await {
+        match self.sessions.start(start, peer.pid, peer.loginuid).await {
             Ok(started) => {
                 *session = Some(started.session.clone());
                 Reply::SessionStarted {
@@ -232,7 +232,7 @@ impl Server {
                 "only root can confine what runs already; use: sudo guard attach …",
             );
         }
-        match self.sessions.attach(attach).await {
+        match self.sessions.attach(attach, peer.loginuid).await {
             Ok(attached) => Reply::SessionAttached {
                 session: attached.session,
                 environment: attached.environment,
@@ -259,12 +259,15 @@ impl Server {
 
     /// Tells and records why a session could not be started.
     async fn unstarted(&self, error: &SessionError) -> Reply {
-        let profile = matches!(error, SessionError::Profile(_));
         let detail = text_of(error);
         tracing::warn!("a session could not be started: {detail}");
-        let code = if profile { "profile" } else { "session" };
+        let (code, reply) = match error {
+            SessionError::Profile(_) => ("profile", "bad-config"),
+            SessionError::Identity(_) => ("identity", "identity"),
+            _ => ("session", "failed"),
+        };
         self.record_unstarted(code, detail.clone()).await;
-        Reply::error(if profile { "bad-config" } else { "failed" }, detail)
+        Reply::error(reply, detail)
     }
 
     /// A session that could not be started is on record, too.

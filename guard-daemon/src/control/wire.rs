@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::approval::ApprovalView;
 use crate::broker::Selection;
 use crate::config::UpstreamConfig;
+use crate::identity::Starter;
 use crate::sandbox::environment::Changes;
 use crate::sandbox::mounts::World;
 use crate::session::{Identity, SessionId};
@@ -65,6 +66,8 @@ pub struct StartSession {
     /// The first process of its pid namespace: a child of the asking process, in a network namespace of
     /// its own, waiting.
     pub init: u32,
+    /// Who starts it, for whom and why, as they say.
+    pub starter: Starter,
     /// What the session is made of.
     pub terms: Terms,
 }
@@ -77,6 +80,8 @@ pub struct AttachSession {
     pub target: Target,
     /// Confine it although it could take the hooks away: it has root's capabilities.
     pub allow_root: bool,
+    /// Who starts it, for whom and why, as they say.
+    pub starter: Starter,
     /// What the session is made of.
     pub terms: Terms,
 }
@@ -95,8 +100,6 @@ pub enum Target {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
-    /// Who runs it, and what.
-    pub identity: Identity,
     /// The invoking user's group.
     pub gid: u32,
     /// The profile's name, or an absolute path; the default one where none is given.
@@ -156,7 +159,7 @@ pub enum Reply {
     SessionDetached,
     /// The request was refused.
     Error {
-        /// `not-found`, `not-permitted`, `confined`, `bad-request`, `bad-config`, `failed`.
+        /// `not-found`, `not-permitted`, `confined`, `bad-request`, `bad-config`, `identity`, `failed`.
         code: String,
         /// What was wrong and what to do.
         message: String,
@@ -216,8 +219,8 @@ mod tests {
         let text = r#"{"request":"approval_decide","id":"a-1","approve":true,"reason":null}"#;
         let request: Request = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&request).unwrap(), text);
-        let start = r#"{"request":"start_session","pid":7,"init":6,"terms":{"identity":{"uid":0,"user":"root",
-            "loginuid":null,"host":"h","reason":null,"command":["true"]},"gid":0,"profile":"standard",
+        let start = r#"{"request":"start_session","pid":7,"init":6,"starter":{"uid":0,"command":["true"]},
+            "terms":{"gid":0,"profile":"standard",
             "aws":{},"upstream":{},"environment":{}}}"#;
         // Selection's members have no defaults of their own.
         let aws = r#""aws":{"profile":null,"region":null,"home":null,"config_file":null,
@@ -225,6 +228,18 @@ mod tests {
         let start = start.replace(r#""aws":{}"#, aws);
         let request: Request = serde_json::from_str(&start).unwrap();
         assert!(matches!(request, Request::StartSession(start) if start.pid == 7));
+        // What the daemon finds out itself cannot be said.
+        for forged in [
+            r#""human":{"issuer":"https://i","subject":"ada","email":null},"#,
+            r#""loginuid":0,"#,
+            r#""user":"ada","#,
+        ] {
+            let forged = start.replace(r#""starter":{"#, &format!(r#""starter":{{{forged}"#));
+            assert!(
+                serde_json::from_str::<Request>(&forged).is_err(),
+                "{forged}"
+            );
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{Class, MaskError, Masked};
+use super::{Class, MaskError, Masked, Rules};
 
 /// Levels of a document that are followed.
 pub(super) const DEPTH: usize = 128;
@@ -14,7 +14,7 @@ pub(super) const BODY: &str = "(body)";
 
 /// What is to be replaced in a document, and where the walk through it stands.
 pub(super) struct Edits<'m> {
-    masks: &'m dyn Fn(Class) -> bool,
+    rules: Rules<'m>,
     replaced: Vec<(Range<usize>, Cow<'static, str>)>,
     /// The member the walk stands at.
     path: String,
@@ -37,9 +37,9 @@ pub(super) enum Step<'a> {
 pub(super) struct Left(usize);
 
 impl<'m> Edits<'m> {
-    pub(super) fn new(masks: &'m dyn Fn(Class) -> bool) -> Self {
+    pub(super) fn new(rules: Rules<'m>) -> Self {
         Self {
-            masks,
+            rules,
             replaced: Vec::new(),
             path: String::new(),
             depth: 0,
@@ -73,7 +73,7 @@ impl<'m> Edits<'m> {
     }
 
     pub(super) fn masks(&self, class: Option<Class>) -> bool {
-        class.is_some_and(self.masks)
+        class.is_some_and(self.rules.0) && !(self.rules.1)(&self.path)
     }
 
     pub(super) fn replace(&mut self, range: Range<usize>, text: impl Into<Cow<'static, str>>) {

@@ -168,7 +168,7 @@ fn finish(stopped: Option<MaskError>, done: serde_json::Result<()>) -> Result<()
 }
 
 /// serde's message names what it met there, which may be a part of the body: only its kind and place go on.
-fn malformed(error: &serde_json::Error) -> MaskError {
+pub(super) fn malformed(error: &serde_json::Error) -> MaskError {
     let what = if error.is_eof() {
         "it ends too early"
     } else {

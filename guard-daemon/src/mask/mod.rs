@@ -7,6 +7,7 @@
 mod edits;
 mod headers;
 mod json;
+pub mod minted;
 mod replacement;
 #[cfg(test)]
 mod tests;
@@ -161,7 +162,8 @@ pub enum MaskError {
 /// x-amz-…`): 64 at the most, then `…`, and none twice.
 ///
 /// Only the body of a successful response has the modelled form: that of an error is left as it is. The
-/// body must be whole and without content encoding; the caller bounds its size.
+/// body must be whole and without content encoding; the caller bounds its size. Members that `spares` names by
+/// path are left alone: a dummy stands there already.
 ///
 /// # Errors
 /// Whatever cannot be masked for sure. `parts` may have been changed then; send neither.
@@ -171,6 +173,7 @@ pub fn mask_response(
     parts: &mut http::response::Parts,
     body: Bytes,
     masks: &dyn Fn(Class) -> bool,
+    spares: &dyn Fn(&str) -> bool,
 ) -> Result<(Bytes, Vec<String>), MaskError> {
     let masked = mask_headers(output, &mut parts.headers, masks);
     if !parts.status.is_success() || body.is_empty() {
@@ -182,7 +185,12 @@ pub fn mask_response(
             what: "event stream",
         });
     }
-    mask_body(layout, protocol, &mut parts.headers, body, masked, masks)
+    mask_body(layout, protocol, &mut parts.headers, body, masked, (masks, spares))
+}
+
+/// Makes lengths and checksums of a response right for another body.
+pub fn repair_headers(headers: &mut HeaderMap, body: &[u8]) {
+    headers::repair(headers, body);
 }
 
 /// Whether the body of a streaming output is passed on as it comes, after `mask_headers`. If not, the whole
@@ -209,7 +217,7 @@ fn mask_body<S: Shape>(
     headers: &mut HeaderMap,
     body: Bytes,
     mut masked: Vec<String>,
-    masks: &dyn Fn(Class) -> bool,
+    rules: Rules<'_>,
 ) -> Result<(Bytes, Vec<String>), MaskError> {
     for encoding in headers.get_all(CONTENT_ENCODING) {
         if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
@@ -217,13 +225,16 @@ fn mask_body<S: Shape>(
             return Err(MaskError::Encoded { encoding });
         }
     }
-    if let Some(document) = mask_document(layout, protocol, &body, masks)? {
+    if let Some(document) = mask_document(layout, protocol, &body, rules)? {
         headers::repair(headers, &document.body);
         masked.extend(document.paths);
         return Ok((document.body, masked));
     }
     Ok((body, masked))
 }
+
+/// Which classes are masked, and which members, by their paths, are left alone.
+type Rules<'m> = (&'m dyn Fn(Class) -> bool, &'m dyn Fn(&str) -> bool);
 
 /// A document in which something was masked.
 #[derive(Debug)]
@@ -245,9 +256,9 @@ fn mask_document<S: Shape>(
     layout: Layout<S>,
     protocol: Protocol,
     body: &[u8],
-    masks: &dyn Fn(Class) -> bool,
+    rules: Rules<'_>,
 ) -> Result<Option<Masked>, MaskError> {
-    if masks_whole(layout, masks) {
+    if masks_whole(layout, rules.0) {
         let body = Bytes::from_static(replacement::TEXT.as_bytes());
         return Ok(Some(Masked {
             body,
@@ -266,7 +277,7 @@ fn mask_document<S: Shape>(
         format,
         reason: error.to_string(),
     })?;
-    let mut edits = Edits::new(masks);
+    let mut edits = Edits::new(rules);
     mask(layout, text, &mut edits)?;
     Ok(edits.apply(text))
 }

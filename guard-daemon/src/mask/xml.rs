@@ -365,12 +365,12 @@ fn declared(declaration: &BytesDecl<'_>, at: usize) -> Result<(), MaskError> {
     }
 }
 
-fn position(reader: &Reader<&[u8]>) -> usize {
+pub(super) fn position(reader: &Reader<&[u8]>) -> usize {
     usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX)
 }
 
 /// The parser's own messages may quote the body: they do not go on.
-fn malformed(what: &str, at: usize) -> MaskError {
+pub(super) fn malformed(what: &str, at: usize) -> MaskError {
     MaskError::Malformed {
         format: "XML",
         reason: format!("{what}, byte {at}"),

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::condition::{OperatorError, ValueError};
-use super::keys::GUARD_KEYS;
+use super::keys::{GUARD_KEYS, LABEL_KEYS};
 use super::network::HostError;
 use super::pattern::PatternError;
 use super::reach::ReachError;
@@ -190,7 +190,10 @@ pub enum Problem {
     )]
     ConditionKey(String),
     /// A condition key that guard does not have.
-    #[error("guard has no condition key {0:?}; its keys are {keys}", keys = GUARD_KEYS.join(", "))]
+    #[error(
+        "guard has no condition key {0:?}; its keys are {keys} and {LABEL_KEYS}NAME",
+        keys = GUARD_KEYS.join(", ")
+    )]
     GuardKey(String),
     /// A value of the wrong type for its operator.
     #[error("{text:?}: {error}")]
@@ -216,6 +219,9 @@ pub enum Problem {
         /// What is wrong with it.
         error: ReachError,
     },
+    /// Something of `[credentials]`.
+    #[error("{0}")]
+    Credentials(CredentialsError),
     /// A bad host pattern.
     #[error("{text:?}: {error}")]
     Host {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::session::{Identity, SessionId};
 
@@ -119,6 +120,21 @@ pub enum Event {
         /// One sentence for people.
         detail: String,
     },
+    /// An answer held temporary credentials, and the session got dummies for them; durable before it did.
+    CredentialsMinted {
+        /// The exchange.
+        exchange: String,
+        /// The access key id of the dummies.
+        dummy_key: String,
+        /// The real one, with which calls leave that are signed with the dummies.
+        real_key: String,
+        /// The ARN of the principal that they are of, where the answer told.
+        #[serde(default)]
+        arn: Option<String>,
+        /// When both end.
+        #[serde(with = "time::serde::rfc3339")]
+        expiry: OffsetDateTime,
+    },
     /// A call that guard itself makes with the session's real credentials; durable before it leaves.
     OwnCall {
         /// The service.
@@ -211,6 +227,22 @@ pub struct ExchangeDecided {
     pub presented_key: Option<String>,
     /// The access key id that it leaves with.
     pub signing_key: Option<String>,
+    /// Where credentials come from that calls of the session minted: those calls, the first of them made with the
+    /// session's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<Assumed>,
+}
+
+/// A call that minted credentials.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Assumed {
+    /// Its exchange.
+    pub exchange: String,
+    /// The operation, as `service:Operation`.
+    pub operation: String,
+    /// The ARN of the principal that the credentials are of, where the answer told.
+    #[serde(default)]
+    pub arn: Option<String>,
 }
 
 impl ExchangeDecided {

@@ -1,9 +1,32 @@
 //! One entry of every type, for tests and for the examples in docs/journal.md.
 
 use super::entry::{Access, Entry, Event, ExchangeCompleted, ExchangeDecided, Parent, Process};
-use crate::session::{Identity, SessionId};
+use crate::session::{Agent, Human, Identity, SessionId};
 
 pub(super) const SESSION: &str = "7b1e09c44f2ad310";
+
+pub(super) fn identity() -> Identity {
+    let text = str::to_owned;
+    Identity {
+        uid: 1000,
+        user: text("ada"),
+        loginuid: Some(1000),
+        host: text("runner-3"),
+        reason: Some(text("nightly report")),
+        command: vec![text("claude"), text("-p"), text("make the report")],
+        human: Some(Human {
+            issuer: text("https://sso.acme.example"),
+            subject: text("00u1ada"),
+            email: Some(text("ada@acme.example")),
+        }),
+        agent: Some(Agent {
+            name: text("claude"),
+            version: Some(text("2.1.4")),
+            instance: Some(text("runner-3/7")),
+        }),
+        labels: [(text("team"), text("data"))].into(),
+    }
+}
 
 pub(super) fn process() -> Process {
     Process {
@@ -56,6 +79,7 @@ pub(super) fn decided(exchange: &str) -> ExchangeDecided {
         authentication: None,
         presented_key: Some("AKIAGUARD7B1E09C44F2".to_owned()),
         signing_key: None,
+        assumed: Vec::new(),
     }
 }
 
@@ -82,17 +106,7 @@ pub(super) fn all() -> Vec<Entry> {
     let text = str::to_owned;
     vec![
         of_session(Event::SessionStarted {
-            identity: Identity {
-                uid: 1000,
-                user: text("ada"),
-                loginuid: Some(1000),
-                host: text("runner-3"),
-                reason: Some(text("nightly report")),
-                command: vec![text("claude"), text("-p"), text("make the report")],
-                human: None,
-                agent: None,
-                labels: std::collections::BTreeMap::new(),
-            },
+            identity: identity(),
             profile: text("standard"),
             profile_sha256: text(
                 "5f0c1c4a0f7f6b9b2a63b1f6d1f2e0b4e8f5a5f7d6c3b2a190817263544f3e2d",

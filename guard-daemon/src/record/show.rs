@@ -29,6 +29,8 @@ pub struct Summary {
     pub reason: String,
     /// What came of it.
     pub outcome: String,
+    /// The person and the agent it was done for, where they are known.
+    pub who: String,
 }
 
 /// Sums a line up; the error says why it is not a journal line.
@@ -44,6 +46,7 @@ pub fn summary(line: &Line) -> Result<Summary, String> {
         session: place.session.unwrap_or_else(|| "-".to_owned()),
         process: "-".to_owned(),
         decision: "-".to_owned(),
+        who: line.who().map(|who| who.to_string()).unwrap_or_default(),
         ..Summary::default()
     };
     if !place.intact {
@@ -68,6 +71,9 @@ impl Summary {
                     "{}@{}, profile {profile}",
                     identity.user, identity.host
                 ));
+                for (key, value) in &identity.labels {
+                    self.add(&format!("{key}={value}"));
+                }
             }
             Event::SessionResumed => self.what.push_str("session resumed"),
             Event::Finding { code, detail } => {
@@ -132,6 +138,16 @@ impl Summary {
                 if let Some(approver) = approver {
                     self.add(&format!("by {approver}"));
                 }
+            }
+            Event::CredentialsMinted {
+                exchange,
+                dummy_key,
+                real_key,
+                arn,
+                ..
+            } => {
+                let of = arn.as_deref().unwrap_or("a principal that is not told");
+                self.what = format!("{exchange} minted {dummy_key} for {real_key} of {of}");
             }
             Event::OwnCall {
                 service,

@@ -50,7 +50,7 @@ const JAVA: &str = "JAVA_TOOL_OPTIONS";
 const BEARER: &str = "AWS_BEARER_TOKEN_BEDROCK";
 
 /// What would lead a client to credentials or routes that are not the session's.
-const UNSET: [&str; 30] = [
+const UNSET: [&str; 33] = [
     DIRECTORIES,
     BEARER,
     "AWS_SESSION_TOKEN",
@@ -82,6 +82,10 @@ const UNSET: [&str; 30] = [
     "SUDO_USER",
     "SUDO_COMMAND",
     "SUDO_HOME",
+    // Whoever has them can be taken for the person or job that the session is for.
+    "GUARD_IDENTITY_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
 ];
 
 /// Variables that name sockets, or what is behind one, of programs outside. Kept where the profile lets

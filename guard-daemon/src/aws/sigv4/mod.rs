@@ -18,7 +18,7 @@ mod vectors;
 mod verify;
 
 pub use payload::{DeclaredPayload, declared_payload, declared_payload_of};
-pub use presented::{presented, signs_query};
+pub use presented::{presented, session_token, signs_query};
 pub use sign::sign;
 pub use verify::verify;
 

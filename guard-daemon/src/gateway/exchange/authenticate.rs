@@ -63,6 +63,7 @@ impl Exchange {
             self.decided.authentication = Some("url".to_owned());
         }
         let issue = self.issue(&presented)?;
+        check_token(&view, &issue)?;
         let payload = sigv4::declared_payload_of(&presented, &view)?;
         let by = By::Signature { presented, issue };
         let authenticated = self.authenticated(by, payload, body).await?;
@@ -99,6 +100,7 @@ impl Exchange {
         let by = match bearer {
             Bearer::Made { presented, query } => {
                 let issue = self.issue(&presented)?;
+                check_token(&query.view(), &issue)?;
                 verify(&presented, &query.view(), Payload::Bytes(b""), &issue)?;
                 By::Bearer { issue, made: true }
             }
@@ -132,6 +134,19 @@ impl Exchange {
         };
         Ok(Authenticated { by, payload })
     }
+}
+
+/// The session token that a request carries must be that of its dummies.
+fn check_token(view: &RequestView<'_>, issue: &Issue) -> Result<(), Refusal> {
+    let token = sigv4::session_token(view)?;
+    if issue.has_token(token.as_deref()) {
+        return Ok(());
+    }
+    Err(Refusal::denied(
+        Code::InvalidAccessKey,
+        "the session token is not the one that goes with the access key; use the credentials as they were given out, \
+         all three parts of them",
+    ))
 }
 
 fn verify(

@@ -8,6 +8,7 @@
 mod answer;
 mod authenticate;
 mod hold;
+mod mint;
 mod send;
 
 use std::net::SocketAddr;
@@ -21,14 +22,14 @@ use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
 
+use self::answer::Edits;
 use self::authenticate::{Authenticated, By};
 use self::send::Leaving;
 use super::body::ResponseBody;
 use super::outcome::{self, Completion};
 use super::refusal::{Record, Refusal};
 use super::spool::{READ_AHEAD, Spool};
-use super::{Gateway, admit, forward};
-use crate::aws::catalog::Output;
+use super::{Gateway, admit};
 use crate::aws::error::Code;
 use crate::aws::{self, BodyView, Call, Protocol, RequestView};
 use crate::broker::Principal;
@@ -95,11 +96,14 @@ impl Exchange {
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
         let from = self.authenticate(&parts, body).await?;
+        if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
+            self.decided.assumed.clone_from(&minted.chain);
+        }
         let call = self.identify(&parts, &from, body).await?;
-        let output = self.decide(&parts, &from, &call, body).await?;
+        let edits = self.decide(&parts, &from, &call, body).await?;
         let leaving = self.leaving(&from, &call).await?;
         let mut completion = self.record_allowed(&leaving).await?;
-        let plain = output.is_some();
+        let plain = edits.is_some();
         let request = self
             .sign(parts, &from, body, plain, &leaving, completion.sent())
             .await
@@ -108,8 +112,7 @@ impl Exchange {
             completion.fail(error.code(), &error.to_string());
             Refusal::failed(error.to_string())
         })?;
-        self.answer(response, output, call.protocol, completion)
-            .await
+        self.answer(response, edits, &from, completion).await
     }
 
     fn new(
@@ -163,7 +166,7 @@ impl Exchange {
         from.check_digest(body)?;
         let account = match &from.by {
             By::Nobody => None,
-            _ => self.principal(false).await.map(|it| it.account),
+            _ => self.principal(from, false).await.map(|it| it.account),
         };
         let request = view(parts, host, body.view());
         let call = aws::identify(&request, scope, account.as_deref(), &wanted)
@@ -177,7 +180,10 @@ impl Exchange {
 
     /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once in a
     /// session, where it is not known, or not `whole` and needs to be.
-    async fn principal(&self, whole: bool) -> Option<Principal> {
+    async fn principal(&self, from: &Authenticated, whole: bool) -> Option<Principal> {
+        if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
+            return minted.principal.clone();
+        }
         self.session
             .credentials
             .resolve_principal(whole, |request| self.ask_on_record(request))
@@ -201,14 +207,14 @@ impl Exchange {
         answer.map_err(|error| error.to_string())
     }
 
-    /// Lets the profile decide, and a person where it says so. Returns the output that is to be masked.
+    /// Lets the profile decide, and a person where it says so. Returns what is to be changed in the answer.
     async fn decide(
         &mut self,
         parts: &Parts,
         from: &Authenticated,
         call: &Call,
         body: &mut Spool<Incoming>,
-    ) -> Result<Option<(Output, Masked)>, Refusal> {
+    ) -> Result<Option<Edits>, Refusal> {
         let (decision, masked) = self.ask(parts, from, call).await;
         self.decided.statement = decision.statement.as_deref().map(str::to_owned);
         self.decided.reason = decision.reason.to_string();
@@ -219,10 +225,8 @@ impl Exchange {
                 ..Refusal::denied(Code::AccessDenied, &*decision.reason)
             });
         }
-        let output = call
-            .output
-            .filter(|output| forward::has_masked(*output, |class| masked.contains(class)));
-        if output.is_some() && call.protocol == Protocol::Cbor {
+        let edits = Edits::of(call, masked);
+        if edits.is_some() && call.protocol == Protocol::Cbor {
             return Err(Refusal::denied(
                 Code::AccessDenied,
                 "the answer has secret members, and guard cannot mask them in CBOR; use a client that speaks JSON \
@@ -232,7 +236,7 @@ impl Exchange {
         if effect == Effect::Approve {
             self.hold(parts, from, call, body).await?;
         }
-        Ok(output.map(|output| (output, masked)))
+        Ok(edits)
     }
 
     /// Asks the profile, in the context of the call.
@@ -247,7 +251,8 @@ impl Exchange {
         let principal = if anonymous {
             None
         } else {
-            self.principal(context::asks_principal(&profile)).await
+            self.principal(from, context::asks_principal(&profile))
+                .await
         };
         let context = Context {
             region: call.region.as_deref(),
@@ -262,7 +267,7 @@ impl Exchange {
             now: OffsetDateTime::now_utc(),
             session: Some(context::Caller {
                 session: self.session.id.as_str(),
-                user: &self.session.identity.user,
+                identity: &self.session.identity,
                 executable: self.caller.process.exe.as_deref(),
             }),
         };

@@ -1,6 +1,7 @@
 //! A profile's text and its policy documents → a checked, compiled profile; every error names its place and
 //! what to write instead.
 
+mod credentials;
 mod layers;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,8 @@ struct File {
     network: Network,
     #[serde(default)]
     sandbox: Sandbox,
+    #[serde(default)]
+    credentials: credentials::Written,
     #[serde(default)]
     mask: Mask,
     #[serde(default)]
@@ -144,6 +147,7 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
         })?;
     }
     let reach = reach(&file).map_err(wrong)?;
+    let credentials = file.credentials.terms().map_err(wrong)?;
     let mut keys = Keys::default();
     let mut statements = Vec::new();
     for (written, effect, sid) in rules(&file.statement).map_err(wrong)? {
@@ -177,6 +181,7 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
         hosts,
         reach,
         mode: file.mode,
+        credentials,
         masking,
         policy: Policy::new(Parts {
             profile: own_name.to_owned(),

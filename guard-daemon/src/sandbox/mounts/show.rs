@@ -15,7 +15,6 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::{Gid, Uid, getgroups, setegid, seteuid, setgroups};
 
 use super::super::report::{Report, Stage, on};
 use super::super::user::Invoker;
@@ -233,17 +232,7 @@ fn as_user<T>(invoker: &Invoker, work: impl FnOnce() -> T) -> Result<T, Report> 
         detail: "as the invoking user".to_owned(),
         ..super::super::report::at(Stage::Show)(errno)
     };
-    let groups = getgroups().map_err(failed)?;
-    setgroups(&invoker.groups)
-        .and_then(|()| setegid(invoker.gid))
-        .and_then(|()| seteuid(invoker.uid))
-        .map_err(failed)?;
-    let result = work();
-    seteuid(Uid::from_raw(0))
-        .and_then(|()| setegid(Gid::from_raw(0)))
-        .and_then(|()| setgroups(&groups))
-        .map_err(failed)?;
-    Ok(result)
+    invoker.with_rights(work).map_err(failed)
 }
 
 #[cfg(test)]

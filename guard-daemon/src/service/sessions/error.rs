@@ -5,6 +5,7 @@ use std::io;
 use crate::broker::BrokerError;
 use crate::config::ConfigError;
 use crate::gateway::upstream::UpstreamError;
+use crate::identity::IdentityError;
 use crate::kernel::KernelError;
 use crate::kernel::tracker::TrackerError;
 use crate::record::journal::JournalError;
@@ -53,6 +54,9 @@ pub enum SessionError {
     /// The profile.
     #[error("the profile cannot be used")]
     Profile(#[from] ConfigError),
+    /// Who it is for.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The credentials.
     #[error("the AWS credentials cannot be used")]
     Broker(#[from] BrokerError),

@@ -28,6 +28,7 @@ use crate::broker::{DummyCredentials, Issued, Owner, Source};
 use crate::control::wire::{SessionView, Terms};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
+use crate::identity::Identities;
 use crate::intercept::names::Names;
 use crate::policy::Profile;
 use crate::record::entry::{Entry, Event};
@@ -35,7 +36,7 @@ use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::network;
 use crate::sandbox::trust;
-use crate::session::{Session, SessionId};
+use crate::session::{Identity, Session, SessionId};
 
 pub use attached::Attached;
 pub use error::SessionError;
@@ -54,6 +55,7 @@ const STARTING: Duration = Duration::from_secs(20);
 pub struct Sessions {
     gateway: Arc<Gateway>,
     hierarchy: Hierarchy,
+    identities: Identities,
     running: Mutex<BTreeMap<SessionId, Running>>,
     /// `true` while sessions may start; starting ones hold it for reading.
     open: RwLock<bool>,
@@ -95,6 +97,7 @@ impl Sessions {
         occupied: watch::Sender<usize>,
     ) -> Self {
         Self {
+            identities: Identities::new(&gateway.config.identity, &gateway.config.upstream),
             gateway,
             hierarchy,
             running: Mutex::default(),
@@ -195,6 +198,7 @@ impl Sessions {
         &self,
         id: SessionId,
         place: Place,
+        identity: Identity,
         mut terms: Terms,
     ) -> Result<Saved, SessionError> {
         let profile = self
@@ -210,6 +214,7 @@ impl Sessions {
             place,
             generation: 0,
             since: now(),
+            identity,
             terms,
             profile,
             dummy: DummyCredentials::random(),
@@ -223,7 +228,7 @@ impl Sessions {
             Arc::new(Profile::load(&saved.profile).map_err(crate::config::ConfigError::from)?);
         let terms = &saved.terms;
         let owner = Owner {
-            uid: terms.identity.uid,
+            uid: saved.identity.uid,
             gid: terms.gid,
         };
         let credentials = Source::new(&terms.aws, owner).await?;
@@ -234,11 +239,12 @@ impl Sessions {
             .upstream
             .merge(&flags, &terms.upstream.roots)?;
         let upstream = Upstream::new(&upstream)?;
+        let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
             id: saved.id.clone(),
-            identity: terms.identity.clone(),
+            identity: saved.identity.clone(),
             profile,
-            issued: Issued::new(saved.dummy.clone()),
+            issued: Issued::kept_in(saved.dummy.clone(), kept).map_err(SessionError::Save)?,
             credentials,
             bearer: terms.aws.bearer.clone(),
             upstream: Arc::new(upstream),
@@ -362,6 +368,7 @@ impl Sessions {
                     },
                 )
                 .await;
+                self.gateway.journal.forget(id);
                 // Until now its processes were to be known as confined.
                 self.running().remove(id);
                 tracing::info!("session {id} ended: {cause}");
@@ -456,6 +463,9 @@ impl Sessions {
 
     /// Journals a session's beginning, which does not happen otherwise.
     async fn record_start(&self, session: &Session) -> Result<(), SessionError> {
+        self.gateway
+            .journal
+            .introduce(&session.id, &session.identity)?;
         let event = Event::SessionStarted {
             identity: session.identity.clone(),
             profile: session.profile.name().to_owned(),

@@ -174,7 +174,7 @@ pub(super) fn standing(
             if reach.temporary == Temporary::Shared {
                 limits.push(OPEN_WHERE_SHARED.to_owned());
             }
-            if saved.terms.identity.uid == 0 {
+            if saved.identity.uid == 0 {
                 limits.push(OPEN_TO_ROOT.to_owned());
             }
         }

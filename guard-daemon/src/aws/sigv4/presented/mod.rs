@@ -7,11 +7,14 @@ mod query;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, DATE, HOST};
+use percent_encoding::percent_decode_str;
 
 use self::query::QuerySignature;
-use super::{Form, Presented, SigV4Error, stamp};
+use super::{Form, Presented, SigV4Error, pairs, signature_parameter, stamp};
 use crate::aws::RequestView;
 
 /// Bytes of an `Authorization` header, or of one query parameter of a signature (session tokens, which are
@@ -55,6 +58,41 @@ pub fn presented(request: &RequestView<'_>) -> Result<Option<Presented>, SigV4Er
 /// Whether a raw query holds a signature, or a part that only a signature has.
 pub fn signs_query(query: &str) -> Result<bool, SigV4Error> {
     Ok(QuerySignature::read(query)?.is_some())
+}
+
+/// Bytes of a session token.
+const TOKEN_BYTES: usize = 16 * 1024;
+
+/// The session token that a request carries: in a header, or in the query of a presigned URL; an S3 Express
+/// session's has a name of its own. Two of them are an error.
+pub fn session_token<'a>(request: &RequestView<'a>) -> Result<Option<Cow<'a, str>>, SigV4Error> {
+    const NAMES: [&str; 2] = ["x-amz-security-token", "x-amz-s3session-token"];
+    let malformed = SigV4Error::Malformed {
+        part: "the session token",
+        why: "it must be printable ASCII, 16 KiB at the most",
+    };
+    let plain =
+        |text: &str| text.len() <= TOKEN_BYTES && text.bytes().all(|b| b.is_ascii_graphic());
+    let mut found: Option<Cow<'a, str>> = None;
+    let mut add = |token: Cow<'a, str>| {
+        if !plain(&token) {
+            return Err(malformed.clone());
+        }
+        match found.replace(token) {
+            Some(_) => Err(SigV4Error::Doubled("a session token")),
+            None => Ok(()),
+        }
+    };
+    for value in NAMES.iter().flat_map(|name| request.headers.get_all(*name)) {
+        add(value.to_str().map_err(|_opaque| malformed.clone())?.into())?;
+    }
+    for (name, value) in pairs(request.query) {
+        if signature_parameter(name).is_some_and(|name| NAMES.contains(&name)) {
+            let value = percent_decode_str(value).decode_utf8();
+            add(value.map_err(|_invalid| malformed.clone())?)?;
+        }
+    }
+    Ok(found)
 }
 
 fn authorization(headers: &HeaderMap) -> Result<Option<&str>, SigV4Error> {

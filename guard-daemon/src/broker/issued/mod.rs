@@ -3,22 +3,35 @@
 //! Every exchange looks its access key id up here: the signature is verified with the dummy's secret, and the
 //! request leaves with what the dummy stands for. A key that is not here is foreign.
 
+mod saved;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use zeroize::Zeroizing;
 
-use super::DummyCredentials;
+use super::{DummyCredentials, Principal};
+use crate::record::entry::Assumed;
 
-/// Dummies of a session besides its own, at the most. An expired one makes room first, then the oldest.
+/// Dummies of a session besides its own, at the most. The one that ends first makes room.
 const MOST: usize = 4096;
 
 /// A session's dummies, by access key id.
 pub struct Issued {
     own: Arc<Issue>,
     others: RwLock<HashMap<String, Arc<Issue>>>,
+    /// Where the next daemon finds them.
+    file: Option<PathBuf>,
+    /// Held by the one that writes the file.
+    writing: Mutex<()>,
 }
 
 /// One set of dummies.
@@ -43,12 +56,19 @@ pub enum StandsFor {
 pub struct Minted {
     /// The real ones. They never leave but in a signature.
     pub credentials: Credentials,
-    /// The exchange that minted them.
-    pub exchange: String,
+    /// They are of an S3 Express session (CreateSession).
+    pub express: bool,
+    /// Whose they are; `None` where the answer did not tell.
+    pub principal: Option<Principal>,
+    /// The calls that led to them, the session's first.
+    pub chain: Vec<Assumed>,
 }
 
+/// Calls of a chain, at the most: AWS itself limits chained sessions to an hour, not in number.
+pub const LONGEST_CHAIN: usize = 16;
+
 impl Issued {
-    /// Only the session's own dummies.
+    /// The session's own dummies alone, nowhere kept.
     pub fn new(own: DummyCredentials) -> Self {
         let own = Issue {
             dummy: own,
@@ -58,7 +78,48 @@ impl Issued {
         Self {
             own: Arc::new(own),
             others: RwLock::default(),
+            file: None,
+            writing: Mutex::default(),
         }
+    }
+
+    /// The session's own, and what `file` keeps of an earlier daemon's; `keep` writes there. Root alone may reach
+    /// its directory.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that guard did not write.
+    pub fn kept_in(own: DummyCredentials, file: PathBuf) -> io::Result<Self> {
+        let mut issued = Self::new(own);
+        match fs::read(&file).map(Zeroizing::new) {
+            Ok(saved) => issued.restore(&saved)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        issued.file = Some(file);
+        Ok(issued)
+    }
+
+    /// Writes down what there is, for the next daemon. Blocks.
+    pub fn keep(&self) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = file.with_extension("issued-new");
+        if let Some(directory) = file.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
+        }
+        let mut written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        written.write_all(&self.save(SystemTime::now()))?;
+        fs::rename(new, file)
     }
 
     /// The session's own dummies, for its environment.
@@ -118,6 +179,25 @@ impl Issue {
     pub fn has_expired(&self, now: SystemTime) -> bool {
         self.expiry.is_some_and(|expiry| expiry <= now)
     }
+
+    /// Whether a request carries the session token that goes with them, none where none does. In constant time.
+    pub fn has_token(&self, presented: Option<&str>) -> bool {
+        match (&self.dummy.session_token, presented) {
+            (None, None) => true,
+            (Some(own), Some(presented)) => {
+                verify_slices_are_equal(own.as_bytes(), presented.as_bytes()).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// What a call minted, where they stand for that.
+    pub fn minted(&self) -> Option<&Minted> {
+        match &self.stands_for {
+            StandsFor::Session => None,
+            StandsFor::Minted(minted) => Some(minted),
+        }
+    }
 }
 
 impl fmt::Debug for Issued {
@@ -152,6 +232,17 @@ mod tests {
     }
 
     #[test]
+    fn the_token_must_be_theirs() {
+        let issued = Issued::new(DummyCredentials::random());
+        let temporary = issued.temporary(SystemTime::now(), Duration::from_mins(1));
+        let token = temporary.dummy.session_token.as_deref();
+        assert!(temporary.has_token(token));
+        assert!(!temporary.has_token(None) && !temporary.has_token(Some("x")));
+        let own = issued.find(&issued.own().access_key_id).unwrap();
+        assert!(own.has_token(None) && !own.has_token(token));
+    }
+
+    #[test]
     fn a_bearer_token_is_the_sessions_or_nobodys() {
         let issued = Issued::new(DummyCredentials::random());
         let other = DummyCredentials::random().bearer_token();
@@ -167,7 +258,7 @@ mod tests {
         let now = SystemTime::now();
         let first = issued.temporary(now, Duration::from_secs(1));
         for _ in 0..MOST {
-            issued.temporary(now, Duration::from_secs(60));
+            issued.temporary(now, Duration::from_mins(1));
         }
         assert!(issued.find(&first.dummy.access_key_id).is_none());
         assert_eq!(issued.others.read().unwrap().len(), MOST);
