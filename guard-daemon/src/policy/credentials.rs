@@ -106,22 +106,32 @@ pub enum CredentialsError {
     #[error("{0:?} is no role's ARN; write it as \"arn:aws:iam::123456789012:role/name\"")]
     RoleArn(String),
     /// Not an external id.
-    #[error("an external id has 2 to 1224 letters, digits and `_+=,.@:/-`; copy it from the role's trust policy")]
+    #[error(
+        "an external id has 2 to 1224 letters, digits and `_+=,.@:/-`; copy it from the role's trust policy"
+    )]
     ExternalId,
     /// Not a length of time that STS takes.
-    #[error("`duration` is {0}; STS takes 15m to 12h, and at most what the role's MaxSessionDuration says")]
+    #[error(
+        "`duration` is {0}; STS takes 15m to 12h, and at most what the role's MaxSessionDuration says"
+    )]
     Duration(String),
     /// Not the name of a role session.
-    #[error("{0:?} is no role session name: 2 to 64 letters, digits and `_+=,.@-`; leave it out for AGENT-SESSION")]
+    #[error(
+        "{0:?} is no role session name: 2 to 64 letters, digits and `_+=,.@-`; leave it out for AGENT-SESSION"
+    )]
     SessionName(String),
     /// A token file that depends on where the daemon runs.
     #[error("{0:?} is not an absolute path; write it from `/` on")]
     TokenFile(PathBuf),
     /// Not a command.
-    #[error("`command` is a list of 1 to {MOST_WORDS} words, the program first, none longer than {LONGEST_WORD} bytes")]
+    #[error(
+        "`command` is a list of 1 to {MOST_WORDS} words, the program first, none longer than {LONGEST_WORD} bytes"
+    )]
     Command,
     /// Not a variable's name.
-    #[error("{0:?} is no variable's name: letters, digits and `_`, none of the AWS_ ones that guard reads itself")]
+    #[error(
+        "{0:?} is no variable's name: letters, digits and `_`, none of the AWS_ ones that guard reads itself"
+    )]
     Variable(String),
     /// Not an audience.
     #[error("{0:?} is no audience: 1 to 256 printable ASCII characters without spaces")]
@@ -145,7 +155,9 @@ pub enum CredentialsError {
     #[error("`transitive_tags` needs session tags; remove `session_tags = false`")]
     NoTags,
     /// The profile says one thing and a flag another.
-    #[error("the profile says `{0}` under [credentials], so a flag cannot say something else; leave {1} out")]
+    #[error(
+        "the profile says `{0}` under [credentials], so a flag cannot say something else; leave {1} out"
+    )]
     Conflict(&'static str, &'static str),
 }
 
@@ -220,19 +232,31 @@ impl CredentialTerms {
             name: &'static str,
         ) -> Result<Option<T>, CredentialsError> {
             match (profile, flag) {
-                (Some(said), Some(other)) if said != other => Err(CredentialsError::Conflict(key, name)),
+                (Some(said), Some(other)) if said != other => {
+                    Err(CredentialsError::Conflict(key, name))
+                }
                 (said, other) => Ok(said.or(other).cloned()),
             }
         }
         Ok(Self {
-            role_arn: one(self.role_arn.as_ref(), flags.role_arn.as_ref(), "role_arn", "--role-arn")?,
+            role_arn: one(
+                self.role_arn.as_ref(),
+                flags.role_arn.as_ref(),
+                "role_arn",
+                "--role-arn",
+            )?,
             external_id: one(
                 self.external_id.as_ref(),
                 flags.external_id.as_ref(),
                 "external_id",
                 "--role-external-id",
             )?,
-            duration: one(self.duration.as_ref(), flags.duration.as_ref(), "duration", "--role-duration")?,
+            duration: one(
+                self.duration.as_ref(),
+                flags.duration.as_ref(),
+                "duration",
+                "--role-duration",
+            )?,
             session_policy: one(
                 self.session_policy.as_ref(),
                 flags.session_policy.as_ref(),
@@ -263,7 +287,7 @@ impl CredentialTerms {
 }
 
 impl WebIdentity {
-    fn check(&self) -> Result<(), CredentialsError> {
+    pub(super) fn check(&self) -> Result<(), CredentialsError> {
         match self {
             Self::File(path) => {
                 let plain = path.is_absolute() && path.as_os_str().len() <= LONGEST_WORD;
@@ -299,14 +323,16 @@ pub fn check_variable(name: &str) -> Result<(), CredentialsError> {
 }
 
 /// Whether a text is a role's ARN: `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.
-pub fn check_arn(text: &str) -> Result<(), CredentialsError> {
+pub(super) fn check_arn(text: &str) -> Result<(), CredentialsError> {
     let mut parts = text.splitn(6, ':');
     let mut next = || parts.next().unwrap_or_default();
     let (arn, partition, service, region, account, resource) =
         (next(), next(), next(), next(), next(), next());
     let name = resource.strip_prefix("role/").unwrap_or_default();
     let partition_is_plain = partition.starts_with("aws")
-        && partition.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        && partition
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b == b'-');
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-/".contains(&b);
     let right = arn == "arn"
         && partition_is_plain
@@ -317,18 +343,20 @@ pub fn check_arn(text: &str) -> Result<(), CredentialsError> {
         && !name.ends_with('/')
         && name.bytes().all(plain)
         && text.len() <= 2048;
-    right.then_some(()).ok_or_else(|| CredentialsError::RoleArn(text.to_owned()))
+    right
+        .then_some(())
+        .ok_or_else(|| CredentialsError::RoleArn(text.to_owned()))
 }
 
 /// Whether a text is an external id.
-pub fn check_external_id(text: &str) -> Result<(), CredentialsError> {
+pub(super) fn check_external_id(text: &str) -> Result<(), CredentialsError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
     let right = (2..=1224).contains(&text.len()) && text.bytes().all(plain);
     right.then_some(()).ok_or(CredentialsError::ExternalId)
 }
 
 /// Whether credentials may last so many seconds.
-pub fn check_duration(seconds: u64) -> Result<(), CredentialsError> {
+pub(super) fn check_duration(seconds: u64) -> Result<(), CredentialsError> {
     if LIFETIMES.contains(&seconds) {
         return Ok(());
     }
@@ -337,10 +365,12 @@ pub fn check_duration(seconds: u64) -> Result<(), CredentialsError> {
 }
 
 /// Whether a text is a role session's name.
-pub fn check_session_name(text: &str) -> Result<(), CredentialsError> {
+pub(super) fn check_session_name(text: &str) -> Result<(), CredentialsError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
     let right = (2..=64).contains(&text.len()) && text.bytes().all(plain);
-    right.then_some(()).ok_or_else(|| CredentialsError::SessionName(text.to_owned()))
+    right
+        .then_some(())
+        .ok_or_else(|| CredentialsError::SessionName(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -351,7 +381,11 @@ mod tests {
 
     #[test]
     fn an_arn_is_a_roles() {
-        for right in [ARN, "arn:aws-us-gov:iam::123456789012:role/x", "arn:aws-cn:iam::123456789012:role/a.b@c"] {
+        for right in [
+            ARN,
+            "arn:aws-us-gov:iam::123456789012:role/x",
+            "arn:aws-cn:iam::123456789012:role/a.b@c",
+        ] {
             assert_eq!(check_arn(right), Ok(()), "{right}");
         }
         for wrong in [
@@ -377,7 +411,13 @@ mod tests {
         for (seconds, right) in [(899, false), (900, true), (43_200, true), (43_201, false)] {
             assert_eq!(check_duration(seconds).is_ok(), right, "{seconds}");
         }
-        for (name, right) in [("a", false), ("ab", true), ("a b", false), ("a/b", false), ("A_+=,.@-9", true)] {
+        for (name, right) in [
+            ("a", false),
+            ("ab", true),
+            ("a b", false),
+            ("a/b", false),
+            ("A_+=,.@-9", true),
+        ] {
             assert_eq!(check_session_name(name).is_ok(), right, "{name}");
         }
         assert!(check_session_name(&"a".repeat(64)).is_ok());
@@ -400,9 +440,22 @@ mod tests {
             (WebIdentity::Command(Vec::new()), false),
             (WebIdentity::Command(vec![String::new()]), false),
             (WebIdentity::Command(vec!["get-token".to_owned()]), true),
-            (WebIdentity::Command(vec!["x".to_owned(); MOST_WORDS + 1]), false),
-            (WebIdentity::GithubActions { audience: "a b".to_owned() }, false),
-            (WebIdentity::GithubActions { audience: GITHUB_AUDIENCE.to_owned() }, true),
+            (
+                WebIdentity::Command(vec!["x".to_owned(); MOST_WORDS + 1]),
+                false,
+            ),
+            (
+                WebIdentity::GithubActions {
+                    audience: "a b".to_owned(),
+                },
+                false,
+            ),
+            (
+                WebIdentity::GithubActions {
+                    audience: GITHUB_AUDIENCE.to_owned(),
+                },
+                true,
+            ),
         ] {
             assert_eq!(web.check().is_ok(), right, "{web:?}");
         }
@@ -414,13 +467,19 @@ mod tests {
             session_policy: Some(SessionPolicyMode::Required),
             ..CredentialTerms::default()
         };
-        assert_eq!(CredentialTerms::role(&profile, &CredentialTerms::default()), Ok(None));
+        assert_eq!(
+            CredentialTerms::role(&profile, &CredentialTerms::default()),
+            Ok(None)
+        );
         let flags = CredentialTerms {
             role_arn: Some(ARN.to_owned()),
             ..CredentialTerms::default()
         };
         let role = CredentialTerms::role(&profile, &flags).unwrap().unwrap();
-        assert_eq!((role.arn.as_str(), role.session_policy), (ARN, SessionPolicyMode::Required));
+        assert_eq!(
+            (role.arn.as_str(), role.session_policy),
+            (ARN, SessionPolicyMode::Required)
+        );
         assert!(role.source_identity && role.session_tags && !role.transitive_tags);
         let weaker = CredentialTerms {
             session_policy: Some(SessionPolicyMode::Off),
@@ -428,7 +487,10 @@ mod tests {
         };
         assert_eq!(
             CredentialTerms::role(&profile, &weaker),
-            Err(CredentialsError::Conflict("session_policy", "--session-policy"))
+            Err(CredentialsError::Conflict(
+                "session_policy",
+                "--session-policy"
+            ))
         );
         assert!(CredentialTerms::role(&flags, &flags).unwrap().is_some());
     }
@@ -451,9 +513,27 @@ mod tests {
         let found = CredentialTerms::role(&role, &none).unwrap().unwrap();
         assert!(!found.source_identity && !found.session_tags);
         for (terms, key) in [
-            (CredentialTerms { external_id: Some("ab".to_owned()), ..role.clone() }, "external_id"),
-            (CredentialTerms { session_tags: Some(true), ..role.clone() }, "session_tags"),
-            (CredentialTerms { source_identity: Some(true), ..role }, "source_identity"),
+            (
+                CredentialTerms {
+                    external_id: Some("ab".to_owned()),
+                    ..role.clone()
+                },
+                "external_id",
+            ),
+            (
+                CredentialTerms {
+                    session_tags: Some(true),
+                    ..role.clone()
+                },
+                "session_tags",
+            ),
+            (
+                CredentialTerms {
+                    source_identity: Some(true),
+                    ..role
+                },
+                "source_identity",
+            ),
         ] {
             assert_eq!(
                 CredentialTerms::role(&terms, &none),
@@ -466,6 +546,9 @@ mod tests {
             transitive_tags: Some(true),
             ..CredentialTerms::default()
         };
-        assert_eq!(CredentialTerms::role(&untagged, &none), Err(CredentialsError::NoTags));
+        assert_eq!(
+            CredentialTerms::role(&untagged, &none),
+            Err(CredentialsError::NoTags)
+        );
     }
 }

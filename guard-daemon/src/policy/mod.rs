@@ -42,6 +42,7 @@ pub use credentials::{
 };
 pub use evaluate::{ConditionTrace, Decider, StatementTrace, Trace};
 pub use keys::{ConditionKeys, GUARD_KEYS, LABEL_KEYS, NothingKnown, label_of};
+pub use length::{Length, LengthError};
 pub use mask::Masked;
 pub use network::HostError;
 pub use pattern::PatternError;

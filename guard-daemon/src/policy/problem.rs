@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::condition::{OperatorError, ValueError};
+use super::credentials::CredentialsError;
 use super::keys::{GUARD_KEYS, LABEL_KEYS};
 use super::network::HostError;
 use super::pattern::PatternError;

@@ -47,8 +47,10 @@ enum Provider {
 impl Written {
     /// The terms, each checked where it stands; whether they go together, flags have a say in.
     pub(super) fn terms(self) -> Result<CredentialTerms, Misplaced> {
-        let wrong = |at: std::ops::Range<usize>| move |error| Misplaced(at, Problem::Credentials(error));
-        let checked = |text: Option<Spanned<String>>, check: fn(&str) -> Result<(), CredentialsError>| {
+        let wrong =
+            |at: std::ops::Range<usize>| move |error| Misplaced(at, Problem::Credentials(error));
+        let checked = |text: Option<Spanned<String>>,
+                       check: fn(&str) -> Result<(), CredentialsError>| {
             let Some(text) = text else { return Ok(None) };
             check(text.get_ref()).map_err(wrong(text.span()))?;
             Ok(Some(text.into_inner()))
@@ -94,11 +96,15 @@ impl Web {
             variable,
         } = self;
         let source = match (provider, token_file, command, audience, variable) {
-            (None | Some(Provider::Spiffe), Some(path), None, None, None) => WebIdentity::File(path),
+            (None | Some(Provider::Spiffe), Some(path), None, None, None) => {
+                WebIdentity::File(path)
+            }
             (None, None, Some(words), None, None) => WebIdentity::Command(words),
-            (Some(Provider::GithubActions), None, None, audience, None) => WebIdentity::GithubActions {
-                audience: audience.unwrap_or_else(|| GITHUB_AUDIENCE.to_owned()),
-            },
+            (Some(Provider::GithubActions), None, None, audience, None) => {
+                WebIdentity::GithubActions {
+                    audience: audience.unwrap_or_else(|| GITHUB_AUDIENCE.to_owned()),
+                }
+            }
             (Some(Provider::Gitlab), None, None, None, variable) => {
                 WebIdentity::Variable(variable.unwrap_or_else(|| GITLAB_VARIABLE.to_owned()))
             }
@@ -141,7 +147,10 @@ mod tests {
     #[test]
     fn reads_every_way_to_a_token() {
         for (written, meant) in [
-            ("{ token_file = \"/run/t\" }", WebIdentity::File("/run/t".into())),
+            (
+                "{ token_file = \"/run/t\" }",
+                WebIdentity::File("/run/t".into()),
+            ),
             (
                 "{ provider = \"spiffe\", token_file = \"/run/t\" }",
                 WebIdentity::File("/run/t".into()),
@@ -194,12 +203,26 @@ mod tests {
                 16,
                 "one of",
             ),
-            ("web_identity = { provider = \"azure\" }", 29, "github-actions"),
-            ("web_identity = { provider = \"gitlab\", audience = \"x\" }", 16, "one of"),
+            (
+                "web_identity = { provider = \"azure\" }",
+                29,
+                "github-actions",
+            ),
+            (
+                "web_identity = { provider = \"gitlab\", audience = \"x\" }",
+                16,
+                "one of",
+            ),
         ] {
             let text = format!("[credentials]\n{line}\n");
             let error = Profile::parse("p", &text).unwrap_err();
-            let PolicyError::Invalid { line: at, column: found, problem, .. } = &error else {
+            let PolicyError::Invalid {
+                line: at,
+                column: found,
+                problem,
+                ..
+            } = &error
+            else {
                 panic!("{error}");
             };
             assert_eq!((*at, *found), (2, column), "{line}: {error}");
