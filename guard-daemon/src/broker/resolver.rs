@@ -24,7 +24,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use zeroize::Zeroizing;
 
-use super::wire::{Given, Reply};
+use super::token;
+use super::wire::{Asked, Given, LINE_BYTES, Reply, Secret, TokenFrom};
 
 /// The argument, alone, that makes `guard` a resolver.
 pub(super) const ARGUMENT: &str = "credential-resolver";
@@ -104,10 +105,15 @@ async fn answer(
     let mut requests = BufReader::new(requests);
     loop {
         let mut line = String::new();
-        if (&mut requests).take(32).read_line(&mut line).await? == 0 {
+        let mut first = (&mut requests).take(LINE_BYTES as u64);
+        if first.read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        let number = line.trim().parse().map_err(io::Error::other)?;
+        let Asked { number, token } = serde_json::from_str(&line)?;
+        if let Some(from) = token {
+            send(&mut replies, &token_reply(number, &from).await).await?;
+            continue;
+        }
         let reply = match tokio::time::timeout(FETCH, provider.provide_credentials()).await {
             Ok(Ok(credentials)) => Reply::Credentials {
                 number,
@@ -123,6 +129,29 @@ async fn answer(
             },
         };
         send(&mut replies, &reply).await?;
+    }
+}
+
+async fn token_reply(number: u64, from: &TokenFrom) -> Reply {
+    let read = async {
+        match from {
+            TokenFrom::File(path) => token::from_file(path).await,
+            TokenFrom::Command(words) => token::from_command(words).await,
+        }
+    };
+    match tokio::time::timeout(FETCH, read).await {
+        Ok(Ok(token)) => Reply::Token {
+            number,
+            token: Secret(token.as_str().to_owned()),
+        },
+        Ok(Err(text)) => Reply::Failed {
+            number,
+            text: bounded(text),
+        },
+        Err(_) => Reply::Failed {
+            number,
+            text: "it did not answer in 25 s".to_owned(),
+        },
     }
 }
 

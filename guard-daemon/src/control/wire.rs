@@ -9,6 +9,7 @@ use crate::approval::ApprovalView;
 use crate::broker::Selection;
 use crate::config::UpstreamConfig;
 use crate::identity::Starter;
+use crate::policy::CredentialTerms;
 use crate::sandbox::environment::Changes;
 use crate::sandbox::mounts::World;
 use crate::session::{Identity, SessionId};
@@ -106,6 +107,9 @@ pub struct Terms {
     pub profile: Option<String>,
     /// Where its real credentials come from.
     pub aws: Selection,
+    /// The role that is assumed with them, as far as flags say.
+    #[serde(default)]
+    pub role: CredentialTerms,
     /// Laid over the daemon's own `[upstream]`.
     pub upstream: UpstreamConfig,
     /// What of the user's environment the session's own depends on: `sandbox::environment::relevant`.

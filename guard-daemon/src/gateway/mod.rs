@@ -15,6 +15,7 @@ mod head;
 #[cfg(test)]
 mod loopback;
 mod outcome;
+mod own;
 mod refusal;
 mod route;
 mod serve;
@@ -32,6 +33,7 @@ use crate::record::journal::Journal;
 pub use body::{BodyError, RequestBody, ResponseBody};
 pub use described::check_described;
 pub use outcome::settle;
+pub use own::OwnWay;
 pub use serve::serve;
 pub use spool::IN_MEMORY;
 

@@ -19,7 +19,7 @@ const LONGEST_WORD: usize = 4096;
 pub(super) const GITHUB_AUDIENCE: &str = "sts.amazonaws.com";
 
 /// The variable that GitLab's documentation puts the job's token in.
-pub(super) const GITLAB_VARIABLE: &str = "GITLAB_OIDC_TOKEN";
+pub const GITLAB_VARIABLE: &str = "GITLAB_OIDC_TOKEN";
 
 /// What is said of a session's role; what is `None` was not said.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

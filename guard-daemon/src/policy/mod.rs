@@ -38,7 +38,8 @@ pub use anonymous::ANONYMOUS;
 pub use built_in::{BUILT_IN, STANDARD, built_in};
 pub use condition::{OperatorError, ValueError};
 pub use credentials::{
-    CredentialTerms, CredentialsError, Role, SessionPolicyMode, WebIdentity, check_variable,
+    CredentialTerms, CredentialsError, GITLAB_VARIABLE, Role, SessionPolicyMode, WebIdentity,
+    check_variable,
 };
 pub use evaluate::{ConditionTrace, Decider, StatementTrace, Trace};
 pub use keys::{ConditionKeys, GUARD_KEYS, LABEL_KEYS, NothingKnown, label_of};

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::entry::{Event, ExchangeCompleted, ExchangeDecided, Process};
+use super::entry::{Event, ExchangeCompleted, ExchangeDecided, OwnCall, Process};
 use super::read::Line;
 
 /// Resources that are named; further ones are counted.
@@ -149,14 +149,22 @@ impl Summary {
                 let of = arn.as_deref().unwrap_or("a principal that is not told");
                 self.what = format!("{exchange} minted {dummy_key} for {real_key} of {of}");
             }
-            Event::OwnCall {
+            Event::OwnCall(OwnCall {
                 service,
                 operation,
                 host,
+                assumes,
                 ..
-            } => {
+            }) => {
                 self.process = String::from("guard");
                 self.what = format!("{service}:{operation} at {host}, guard's own call");
+                if let Some(assumes) = assumes {
+                    self.add(&format!("role {}", assumes.role));
+                }
+            }
+            Event::CredentialsObtained { arn, real_key, .. } => {
+                self.process = String::from("guard");
+                self.what = format!("credentials {real_key} of {arn}");
             }
             Event::JournalRecovered { bytes, kept_in } => {
                 self.what.push_str("journal recovered");

@@ -50,7 +50,7 @@ const JAVA: &str = "JAVA_TOOL_OPTIONS";
 const BEARER: &str = "AWS_BEARER_TOKEN_BEDROCK";
 
 /// What would lead a client to credentials or routes that are not the session's.
-const UNSET: [&str; 33] = [
+const UNSET: [&str; 34] = [
     DIRECTORIES,
     BEARER,
     "AWS_SESSION_TOKEN",
@@ -86,6 +86,7 @@ const UNSET: [&str; 33] = [
     "GUARD_IDENTITY_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "GITLAB_OIDC_TOKEN",
 ];
 
 /// Variables that name sockets, or what is behind one, of programs outside. Kept where the profile lets

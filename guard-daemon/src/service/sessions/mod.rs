@@ -24,13 +24,13 @@ use tokio::sync::{OnceCell, RwLock, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
-use crate::broker::{DummyCredentials, Issued, Owner, Source};
+use crate::broker::{DummyCredentials, Issued, Owner, RoleRequest, Source};
 use crate::control::wire::{SessionView, Terms};
-use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
+use crate::gateway::{Gateway, OwnWay};
 use crate::identity::Identities;
 use crate::intercept::names::Names;
-use crate::policy::Profile;
+use crate::policy::{CredentialTerms, Profile};
 use crate::record::entry::{Entry, Event};
 use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
@@ -231,14 +231,22 @@ impl Sessions {
             uid: saved.identity.uid,
             gid: terms.gid,
         };
-        let credentials = Source::new(&terms.aws, owner).await?;
         let flags: Vec<(String, String)> = terms.upstream.connect.clone().into_iter().collect();
         let upstream = self
             .gateway
             .config
             .upstream
             .merge(&flags, &terms.upstream.roots)?;
-        let upstream = Upstream::new(&upstream)?;
+        let upstream = Arc::new(Upstream::new(&upstream)?);
+        let way = Arc::new(OwnWay {
+            journal: self.gateway.journal.clone(),
+            session: saved.id.clone(),
+            upstream: Arc::clone(&upstream),
+        });
+        let role = CredentialTerms::role(profile.credentials(), &terms.role)?
+            .map(|role| RoleRequest::new(role, &saved.id, &saved.identity, &profile))
+            .transpose()?;
+        let credentials = Source::new(&terms.aws, owner, role, way).await?;
         let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
             id: saved.id.clone(),
@@ -247,7 +255,7 @@ impl Sessions {
             issued: Issued::kept_in(saved.dummy.clone(), kept).map_err(SessionError::Save)?,
             credentials,
             bearer: terms.aws.bearer.clone(),
-            upstream: Arc::new(upstream),
+            upstream,
             names: Names::of_generation(saved.generation),
         }))
     }
@@ -262,12 +270,13 @@ impl Sessions {
         let authority = Arc::clone(&self.gateway.authority);
         let directory = remains.files();
         let roots = environment::roots(&saved.terms.environment);
-        let (files, warnings) = tokio::task::spawn_blocking(move || {
+        let (files, mut warnings) = tokio::task::spawn_blocking(move || {
             trust::write(&directory, authority.certificate_pem(), &roots)
         })
         .await??;
         let region = session.credentials.region();
-        let changes = environment::changes(
+        warnings.extend_from_slice(session.credentials.warnings());
+        let mut changes = environment::changes(
             &session.id,
             session.issued.own(),
             session.bearer.is_some(),
@@ -275,6 +284,8 @@ impl Sessions {
             files.names(),
             &saved.terms.environment,
         );
+        // With such a token the tree could assume the role itself, without a session policy.
+        changes.unset.extend(saved.terms.aws.tokens.keys().cloned());
         Ok((changes, warnings))
     }
 

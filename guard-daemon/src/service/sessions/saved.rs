@@ -194,6 +194,7 @@ mod tests {
                 gid: 0,
                 profile: None,
                 aws: Selection::default(),
+                role: crate::policy::CredentialTerms::default(),
                 upstream: crate::config::UpstreamConfig::default(),
                 environment: BTreeMap::new(),
             },
