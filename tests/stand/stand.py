@@ -134,6 +134,12 @@ class Stand:
 
     def __call__(self, environ, start_response):
         if environ.get("HTTP_HOST", "").startswith("allowed.example"):
+            if environ["PATH_INFO"] == "/job-token":
+                # As the token endpoint of GitHub Actions.
+                told = f"{environ.get('HTTP_AUTHORIZATION', '').removeprefix('bearer ')}.{environ['QUERY_STRING']}"
+                answer = json.dumps({"value": told}).encode()
+                start_response("200 OK", [("Content-Length", str(len(answer)))])
+                return [answer]
             start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "6")])
             return [b"hello\n"]
         chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
