@@ -132,7 +132,9 @@ impl Context<'_> {
             | "aws:sourceaccount"
             | "aws:sourcearn"
             | "aws:sourceorgid"
-            | "aws:sourceorgpaths" => Some(KeyValue::Absent),
+            | "aws:sourceorgpaths"
+            // Only a request for a token tells one.
+            | "guard:databaseuser" => Some(KeyValue::Absent),
             "aws:useragent" => header(self.headers, &USER_AGENT),
             "aws:referer" => header(self.headers, &REFERER),
             "aws:sourceip" => one(&self.source_ip?.to_string()),

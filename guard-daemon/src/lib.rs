@@ -21,3 +21,4 @@ pub mod service;
 pub mod session;
 #[cfg(test)]
 mod skip;
+pub mod term;

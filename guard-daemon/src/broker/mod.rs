@@ -294,7 +294,19 @@ impl Source {
         {
             return known;
         }
-        match self.ask_principal().await {
+        let credentials = match self.credentials().await {
+            Ok(credentials) => credentials,
+            Err(error) => {
+                // They are asked for again soon enough, and with them this.
+                tracing::warn!(%error, "it is not known whose the session's credentials are");
+                return known;
+            }
+        };
+        if let Some(principal) = self.principal().filter(enough) {
+            // A role tells with its credentials.
+            return Some(principal);
+        }
+        match self.ask_principal(&credentials).await {
             Ok(principal) => {
                 self.shared.set_principal(principal.clone());
                 Some(principal)
@@ -307,16 +319,8 @@ impl Source {
         }
     }
 
-    async fn ask_principal(&self) -> Result<Principal, String> {
-        let credentials = self
-            .credentials()
-            .await
-            .map_err(|error| error.to_string())?;
-        if let Some(principal) = self.principal().filter(|it| it.arn.is_some()) {
-            // A role tells with its credentials.
-            return Ok(principal);
-        }
-        let request = caller::request(self.region(), &credentials, SystemTime::now())
+    async fn ask_principal(&self, credentials: &Credentials) -> Result<Principal, String> {
+        let request = caller::request(self.region(), credentials, SystemTime::now())
             .map_err(|error| error.to_string())?;
         let call = OwnCall {
             service: "sts".to_owned(),

@@ -21,7 +21,7 @@ use super::selection::GithubRequest;
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=20_000;
 
 /// Bytes that are read of a file or of what a command prints.
-const READ: u64 = 32 * 1024;
+const READ: usize = 32 * 1024;
 
 /// Checks that a text is one token and nothing else.
 pub(super) fn checked(text: &str) -> Result<Zeroizing<String>, String> {
@@ -74,9 +74,9 @@ pub(super) async fn from_command(words: &[String]) -> Result<Zeroizing<String>, 
 
 async fn text(source: impl tokio::io::AsyncRead + Unpin) -> io::Result<Zeroizing<String>> {
     // At once as large as it gets: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(READ as usize + 1));
-    source.take(READ + 1).read_to_end(&mut bytes).await?;
-    if bytes.len() as u64 > READ {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(READ + 1));
+    source.take(READ as u64 + 1).read_to_end(&mut bytes).await?;
+    if bytes.len() > READ {
         return Err(io::Error::other("it is longer than any token"));
     }
     match std::str::from_utf8(&bytes) {
@@ -166,7 +166,7 @@ mod tests {
         assert!(from_file(&path).await.is_err());
         std::fs::write(&path, "eyJh.eyJz.c2ln\n").unwrap();
         assert_eq!(from_file(&path).await.unwrap().as_str(), "eyJh.eyJz.c2ln");
-        std::fs::write(&path, "a".repeat(READ as usize + 1)).unwrap();
+        std::fs::write(&path, "a".repeat(READ + 1)).unwrap();
         assert!(from_file(&path).await.unwrap_err().contains("longer"));
         assert!(
             from_file(directory.path())

@@ -69,6 +69,7 @@ pub(super) fn attach(arguments: &Arguments, global: &Global) -> anyhow::Result<E
         Reply::SessionAttached {
             session,
             environment,
+            limit,
             limits,
             warnings,
         } => {
@@ -79,6 +80,13 @@ pub(super) fn attach(arguments: &Arguments, global: &Global) -> anyhow::Result<E
                 "new programs of the tree trust guard after: . {}",
                 environment.display()
             )?;
+            if let Some(limit) = limit {
+                writeln!(
+                    out,
+                    "ends at {}; the tree stays confined then",
+                    limit.describe()
+                )?;
+            }
             for limit in limits {
                 writeln!(out, "not enforced: {limit}")?;
             }

@@ -13,6 +13,7 @@ mod run;
 mod status;
 mod terminal;
 mod terms;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,6 +68,8 @@ enum Command {
     Policy(policy::Arguments),
     /// Show the daemon and its sessions
     Status,
+    /// Inside a session: get a token that AWS's clients would compute from keys
+    Token(token::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Identify(arguments) => (identify::run(arguments), Exit::Failure),
         Command::Policy(arguments) => (policy::run(arguments, global), Exit::Failure),
         Command::Status => (status::run(global), Exit::Failure),
+        Command::Token(arguments) => (token::run(arguments), Exit::Failure),
     };
     result.unwrap_or_else(|error| {
         say(&crate::control::text_of(error.as_ref()));

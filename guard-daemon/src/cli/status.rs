@@ -56,6 +56,20 @@ fn render(status: &Status) -> String {
             who = who(identity),
             enforced = session.enforced.join(", "),
         );
+        match &session.limit {
+            None => {}
+            Some(limit) if !limit.is_over() => {
+                let _ = writeln!(text, "  ends at {}", limit.describe());
+            }
+            Some(limit) => {
+                let after = if session.pid.is_some() {
+                    "its processes are about to end".to_owned()
+                } else {
+                    format!("its tree stays confined until: guard detach {}", session.id)
+                };
+                let _ = writeln!(text, "  ended at its time ({}); {after}", limit.describe());
+            }
+        }
         for limit in &session.limits {
             let _ = writeln!(text, "  not enforced: {limit}");
         }
@@ -137,6 +151,7 @@ mod tests {
             pid: Some(7),
             cgroup: "/guard/0a1b2c3d/0123456789abcdef".to_owned(),
             age_seconds: 3,
+            limit: None,
             enforced: vec!["connect4".to_owned()],
             limits: vec!["unix sockets".to_owned()],
         };

@@ -12,7 +12,7 @@ use crate::control::wire::Terms;
 use crate::identity::{LARGEST_TOKEN, Starter, Token, check_agent, check_label, check_reason};
 use crate::policy::{CredentialTerms, Length, SessionPolicyMode, WebIdentity, check_variable};
 use crate::sandbox::cgroup;
-use crate::sandbox::environment;
+use crate::sandbox::environment::{self, Delivery};
 use crate::sandbox::user::Invoker;
 use crate::session::{Agent, SessionId};
 
@@ -44,6 +44,9 @@ pub(super) struct SessionFlags {
     /// Label it, for the record and for policies (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// End the session after this time, such as 30m or 1h30m [default: max_session]
+    #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
+    duration: Option<Length>,
     /// Profile of the AWS configuration whose credentials leave this host [env: AWS_PROFILE]
     #[arg(long, value_name = "NAME")]
     aws_profile: Option<String>,
@@ -68,6 +71,9 @@ pub(super) struct SessionFlags {
     /// AWS region [env: AWS_REGION, AWS_DEFAULT_REGION]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
+    /// How the command gets its dummies: in its environment, or from guard's container endpoint, where they change
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    credentials: Delivery,
     /// Dial HOST:PORT for hosts that match PATTERN (repeatable)
     #[arg(long, value_name = "PATTERN=HOST:PORT", value_parser = parse_connect_flag)]
     upstream_connect: Vec<(String, String)>,
@@ -125,9 +131,11 @@ impl SessionFlags {
         let roots = self.upstream_roots.iter().map(|path| absolute(path));
         Ok(Terms {
             profile,
+            duration: self.duration.map(|length| length.duration().as_secs()),
             gid: invoker.gid.as_raw(),
             aws: self.selection(invoker)?,
             role: self.role()?,
+            delivery: self.credentials,
             upstream: UpstreamConfig {
                 connect: self
                     .upstream_connect

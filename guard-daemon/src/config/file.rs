@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::identity::{self, IdentityConfig};
 use super::{Limits, UpstreamConfig, upstream};
+use crate::policy::{Length, LengthError};
 
 /// What is wrong with a value, and what to write instead.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum Problem {
         /// At most this.
         most: i64,
     },
+    /// A bad length of time.
+    #[error("`{0}`: {1}")]
+    Length(&'static str, LengthError),
     /// A path that depends on where the daemon was started.
     #[error("{0:?} is not an absolute path; write it from `/` on")]
     RelativePath(PathBuf),
@@ -131,6 +135,7 @@ struct Limited {
     response_body_bytes: Option<Spanned<i64>>,
     connections: Option<Spanned<i64>>,
     head_timeout_seconds: Option<Spanned<i64>>,
+    max_session: Option<Spanned<String>>,
 }
 
 const MIB: i64 = 1024 * 1024;
@@ -195,9 +200,15 @@ impl Limited {
             request_body_bytes: request.unwrap_or(default.request_body_bytes),
             response_body_bytes: response.unwrap_or(default.response_body_bytes),
             connections: size(connections, default.connections),
+            max_session: self.max_session.as_ref().map(length).transpose()?,
             head_timeout: timeout.map_or(default.head_timeout, Duration::from_secs),
         })
     }
+}
+
+fn length(text: &Spanned<String>) -> Result<Length, Misplaced> {
+    Length::parse(text.get_ref())
+        .map_err(|error| Misplaced(text.span(), Problem::Length("max_session", error)))
 }
 
 fn absolute(path: &Spanned<PathBuf>) -> Result<PathBuf, Misplaced> {

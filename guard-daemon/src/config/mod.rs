@@ -20,7 +20,7 @@ pub(crate) use identity::is_loopback;
 pub use identity::{EmailVerified, IdentityConfig, IssuerConfig, RequiredClaim};
 pub use upstream::parse_connect_flag;
 
-use crate::policy::{PolicyError, position};
+use crate::policy::{Length, PolicyError, position};
 
 const FILE: &str = "/etc/guard/guard.toml";
 const STATE_DIR: &str = "/var/lib/guard";
@@ -76,6 +76,8 @@ pub struct Limits {
     pub response_body_bytes: u64,
     /// Connections a session may have open.
     pub connections: usize,
+    /// How long a session may last; `None`: as long as its tree.
+    pub max_session: Option<Length>,
     /// Seconds a client may take for a ClientHello or a request head.
     pub head_timeout: Duration,
 }
@@ -87,6 +89,7 @@ impl Default for Limits {
             request_body_bytes: 96 * 1024 * 1024,
             response_body_bytes: 32 * 1024 * 1024,
             connections: 1024,
+            max_session: None,
             head_timeout: Duration::from_secs(20),
         }
     }

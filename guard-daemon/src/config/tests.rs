@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Config, ConfigError, Limits};
+use crate::policy::Length;
 use crate::policy::{self, Effect, NothingKnown, Source};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
@@ -45,6 +46,7 @@ fn takes_all_that_the_reference_lists() {
         response_body_bytes = 3145728
         connections = 10
         head_timeout_seconds = 5
+        max_session = "8h"
         "#,
         root.display()
     );
@@ -62,6 +64,7 @@ fn takes_all_that_the_reference_lists() {
         response_body_bytes: 3 * 1024 * 1024,
         connections: 10,
         head_timeout: Duration::from_secs(5),
+        max_session: Some(Length::parse("8h").unwrap()),
     };
     assert_eq!(config.limits, limits);
 }
@@ -78,6 +81,7 @@ fn each_error_names_its_place() {
         ("[approvals]", (1, 2), "unknown field `approvals`"),
         ("[limits]\nconnections = 0", (2, 15), "from 1 to 65536"),
         ("[limits]\nhead_bytes = 1", (2, 14), "from 8192"),
+        ("[limits]\nmax_session = \"8\"", (2, 15), "length of time"),
         (
             "[upstream]\nconnect = { \"*\" = \"a:1\" }",
             (2, 13),

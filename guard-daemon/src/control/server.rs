@@ -201,6 +201,7 @@ impl Server {
                     session: started.session,
                     environment: started.environment,
                     world: started.world,
+                    limit: started.limit,
                     warnings: started.warnings,
                 }
             }
@@ -236,6 +237,7 @@ impl Server {
             Ok(attached) => Reply::SessionAttached {
                 session: attached.session,
                 environment: attached.environment,
+                limit: attached.limit,
                 limits: attached.limits,
                 warnings: attached.warnings,
             },

@@ -10,9 +10,10 @@ use crate::broker::Selection;
 use crate::config::UpstreamConfig;
 use crate::identity::Starter;
 use crate::policy::CredentialTerms;
-use crate::sandbox::environment::Changes;
+use crate::sandbox::environment::{Changes, Delivery};
 use crate::sandbox::mounts::World;
 use crate::session::{Identity, SessionId};
+use crate::term::Limit;
 
 /// A client's request.
 #[derive(Deserialize, Serialize)]
@@ -105,11 +106,17 @@ pub struct Terms {
     pub gid: u32,
     /// The profile's name, or an absolute path; the default one where none is given.
     pub profile: Option<String>,
+    /// How long it is to last, in seconds; as long as it may where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
     /// Where its real credentials come from.
     pub aws: Selection,
     /// The role that is assumed with them, as far as flags say.
     #[serde(default)]
     pub role: CredentialTerms,
+    /// How its command gets the dummies.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// Laid over the daemon's own `[upstream]`.
     pub upstream: UpstreamConfig,
     /// What of the user's environment the session's own depends on: `sandbox::environment::relevant`.
@@ -140,6 +147,9 @@ pub enum Reply {
         environment: Changes,
         /// What the session is to see of the host.
         world: World,
+        /// Its end, where it has one.
+        #[serde(default)]
+        limit: Option<Limit>,
         /// What the person at the terminal should know, one sentence each.
         warnings: Vec<String>,
     },
@@ -154,6 +164,9 @@ pub enum Reply {
         /// A file of shell assignments that lets new programs of the tree trust guard's CA and sign with the
         /// session's credentials.
         environment: PathBuf,
+        /// Its end, where it has one.
+        #[serde(default)]
+        limit: Option<Limit>,
         /// What is open, one sentence each.
         limits: Vec<String>,
         /// What else the person at the terminal should know, one sentence each.
@@ -198,6 +211,9 @@ pub struct SessionView {
     pub cgroup: String,
     /// Seconds since it started.
     pub age_seconds: u64,
+    /// Its end, where it has one.
+    #[serde(default)]
+    pub limit: Option<Limit>,
     /// What holds the tree, by name; docs/sandbox.md lists the names.
     pub enforced: Vec<String>,
     /// What does not hold it, one sentence each.

@@ -157,7 +157,7 @@ enum Content {
 
 impl ResponseBody {
     /// Bytes that guard holds.
-    pub(super) fn whole(bytes: Bytes) -> Self {
+    pub(crate) fn whole(bytes: Bytes) -> Self {
         Self {
             content: Content::Whole(bytes),
             _answering: None,

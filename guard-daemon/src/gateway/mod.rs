@@ -35,6 +35,7 @@ pub use described::check_described;
 pub use outcome::settle;
 pub use own::OwnWay;
 pub use serve::serve;
+pub(crate) use serve::serve_http1;
 pub use spool::IN_MEMORY;
 
 /// What all sessions of a daemon share.

@@ -1,9 +1,11 @@
-//! The replacements that a walk through a document collects, and the place where the walk stands.
+//! The replacements that a walk through a document collects, what it found of credentials, and the place where
+//! it stands.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{Class, MaskError, Masked, Rules};
+use super::minted::{Found, Part, Spot};
+use super::{Class, MaskError, Masked};
 
 /// Levels of a document that are followed.
 pub(super) const DEPTH: usize = 128;
@@ -14,12 +16,13 @@ pub(super) const BODY: &str = "(body)";
 
 /// What is to be replaced in a document, and where the walk through it stands.
 pub(super) struct Edits<'m> {
-    rules: Rules<'m>,
+    masks: &'m dyn Fn(Class) -> bool,
     replaced: Vec<(Range<usize>, Cow<'static, str>)>,
     /// The member the walk stands at.
     path: String,
     depth: usize,
     masked: Vec<String>,
+    found: Found,
 }
 
 /// A step into a document, for its path.
@@ -37,13 +40,14 @@ pub(super) enum Step<'a> {
 pub(super) struct Left(usize);
 
 impl<'m> Edits<'m> {
-    pub(super) fn new(rules: Rules<'m>) -> Self {
+    pub(super) fn new(masks: &'m dyn Fn(Class) -> bool) -> Self {
         Self {
-            rules,
+            masks,
             replaced: Vec::new(),
             path: String::new(),
             depth: 0,
             masked: Vec::new(),
+            found: Found::default(),
         }
     }
 
@@ -73,7 +77,7 @@ impl<'m> Edits<'m> {
     }
 
     pub(super) fn masks(&self, class: Option<Class>) -> bool {
-        class.is_some_and(self.rules.0) && !(self.rules.1)(&self.path)
+        class.is_some_and(self.masks)
     }
 
     pub(super) fn replace(&mut self, range: Range<usize>, text: impl Into<Cow<'static, str>>) {
@@ -91,6 +95,33 @@ impl<'m> Edits<'m> {
         } else {
             place
         });
+    }
+
+    /// A set of credentials begins where the walk stands.
+    pub(super) fn begin_set(&mut self) -> Result<(), MaskError> {
+        self.found.begin().or_else(|_odd| self.contradiction())
+    }
+
+    /// A set of credentials ends.
+    pub(super) fn end_set(&mut self) -> Result<(), MaskError> {
+        self.found.end().or_else(|_odd| self.contradiction())
+    }
+
+    /// Takes what the walk stands at.
+    pub(super) fn take(&mut self, part: Part, spot: Spot) -> Result<(), MaskError> {
+        if matches!(
+            part,
+            Part::AccessKeyId | Part::SecretAccessKey | Part::SessionToken
+        ) {
+            self.note();
+        }
+        let taken = self.found.take(part, spot);
+        taken.or_else(|_odd| self.contradiction())
+    }
+
+    /// What was found of credentials.
+    pub(super) fn found(&mut self) -> Found {
+        std::mem::take(&mut self.found)
     }
 
     pub(super) fn contradiction<T>(&self) -> Result<T, MaskError> {

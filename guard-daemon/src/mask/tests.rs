@@ -19,14 +19,12 @@ fn credentials(class: Class) -> bool {
     class == Class::Credential
 }
 
-const RULES: Rules<'static> = (&credentials, &|_| false);
-
 fn masked(
     layout: Layout<Toy>,
     protocol: Protocol,
     body: &str,
 ) -> Result<(String, Vec<String>), MaskError> {
-    let masked = mask_document(layout, protocol, body.as_bytes(), RULES)?;
+    let masked = mask_document(layout, protocol, body.as_bytes(), &credentials)?;
     Ok(masked.map_or((body.to_owned(), Vec::new()), |masked| {
         (String::from_utf8(masked.body.into()).unwrap(), masked.paths)
     }))
@@ -362,9 +360,14 @@ fn what_cannot_be_masked_for_sure_is_an_error_that_quotes_nothing() {
     }
     assert!(json(&deep_json(DEPTH - 2)).is_ok());
     assert!(xml(&deep_xml(DEPTH)).is_ok());
-    let latin1 = mask_document(MEMBERS, Protocol::Json10, b"{\"Secret\":\"\xe9\"}", RULES);
+    let latin1 = mask_document(
+        MEMBERS,
+        Protocol::Json10,
+        b"{\"Secret\":\"\xe9\"}",
+        &credentials,
+    );
     assert!(matches!(latin1, Err(MaskError::Malformed { .. })));
-    let cbor = mask_document(MEMBERS, Protocol::Cbor, b"\xa0", RULES).unwrap_err();
+    let cbor = mask_document(MEMBERS, Protocol::Cbor, b"\xa0", &credentials).unwrap_err();
     assert_eq!(cbor, MaskError::Unsupported { what: "CBOR" });
 }
 
@@ -378,7 +381,8 @@ fn headers_follow_the_body() {
             headers,
             body,
             vec!["header x".to_owned()],
-            RULES,
+            &credentials,
+            None,
         )
     };
     let mut headers = HeaderMap::new();
@@ -408,7 +412,7 @@ fn headers_follow_the_body() {
 
 #[test]
 fn paths_are_bounded() {
-    let mut edits = Edits::new(RULES);
+    let mut edits = Edits::new(&credentials);
     for at in 0..1000 {
         let left = edits.enter(Step::Member(&format!("m{at}"))).unwrap();
         edits.note();
@@ -498,15 +502,15 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         for protocol in [Protocol::Json11, Protocol::Ec2] {
-            let _ = mask_document(MEMBERS, protocol, &bytes, RULES);
+            let _ = mask_document(MEMBERS, protocol, &bytes, &credentials);
         }
     }
 
     #[test]
     fn random_markup_never_panics_or_leaks(body in "(<R>|</R>|<Secret>|</Secret>|<Secret a='b'/>|<Parameters>|</Parameters>|<!--|-->|<!\\[CDATA\\[|\\]\\]>|&amp;|&|[\\[\\]{}\":,]|\"Secret\":|\"Tree\":|1|null){0,24}") {
         for protocol in [Protocol::Json11, Protocol::S3] {
-            if let Ok(Some(masked)) = mask_document(MEMBERS, protocol, body.as_bytes(), RULES) {
-                let again = mask_document(MEMBERS, protocol, &masked.body, RULES).unwrap();
+            if let Ok(Some(masked)) = mask_document(MEMBERS, protocol, body.as_bytes(), &credentials) {
+                let again = mask_document(MEMBERS, protocol, &masked.body, &credentials).unwrap();
                 prop_assert_eq!(again.map(|again| again.body), Some(masked.body));
             }
         }

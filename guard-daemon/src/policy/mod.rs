@@ -107,6 +107,7 @@ pub struct Profile {
     hosts: network::AllowList,
     reach: Reach,
     mode: Mode,
+    max_session: Option<Length>,
     masking: mask::Masking,
     credentials: CredentialTerms,
     policy: evaluate::Policy,
@@ -159,6 +160,11 @@ impl Profile {
     /// Parses a profile with its policy documents.
     pub fn load(source: &Source) -> Result<Self, PolicyError> {
         profile::parse(source)
+    }
+
+    /// How long its sessions may last at the most.
+    pub fn max_session(&self) -> Option<Length> {
+        self.max_session
     }
 
     /// Its name.

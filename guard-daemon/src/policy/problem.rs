@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::condition::{OperatorError, ValueError};
 use super::credentials::CredentialsError;
 use super::keys::{GUARD_KEYS, LABEL_KEYS};
+use super::length::LengthError;
 use super::network::HostError;
 use super::pattern::PatternError;
 use super::reach::ReachError;
@@ -101,6 +102,9 @@ pub enum PolicyError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
+    /// A bad length of time.
+    #[error("`max_session`: {0}")]
+    Length(LengthError),
     /// Not TOML, an unknown key or value, or a value of another type.
     #[error("{0}; docs/policy.md lists what a profile may say")]
     Syntax(String),

@@ -9,6 +9,7 @@
 //! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -114,6 +115,14 @@ struct IamStatement {
     resource: Pattern<Resource>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     condition: Conditions,
+}
+
+/// As IAM writes a policy.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    version: &'static str,
+    statement: Vec<IamStatement>,
 }
 
 /// Operator → key → values.
@@ -452,12 +461,6 @@ fn document(statements: Vec<IamStatement>, everything: bool) -> String {
                 && one.condition == other.condition
         },
     );
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Document {
-        version: &'static str,
-        statement: Vec<IamStatement>,
-    }
     let document = Document {
         version: "2012-10-17",
         statement: statements,
@@ -504,7 +507,8 @@ fn ascii(json: &str) -> String {
         } else {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                plain.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a string does not fail.
+                let _ = write!(plain, "\\u{unit:04x}");
             }
         }
     }
@@ -663,9 +667,12 @@ mod tests {
         assert_eq!(policy.extent, Extent::Actions);
         assert!(policy.text.len() <= LONGEST, "{}", policy.text.len());
         assert!(!policy.text.contains("bucket"), "{}", policy.text);
-        let denied: String = (0..100)
-            .map(|n| format!("[[statement]]\neffect = \"deny\"\naction = \"s3:Put{n:012}\"\nresource = \"arn:aws:s3:::{n}/*\"\n"))
-            .collect();
+        let denial = |n: u32| {
+            format!(
+                "[[statement]]\neffect = \"deny\"\naction = \"s3:Put{n:012}\"\nresource = \"arn:aws:s3:::{n}/*\"\n"
+            )
+        };
+        let denied = (0..100).map(denial).collect::<Vec<_>>().concat();
         let longest = derived(&format!("default = \"allow\"\n{denied}"));
         assert!(matches!(longest, Err(NoSessionPolicy::TooLong(length)) if length > LONGEST));
     }

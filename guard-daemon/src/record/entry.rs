@@ -35,7 +35,7 @@ pub enum Event {
     SessionResumed,
     /// A session ended.
     SessionEnded {
-        /// Why: `exited`, `detached`, `launcher-gone`, `daemon-stopped`, `recovered`, `tampered`.
+        /// Why: `exited`, `expired`, `detached`, `launcher-gone`, `daemon-stopped`, `recovered`, `tampered`.
         cause: String,
     },
     /// A decision on an exchange; durable before any byte of the request goes upstream.
@@ -119,6 +119,16 @@ pub enum Event {
         code: String,
         /// One sentence for people.
         detail: String,
+    },
+    /// A metadata service gave a process of the session dummies; durable before it did. Once for each process and
+    /// set.
+    DummiesServed {
+        /// The process.
+        process: Process,
+        /// `imds`, `ecs` or `pod-identity`.
+        service: String,
+        /// The access key id of the dummies.
+        dummy_key: String,
     },
     /// An answer held temporary credentials, and the session got dummies for them; durable before it did.
     CredentialsMinted {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::entry::{Event, ExchangeCompleted, ExchangeDecided, OwnCall, Process};
 use super::read::Line;
+use crate::session::Identity;
 
 /// Resources that are named; further ones are counted.
 const RESOURCES: usize = 3;
@@ -64,17 +65,7 @@ impl Summary {
         match event {
             Event::SessionStarted {
                 identity, profile, ..
-            } => {
-                self.what = format!("session started: {}", identity.command.join(" "));
-                self.reason = identity.reason.unwrap_or_default();
-                self.add(&format!(
-                    "{}@{}, profile {profile}",
-                    identity.user, identity.host
-                ));
-                for (key, value) in &identity.labels {
-                    self.add(&format!("{key}={value}"));
-                }
-            }
+            } => self.fill_started(identity, &profile),
             Event::SessionResumed => self.what.push_str("session resumed"),
             Event::Finding { code, detail } => {
                 self.what = format!("finding {code}");
@@ -139,6 +130,14 @@ impl Summary {
                     self.add(&format!("by {approver}"));
                 }
             }
+            Event::DummiesServed {
+                process,
+                service,
+                dummy_key,
+            } => {
+                self.process = of(&process);
+                self.what = format!("{service} gave out {dummy_key}");
+            }
             Event::CredentialsMinted {
                 exchange,
                 dummy_key,
@@ -149,19 +148,7 @@ impl Summary {
                 let of = arn.as_deref().unwrap_or("a principal that is not told");
                 self.what = format!("{exchange} minted {dummy_key} for {real_key} of {of}");
             }
-            Event::OwnCall(OwnCall {
-                service,
-                operation,
-                host,
-                assumes,
-                ..
-            }) => {
-                self.process = String::from("guard");
-                self.what = format!("{service}:{operation} at {host}, guard's own call");
-                if let Some(assumes) = assumes {
-                    self.add(&format!("role {}", assumes.role));
-                }
-            }
+            Event::OwnCall(call) => self.fill_own_call(&call),
             Event::CredentialsObtained { arn, real_key, .. } => {
                 self.process = String::from("guard");
                 self.what = format!("credentials {real_key} of {arn}");
@@ -172,6 +159,32 @@ impl Summary {
                     "{bytes} B of an unfinished line kept in {kept_in}"
                 ));
             }
+        }
+    }
+
+    fn fill_started(&mut self, identity: Identity, profile: &str) {
+        self.what = format!("session started: {}", identity.command.join(" "));
+        self.reason = identity.reason.unwrap_or_default();
+        self.add(&format!(
+            "{}@{}, profile {profile}",
+            identity.user, identity.host
+        ));
+        for (key, value) in &identity.labels {
+            self.add(&format!("{key}={value}"));
+        }
+    }
+
+    fn fill_own_call(&mut self, call: &OwnCall) {
+        self.process = String::from("guard");
+        let OwnCall {
+            service,
+            operation,
+            host,
+            ..
+        } = call;
+        self.what = format!("{service}:{operation} at {host}, guard's own call");
+        if let Some(assumes) = &call.assumes {
+            self.add(&format!("role {}", assumes.role));
         }
     }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::DummyCredentials;
+use crate::intercept::metadata::CONTAINER_URI;
 use crate::session::SessionId;
 
 /// Names the session inside it.
@@ -46,11 +47,14 @@ const DIRECTORIES: &str = "SSL_CERT_DIR";
 /// Options for every JVM.
 const JAVA: &str = "JAVA_TOOL_OPTIONS";
 
+const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+
 /// Amazon Bedrock's bearer token.
 const BEARER: &str = "AWS_BEARER_TOKEN_BEDROCK";
 
 /// What would lead a client to credentials or routes that are not the session's.
-const UNSET: [&str; 34] = [
+const UNSET: [&str; 39] = [
     DIRECTORIES,
     BEARER,
     "AWS_SESSION_TOKEN",
@@ -66,6 +70,13 @@ const UNSET: [&str; 34] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_VAULT",
+    // boto 2's.
+    "AWS_CREDENTIAL_FILE",
+    "BOTO_CONFIG",
+    // CI's identity tokens, which AssumeRoleWithWebIdentity takes.
+    "CI_JOB_JWT",
+    "CI_JOB_JWT_V1",
+    "CI_JOB_JWT_V2",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
@@ -255,24 +266,67 @@ pub fn roots(user: &BTreeMap<String, String>) -> Roots {
     }
 }
 
-/// The changes for a session. `bearer`: the user had a bearer token, so that the session gets one. `user` is `relevant` of what the user had set; without a region, what the
-/// user had is left.
+/// How the command gets its credentials.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// In variables of its environment.
+    #[default]
+    Env,
+    /// From guard's container endpoint, which gives out temporary ones.
+    Container,
+}
+
+/// What a session signs with, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Handed<'a> {
+    /// Its own dummies.
+    pub dummy: &'a DummyCredentials,
+    /// The user had a bearer token, so that the session gets one.
+    pub bearer: bool,
+    /// How it gets the dummies.
+    pub delivery: Delivery,
+    /// The region; where it is not known, what the user had is left.
+    pub region: Option<&'a str>,
+}
+
+/// The changes for a session. `user` is `relevant` of what the user had set.
 pub fn changes(
     session: &SessionId,
-    dummy: &DummyCredentials,
-    bearer: bool,
-    region: Option<&str>,
+    handed: Handed<'_>,
     files: Files<'_>,
     user: &BTreeMap<String, String>,
 ) -> Changes {
+    let Handed {
+        dummy,
+        bearer,
+        delivery,
+        region,
+    } = handed;
+    let mut unset = UNSET.map(str::to_owned).to_vec();
     let mut set = BTreeMap::new();
     let mut put = |name: &str, value: String| {
         set.insert(name.to_owned(), value);
     };
     let text = |path: &Path| path.to_string_lossy().into_owned();
     put(SESSION, session.to_string());
-    put("AWS_ACCESS_KEY_ID", dummy.access_key_id.clone());
-    put("AWS_SECRET_ACCESS_KEY", dummy.secret_access_key.clone());
+    match delivery {
+        Delivery::Env => {
+            put(KEY_ID, dummy.access_key_id.clone());
+            put(SECRET_KEY, dummy.secret_access_key.clone());
+        }
+        Delivery::Container => {
+            unset.extend([KEY_ID, SECRET_KEY].map(str::to_owned));
+            put(
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                CONTAINER_URI.to_owned(),
+            );
+            put(
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+                dummy.container_token().to_string(),
+            );
+        }
+    }
     if bearer {
         put(BEARER, dummy.bearer_token().to_string());
     }
@@ -290,10 +344,7 @@ pub fn changes(
         put(name, text(files.extra));
     }
     put(JAVA, java_options(user.get(JAVA), files.trust_store));
-    Changes {
-        set,
-        unset: UNSET.map(str::to_owned).to_vec(),
-    }
+    Changes { set, unset }
 }
 
 /// The user's options with ours behind them: of a property set twice, the JVM takes the last.
@@ -351,6 +402,15 @@ mod tests {
         }
     }
 
+    fn handed<'a>(dummy: &'a DummyCredentials, region: Option<&'a str>) -> Handed<'a> {
+        Handed {
+            dummy,
+            bearer: false,
+            delivery: Delivery::Env,
+            region,
+        }
+    }
+
     fn dummy() -> DummyCredentials {
         DummyCredentials {
             access_key_id: "AKIAEXAMPLEEXAMPLE00".to_owned(),
@@ -366,9 +426,7 @@ mod tests {
     fn changes_for(pairs: &[(&str, &str)], region: Option<&str>) -> Changes {
         changes(
             &SessionId::random(),
-            &dummy(),
-            false,
-            region,
+            handed(&dummy(), region),
             files(),
             &user(pairs),
         )
@@ -474,6 +532,25 @@ mod tests {
             "CONTAINER_HOST DBUS_SESSION_BUS_ADDRESS DISPLAY DOCKER_HOST HOME SSH_AUTH_SOCK TMUX \
              WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR"
         );
+    }
+
+    #[test]
+    fn the_container_endpoint_takes_the_place_of_keys() {
+        let dummy = dummy();
+        let handed = Handed {
+            delivery: Delivery::Container,
+            ..handed(&dummy, None)
+        };
+        let changes = changes(&SessionId::random(), handed, files(), &BTreeMap::new());
+        for name in [KEY_ID, SECRET_KEY] {
+            assert!(changes.unset.iter().any(|it| it == name) && !changes.set.contains_key(name));
+        }
+        assert_eq!(
+            changes.set["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
+            CONTAINER_URI
+        );
+        let token = &changes.set["AWS_CONTAINER_AUTHORIZATION_TOKEN"];
+        assert_eq!(*token, *dummy.container_token());
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub struct Issued {
     file: Option<PathBuf>,
     /// Held by the one that writes the file.
     writing: Mutex<()>,
+    /// None lasts longer: the session's end.
+    until: Option<SystemTime>,
+    /// What metadata services give out.
+    lent: Mutex<Option<Arc<Issue>>>,
 }
 
 /// One set of dummies.
@@ -64,6 +68,11 @@ pub struct Minted {
     pub chain: Vec<Assumed>,
 }
 
+/// How long the dummies last that metadata services give out, and with how much left others take their place.
+/// SDKs ask anew with 15 minutes left at the most (botocore's advisory refresh).
+const LENT: Duration = Duration::from_hours(1);
+const LENT_AHEAD: Duration = Duration::from_mins(20);
+
 /// Calls of a chain, at the most: AWS itself limits chained sessions to an hour, not in number.
 pub const LONGEST_CHAIN: usize = 16;
 
@@ -78,18 +87,25 @@ impl Issued {
         Self {
             own: Arc::new(own),
             others: RwLock::default(),
+            until: None,
+            lent: Mutex::default(),
             file: None,
             writing: Mutex::default(),
         }
     }
 
     /// The session's own, and what `file` keeps of an earlier daemon's; `keep` writes there. Root alone may reach
-    /// its directory.
+    /// its directory. None of those that are added lasts longer than `until`.
     ///
     /// # Errors
     /// A file that cannot be read, or that guard did not write.
-    pub fn kept_in(own: DummyCredentials, file: PathBuf) -> io::Result<Self> {
+    pub fn kept_in(
+        own: DummyCredentials,
+        until: Option<SystemTime>,
+        file: PathBuf,
+    ) -> io::Result<Self> {
         let mut issued = Self::new(own);
+        issued.until = until;
         match fs::read(&file).map(Zeroizing::new) {
             Ok(saved) => issued.restore(&saved)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -151,16 +167,32 @@ impl Issued {
         })
     }
 
-    /// Temporary dummies for what a call minted.
-    pub fn mint(&self, minted: Minted, expiry: SystemTime) -> Arc<Issue> {
+    /// The temporary dummies that a metadata service gives out: the same ones, until SDKs would want newer ones.
+    pub fn lent(&self, now: SystemTime) -> Arc<Issue> {
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasts = |issue: &Arc<Issue>| {
+            let last = issue.expiry == self.until && !issue.has_expired(now);
+            last || issue.expiry.is_some_and(|expiry| expiry > now + LENT_AHEAD)
+        };
+        if let Some(issue) = lent.as_ref().filter(|issue| lasts(issue)) {
+            return Arc::clone(issue);
+        }
+        let issue = self.temporary(now, LENT);
+        *lent = Some(Arc::clone(&issue));
+        issue
+    }
+
+    /// Temporary dummies stand for what a call minted.
+    pub fn mint(&self, dummy: DummyCredentials, minted: Minted, expiry: SystemTime) -> Arc<Issue> {
         self.add(Issue {
-            dummy: DummyCredentials::temporary(),
+            dummy,
             expiry: Some(expiry),
             stands_for: StandsFor::Minted(minted),
         })
     }
 
-    fn add(&self, issue: Issue) -> Arc<Issue> {
+    fn add(&self, mut issue: Issue) -> Arc<Issue> {
+        issue.expiry = issue.expiry.into_iter().chain(self.until).min();
         let issue = Arc::new(issue);
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
         if others.len() >= MOST {
@@ -250,6 +282,43 @@ mod tests {
         assert!(issued.of_bearer_token(&token).is_some());
         assert!(issued.of_bearer_token(&other).is_none());
         assert!(issued.of_bearer_token("").is_none());
+    }
+
+    #[test]
+    fn none_outlasts_the_session() {
+        let now = SystemTime::now();
+        let end = now + Duration::from_mins(5);
+        let mut issued = Issued::new(DummyCredentials::random());
+        issued.until = Some(end);
+        let long = issued.temporary(now, Duration::from_hours(1));
+        assert_eq!(long.expiry, Some(end));
+        let short = issued.temporary(now, Duration::from_mins(1));
+        assert_eq!(short.expiry, Some(now + Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn the_same_are_lent_until_newer_ones_are_wanted() {
+        let issued = Issued::new(DummyCredentials::random());
+        let now = SystemTime::now();
+        let first = issued.lent(now);
+        let later = |minutes| {
+            issued
+                .lent(now + Duration::from_mins(minutes))
+                .dummy
+                .access_key_id
+                .clone()
+        };
+        assert_eq!(later(39), first.dummy.access_key_id);
+        assert_ne!(later(41), first.dummy.access_key_id);
+        assert!(issued.find(&first.dummy.access_key_id).is_some());
+        // At the session's end there are no newer ones.
+        let mut ending = Issued::new(DummyCredentials::random());
+        ending.until = Some(now + Duration::from_mins(5));
+        let last = ending.lent(now);
+        assert_eq!(
+            ending.lent(now).dummy.access_key_id,
+            last.dummy.access_key_id
+        );
     }
 
     #[test]

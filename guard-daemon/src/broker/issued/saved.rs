@@ -96,6 +96,7 @@ mod tests {
         let kept = issued.temporary(now, Duration::from_mins(5));
         let ended = issued.temporary(now, Duration::from_secs(1));
         let minted = issued.mint(
+            DummyCredentials::temporary(),
             Minted {
                 credentials: Credentials::new(
                     "ASIAREAL",

@@ -126,7 +126,7 @@ fn refused(response: &Response<Bytes>) -> Refused {
         .ok()
         .and_then(|found| <[Option<String>; 2]>::try_from(found).ok())
         .unwrap_or_default()
-        .map(|text| text.map(shown));
+        .map(|text| text.as_deref().map(shown));
     let status = response.status();
     let passing = status.is_server_error()
         || status == StatusCode::TOO_MANY_REQUESTS
@@ -139,7 +139,7 @@ fn refused(response: &Response<Bytes>) -> Refused {
 }
 
 /// The start of a text, without characters that a terminal would act on.
-fn shown(text: String) -> String {
+fn shown(text: &str) -> String {
     let end = text.floor_char_boundary(SHOWN);
     text[..end].chars().filter(|c| !c.is_control()).collect()
 }

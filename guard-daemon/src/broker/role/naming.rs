@@ -61,21 +61,16 @@ fn session_name(id: &SessionId, identity: &Identity) -> String {
 
 /// The person: by e-mail address, else as the provider names them, else as this host does.
 fn source_identity(identity: &Identity) -> String {
-    match &identity.human {
-        Some(human) => match &human.email {
-            Some(email) => distinct(email, email, false),
-            // Another provider may use the same name for somebody else.
-            None => distinct(
-                &human.subject,
-                &format!("{}\0{}", human.issuer, human.subject),
-                true,
-            ),
-        },
-        None => {
-            let name = format!("{}@{}", identity.user, identity.host);
-            distinct(&name, &name, false)
-        }
+    let Some(human) = &identity.human else {
+        let name = format!("{}@{}", identity.user, identity.host);
+        return distinct(&name, &name, false);
+    };
+    if let Some(email) = &human.email {
+        return distinct(email, email, false);
     }
+    // Another provider may use the same name for somebody else.
+    let whole = format!("{}\0{}", human.issuer, human.subject);
+    distinct(&human.subject, &whole, true)
 }
 
 /// A name in IAM's characters; with a digest of `whole` where it is not `whole` itself.

@@ -6,6 +6,7 @@ use super::*;
 use crate::broker::tests::{Home, Scripted, Step, given};
 use crate::broker::{GithubRequest, Origin, Source};
 use crate::policy::WebIdentity;
+use SessionPolicyMode::{Auto, Required};
 
 const KEY: &str = "ASIAROLEROLEROLEROLE";
 
@@ -21,11 +22,11 @@ fn plain(role: Role) -> RoleRequest {
     asking(role, Err(NoSessionPolicy::Unlimited))
 }
 
-fn small_policy() -> Result<SessionPolicy, NoSessionPolicy> {
-    Ok(SessionPolicy {
+fn small_policy() -> SessionPolicy {
+    SessionPolicy {
         text: "{}".to_owned(),
         extent: Extent::Whole,
-    })
+    }
 }
 
 fn with(web_identity: WebIdentity) -> Role {
@@ -72,7 +73,7 @@ async fn source(home: &Home, request: RoleRequest, way: &Arc<Scripted>) -> Sourc
 #[tokio::test]
 async fn a_role_is_assumed_with_the_owners_keys_and_tells_who_it_is() {
     let way = Scripted::new([Step::Answer(200, granted("AssumeRole", KEY, 3600))]);
-    let source = source(&keyed(), asking(role(), small_policy()), &way).await;
+    let source = source(&keyed(), asking(role(), Ok(small_policy())), &way).await;
     assert_eq!(source.principal(), None);
     let credentials = source.credentials().await.unwrap();
     assert_eq!(credentials.access_key_id(), KEY);
@@ -246,7 +247,7 @@ async fn a_policy_that_sts_does_not_take_is_dropped_unless_it_is_required() {
         Step::Answer(200, granted("AssumeRole", KEY, 120)),
         Step::Answer(200, granted("AssumeRole", KEY, 3600)),
     ]);
-    let dropped = source(&keyed(), asking(role(), small_policy()), &way).await;
+    let dropped = source(&keyed(), asking(role(), Ok(small_policy())), &way).await;
     dropped.credentials().await.unwrap();
     let bodies = |way: &Scripted| -> Vec<bool> {
         way.calls()
@@ -266,11 +267,11 @@ async fn a_policy_that_sts_does_not_take_is_dropped_unless_it_is_required() {
     assert_eq!(bodies(&way), [true, false, false]);
 
     let required = Role {
-        session_policy: SessionPolicyMode::Required,
+        session_policy: Required,
         ..role()
     };
     let way = Scripted::new([large()]);
-    let refused = source(&keyed(), asking(required, small_policy()), &way).await;
+    let refused = source(&keyed(), asking(required, Ok(small_policy())), &way).await;
     let failed = refused.credentials().await.unwrap_err().to_string();
     assert!(failed.contains("PackedPolicyTooLarge"), "{failed}");
 
@@ -279,7 +280,7 @@ async fn a_policy_that_sts_does_not_take_is_dropped_unless_it_is_required() {
         ..role()
     };
     let way = Scripted::new([Step::Answer(200, granted("AssumeRole", KEY, 3600))]);
-    let without = source(&keyed(), asking(off, small_policy()), &way).await;
+    let without = source(&keyed(), asking(off, Ok(small_policy())), &way).await;
     without.credentials().await.unwrap();
     assert_eq!(bodies(&way), [false]);
 }
@@ -411,10 +412,8 @@ fn a_required_policy_must_be_whole() {
         };
         RoleRequest::new(role, &session, &identity, &profile)
     };
-    use SessionPolicyMode::{Auto, Required};
-    let denies: String = (0..60)
-        .map(|n| format!("[[statement]]\neffect = \"deny\"\naction = \"s3:Get{n:030}\"\n"))
-        .collect();
+    let denial = |n: u32| format!("[[statement]]\neffect = \"deny\"\naction = \"s3:Get{n:030}\"\n");
+    let denies = (0..60).map(denial).collect::<Vec<_>>().concat();
     let allows = format!("[[statement]]\neffect = \"allow\"\naction = \"s3:*\"\n{denies}");
     assert!(required(&allows, Required).is_err());
     assert_eq!(required(&allows, Auto).unwrap().warnings().len(), 1);

@@ -1,6 +1,8 @@
 //! The upstream's answer on its way to the client.
 
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
+use http::response::Parts;
 use http::{Method, Response, Version};
 use hyper::body::Incoming;
 
@@ -10,38 +12,65 @@ use super::super::outcome::Completion;
 use super::super::refusal::Refusal;
 use super::Exchange;
 use super::authenticate::Authenticated;
+use super::mint::Handed;
 use crate::aws::catalog::Output;
-use crate::aws::{Call, Operation, Protocol};
-use crate::mask;
-use crate::mask::minted::{self, Minting};
+use crate::aws::{Call, Protocol};
+use crate::broker::DummyCredentials;
+use crate::mask::minted::Mints;
+use crate::mask::{self, MaskError, Minting};
 use crate::policy::Masked;
 
 /// What is to be changed in an answer.
 pub(super) struct Edits {
     protocol: Protocol,
-    /// The output, where it has members that are masked.
-    output: Option<Output>,
+    output: Output,
     masked: Masked,
-    /// Where it has credentials, whatever is masked: the tree never holds any that work elsewhere.
-    pub(super) minting: Option<Minting>,
+    /// It has temporary credentials, which never pass, whatever is masked.
+    mints: Option<&'static Mints>,
 }
 
 impl Edits {
     /// `None` where the answer passes as it comes.
     pub(super) fn of(call: &Call, masked: Masked) -> Option<Self> {
-        let output = call
-            .output
-            .filter(|output| forward::has_masked(*output, |class| masked.contains(class)));
-        let minting = match (&call.operation, call.service) {
-            (Operation::Known(name), Some(service)) => minted::minting(service, name),
-            _ => None,
-        };
-        (output.is_some() || minting.is_some()).then_some(Self {
+        let output = call.output?;
+        let mut candidates = call.candidates.iter();
+        let mints = candidates.find_map(|(service, operation)| Mints::of(service, operation));
+        let changes =
+            mints.is_some() || forward::has_masked(output, |class| masked.contains(class));
+        changes.then_some(Self {
             protocol: call.protocol,
             output,
             masked,
-            minting,
+            mints,
         })
+    }
+
+    /// The answer's body as it is sent, the paths of what changed in it, and the dummies that are in it.
+    fn apply(
+        &self,
+        parts: &mut Parts,
+        body: Bytes,
+    ) -> Result<(Bytes, Vec<String>, Handed), MaskError> {
+        let mut handed = Handed::new();
+        let mut issue = |fresh| {
+            let dummy = DummyCredentials::temporary();
+            handed.push((fresh, dummy.clone()));
+            dummy
+        };
+        let mut minting = self.mints.map(|mints| Minting {
+            mints,
+            issue: &mut issue,
+        });
+        let masks = |class| self.masked.contains(class);
+        let (body, paths) = mask::mask_response(
+            self.output,
+            self.protocol,
+            parts,
+            body,
+            &masks,
+            minting.as_mut(),
+        )?;
+        Ok((body, paths, handed))
     }
 }
 
@@ -69,26 +98,19 @@ impl Exchange {
             Refusal::failed(format!("the call ran, but its answer is withheld: {text}"))
         };
         let limit = self.gateway.config.limits.response_body_bytes;
-        let mut bytes = forward::read_answer(&parts.headers, body, limit)
+        let bytes = forward::read_answer(&parts.headers, body, limit)
             .await
             .map_err(|error| withheld(&mut completion, error.to_string()))?;
         completion.received(bytes.len());
-        if let Some(minting) = edits.minting {
-            bytes = self
-                .mint(minting, edits.protocol, from, bytes)
+        let (bytes, paths, handed) = edits
+            .apply(&mut parts, bytes)
+            .map_err(|error| withheld(&mut completion, error.to_string()))?;
+        if let Some(mints) = edits.mints {
+            self.hand_out(mints, from, handed)
                 .await
                 .map_err(|text| withheld(&mut completion, text))?;
-            mask::repair_headers(&mut parts.headers, &bytes);
         }
-        if let Some(output) = edits.output {
-            let masks = |class| edits.masked.contains(class);
-            let spares = |path: &str| edits.minting.is_some_and(|minting| minting.spares(path));
-            let (masked, paths) =
-                mask::mask_response(output, edits.protocol, &mut parts, bytes, &masks, &spares)
-                    .map_err(|error| withheld(&mut completion, error.to_string()))?;
-            bytes = masked;
-            completion.masked(paths);
-        }
+        completion.masked(paths);
         if self.reply.method != Method::HEAD {
             parts
                 .headers

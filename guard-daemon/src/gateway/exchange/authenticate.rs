@@ -89,6 +89,9 @@ impl Exchange {
                 "the temporary credentials have expired; get new ones where these came from",
             ));
         }
+        if let Some(minted) = issue.minted() {
+            self.decided.assumed.clone_from(&minted.chain);
+        }
         Ok(issue)
     }
 

@@ -1,129 +1,146 @@
-//! Credentials that an answer mints: the client gets dummies of its session for them.
+//! Temporary credentials that an answer holds: the client gets dummies of its session in their place.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use bytes::Bytes;
 use time::OffsetDateTime;
 
 use super::authenticate::Authenticated;
 use super::{Exchange, NOT_RECORDED};
-use crate::aws::Protocol;
-use crate::broker::{Issue, LONGEST_CHAIN, Minted, Principal};
-use crate::mask::minted::{self, Found, Minting, Mints, Named};
+use crate::broker::{DummyCredentials, LONGEST_CHAIN, Minted, Principal};
+use crate::mask::minted::{Fresh, Mints, Whose};
 use crate::record::entry::{Assumed, Event};
 
-/// How long dummies hold whose answer does not say when the credentials end: the least that STS gives.
-const UNTOLD: Duration = Duration::from_mins(15);
+/// How long dummies hold where the answer does not say when the credentials end: the longest that AWS gives
+/// (GetSessionToken), since AWS refuses what has ended, too.
+const UNTOLD: Duration = Duration::from_hours(36);
+
+/// What an answer minted, with the dummies that stand there now.
+pub(super) type Handed = Vec<(Fresh, DummyCredentials)>;
 
 impl Exchange {
-    /// Makes dummies for the credentials in an answer and puts these in their places. They are on record, and
-    /// kept for the next daemon, before the answer is released.
-    pub(super) async fn mint(
+    /// Makes dummies known that an answer has by now. They are kept for the next daemon, and on record, before the
+    /// answer is released.
+    pub(super) async fn hand_out(
         &self,
-        minting: Minting,
-        protocol: Protocol,
+        mints: &Mints,
         from: &Authenticated,
-        body: Bytes,
-    ) -> Result<Bytes, String> {
-        let mints = minted::find(minting, protocol, &body).map_err(|error| error.to_string())?;
-        if mints.found.is_empty() {
-            return Ok(body);
+        handed: Handed,
+    ) -> Result<(), String> {
+        if handed.is_empty() {
+            return Ok(());
         }
-        let chain = self.chain(minting, from, &mints)?;
-        let principal = match from.issue() {
-            Some(issue) if !minting.changes_principal() => self.same_principal(issue).await,
-            _ => mints.principal.as_ref().and_then(principal_of),
-        };
-        let mut dummies = Vec::with_capacity(mints.found.len());
-        for found in &mints.found {
-            let expiry = found.expiry.unwrap_or_else(|| SystemTime::now() + UNTOLD);
-            let minted = Minted {
-                credentials: credentials(found),
-                express: minting.is_express(),
-                principal: principal.clone(),
-                chain: chain.clone(),
-            };
-            let issue = self.session.issued.mint(minted, expiry);
-            let event = Event::CredentialsMinted {
+        let mut events = Vec::with_capacity(handed.len());
+        for (fresh, dummy) in handed {
+            let principal = self.principal_of(mints, from, &fresh);
+            let arn = principal.as_ref().and_then(|it| it.arn.clone());
+            let expiry = fresh.expiry.unwrap_or_else(|| SystemTime::now() + UNTOLD);
+            events.push(Event::CredentialsMinted {
                 exchange: self.decided.exchange.clone(),
-                dummy_key: issue.dummy.access_key_id.clone(),
-                real_key: found.access_key_id.clone(),
-                arn: principal.as_ref().and_then(|it| it.arn.clone()),
+                dummy_key: dummy.access_key_id.clone(),
+                real_key: fresh.access_key_id.clone(),
+                arn: arn.clone(),
                 expiry: OffsetDateTime::from(expiry),
+            });
+            let minted = Minted {
+                credentials: Credentials::new(
+                    fresh.access_key_id,
+                    fresh.secret_access_key.as_str(),
+                    Some(fresh.session_token.to_string()),
+                    fresh.expiry,
+                    "minted",
+                ),
+                express: mints.is_express(),
+                principal,
+                chain: self.chain(mints, from, arn)?,
             };
+            self.session.issued.mint(dummy, minted, expiry);
+        }
+        let session = Arc::clone(&self.session);
+        tokio::task::spawn_blocking(move || session.issued.keep())
+            .await
+            .map_err(|error| error.to_string())
+            .and_then(|kept| kept.map_err(|error| error.to_string()))
+            .map_err(|error| format!("guard could not keep the session's dummies: {error}"))?;
+        for event in events {
             if !self.append(event).await {
                 return Err(NOT_RECORDED.to_owned());
             }
-            dummies.push(issue.dummy.clone());
         }
-        self.keep_issued().await?;
-        minted::replace(minting, &body, &mints, &dummies).map_err(|error| error.to_string())
+        Ok(())
+    }
+
+    /// Whose the credentials are, where it is known.
+    fn principal_of(
+        &self,
+        mints: &Mints,
+        from: &Authenticated,
+        fresh: &Fresh,
+    ) -> Option<Principal> {
+        match (mints.whose(), from.issue()?.minted()) {
+            (Whose::Told, _) => told(fresh),
+            (Whose::Caller, Some(minted)) => minted.principal.clone(),
+            (Whose::Caller, None) => self.session.credentials.principal(),
+        }
     }
 
     /// The calls that led to what is minted, this one last.
     fn chain(
         &self,
-        minting: Minting,
-        from: &Authenticated,
         mints: &Mints,
+        from: &Authenticated,
+        arn: Option<String>,
     ) -> Result<Vec<Assumed>, String> {
         let parent = from.issue().and_then(|issue| issue.minted());
         let mut chain = parent.map_or_else(Vec::new, |parent| parent.chain.clone());
         if chain.len() >= LONGEST_CHAIN {
             return Err(format!(
-                "credentials were minted with credentials more than {LONGEST_CHAIN} times in a row"
+                "credentials were minted with minted credentials more than {LONGEST_CHAIN} times in a row"
             ));
         }
-        let service = self.decided.service.as_deref().unwrap_or_default();
         chain.push(Assumed {
             exchange: self.decided.exchange.clone(),
-            operation: format!("{service}:{}", minting.operation()),
-            arn: mints.principal.as_ref().and_then(|it| it.arn.clone()),
+            operation: mints.to_string(),
+            arn,
         });
         Ok(chain)
     }
-
-    async fn same_principal(&self, issue: &Issue) -> Option<Principal> {
-        match issue.minted() {
-            Some(minted) => minted.principal.clone(),
-            None => self.session.credentials.principal(),
-        }
-    }
-
-    async fn keep_issued(&self) -> Result<(), String> {
-        let session = Arc::clone(&self.session);
-        match tokio::task::spawn_blocking(move || session.issued.keep()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!(
-                "guard could not keep the session's dummies: {error}"
-            )),
-            Err(error) => Err(format!(
-                "guard could not keep the session's dummies: {error}"
-            )),
-        }
-    }
 }
 
-fn credentials(found: &Found) -> Credentials {
-    Credentials::new(
-        found.access_key_id.clone(),
-        found.secret_access_key.as_str(),
-        Some(found.session_token.to_string()),
-        found.expiry,
-        "minted",
-    )
-}
-
-/// The account is in the ARN.
-fn principal_of(named: &Named) -> Option<Principal> {
-    let arn = named.arn.as_deref()?;
+/// The principal that an answer names; its account is in the ARN.
+fn told(fresh: &Fresh) -> Option<Principal> {
+    let arn = fresh.arn.as_deref()?;
     let account = arn.split(':').nth(4)?;
     let digits = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| Principal {
         account: account.to_owned(),
         arn: Some(arn.to_owned()),
-        user_id: named.id.clone(),
+        user_id: fresh.user_id.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_of_a_principal_is_that_of_its_arn() {
+        let fresh = |arn: &str| Fresh {
+            access_key_id: "ASIAREAL".to_owned(),
+            secret_access_key: "s".to_owned().into(),
+            session_token: "t".to_owned().into(),
+            expiry: None,
+            arn: Some(arn.to_owned()),
+            user_id: Some("AROA:s".to_owned()),
+        };
+        let arn = "arn:aws:sts::123456789012:assumed-role/R/s";
+        let principal = told(&fresh(arn)).unwrap();
+        assert_eq!(principal.account, "123456789012");
+        assert_eq!(principal.arn.as_deref(), Some(arn));
+        assert_eq!(principal.user_id.as_deref(), Some("AROA:s"));
+        for odd in ["", "arn:aws:sts::x:assumed-role/R/s", "arn:aws:sts::12"] {
+            assert_eq!(told(&fresh(odd)), None, "{odd}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod authenticate;
 mod hold;
 mod mint;
 mod send;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,7 +59,12 @@ pub async fn run(
 ) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     let directory = gateway.config.state_dir.join("spool");
-    let mut body = Spool::new(body, directory, gateway.config.limits.request_body_bytes);
+    let limit = if caller.server_name == aws::token::HOST {
+        aws::token::LARGEST as u64
+    } else {
+        gateway.config.limits.request_body_bytes
+    };
+    let mut body = Spool::new(body, directory, limit);
     let mut exchange = Exchange::new(gateway, session, caller, &parts);
     match exchange.pass(parts, &mut body).await {
         Ok(response) => response,
@@ -95,10 +101,11 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
-        let from = self.authenticate(&parts, body).await?;
-        if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
-            self.decided.assumed.clone_from(&minted.chain);
+        self.check_term()?;
+        if self.caller.server_name == aws::token::HOST {
+            return self.token(&parts, body).await;
         }
+        let from = self.authenticate(&parts, body).await?;
         let call = self.identify(&parts, &from, body).await?;
         let edits = self.decide(&parts, &from, &call, body).await?;
         let leaving = self.leaving(&from, &call).await?;
@@ -270,8 +277,18 @@ impl Exchange {
         Effect::Allow
     }
 
+    /// Nothing leaves a session whose time is over.
+    fn check_term(&self) -> Result<(), Refusal> {
+        match self.session.term.refusal() {
+            Some(text) => Err(Refusal::denied(Code::AccessDenied, text)),
+            None => Ok(()),
+        }
+    }
+
     /// Makes the decision durable. Only what this returned for may leave.
     async fn record_allowed(&mut self, leaving: &Leaving) -> Result<Completion, Refusal> {
+        // It may have been held, or have come slowly.
+        self.check_term()?;
         self.decided.signing_key = leaving.key().map(str::to_owned);
         "allow".clone_into(&mut self.decided.decision);
         let (journal, session) = (self.gateway.journal.clone(), self.session.id.clone());

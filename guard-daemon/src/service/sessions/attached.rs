@@ -19,6 +19,7 @@ use crate::sandbox::cgroup::Cgroup;
 use crate::sandbox::environment::Changes;
 use crate::sandbox::network::Namespace;
 use crate::session::SessionId;
+use crate::term::Limit;
 
 /// A tree that was confined.
 pub struct Attached {
@@ -26,6 +27,8 @@ pub struct Attached {
     pub session: SessionId,
     /// A file of shell assignments for new programs of the tree.
     pub environment: PathBuf,
+    /// Its end, where it has one.
+    pub limit: Option<Limit>,
     /// What is open, one sentence each.
     pub limits: Vec<String>,
     /// What else the person at the terminal should know.
@@ -100,6 +103,7 @@ impl Sessions {
         let saved = self
             .saved(id.clone(), tree.place.clone(), identity, request.terms)
             .await?;
+        let limit = saved.limit;
         let session = self.session(&saved).await?;
         let (changes, mut warnings) = self.hand_out(&session, &saved, remains).await?;
         let environment = write_environment(remains, &changes).map_err(SessionError::Save)?;
@@ -145,6 +149,7 @@ impl Sessions {
         Ok(Attached {
             session: id,
             environment,
+            limit,
             limits,
             warnings,
         })

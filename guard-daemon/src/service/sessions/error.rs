@@ -8,7 +8,7 @@ use crate::gateway::upstream::UpstreamError;
 use crate::identity::IdentityError;
 use crate::kernel::KernelError;
 use crate::kernel::tracker::TrackerError;
-use crate::policy::CredentialsError;
+use crate::policy::{CredentialsError, Length};
 use crate::record::journal::JournalError;
 use crate::sandbox::cgroup::CgroupError;
 use crate::sandbox::network::NetworkError;
@@ -51,6 +51,16 @@ pub enum SessionError {
         pid: u32,
         /// Its name.
         comm: String,
+    },
+    /// It is to last longer than it may.
+    #[error(
+        "the session is to last {asked}, and may last {most} at the most (max_session); ask for less"
+    )]
+    TooLong {
+        /// How long it is to last.
+        asked: Length,
+        /// How long it may.
+        most: Length,
     },
     /// The profile.
     #[error("the profile cannot be used")]

@@ -12,6 +12,7 @@ use crate::sandbox::environment::Changes;
 use crate::sandbox::mounts::World;
 use crate::sandbox::network::{self, Namespace};
 use crate::session::SessionId;
+use crate::term::Limit;
 
 /// A session that has started.
 pub struct Started {
@@ -21,6 +22,8 @@ pub struct Started {
     pub environment: Changes,
     /// What the session is to see of the host.
     pub world: World,
+    /// Its end, where it has one.
+    pub limit: Option<Limit>,
     /// What the person at the terminal should know.
     pub warnings: Vec<String>,
 }
@@ -69,6 +72,7 @@ impl Sessions {
         let saved = self
             .saved(id.clone(), place, identity, request.terms)
             .await?;
+        let limit = saved.limit;
         let session = self.session(&saved).await?;
         let (environment, warnings) = self.hand_out(&session, &saved, remains).await?;
 
@@ -108,6 +112,7 @@ impl Sessions {
             session: id,
             environment,
             world,
+            limit,
             warnings,
         })
     }

@@ -29,14 +29,16 @@ use crate::control::wire::{SessionView, Terms};
 use crate::gateway::upstream::Upstream;
 use crate::gateway::{Gateway, OwnWay};
 use crate::identity::Identities;
+use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
-use crate::policy::{CredentialTerms, Profile};
+use crate::policy::{CredentialTerms, Length, Profile};
 use crate::record::entry::{Entry, Event};
 use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::network;
 use crate::sandbox::trust;
 use crate::session::{Identity, Session, SessionId};
+use crate::term::{Limit, Term};
 
 pub use attached::Attached;
 pub use error::SessionError;
@@ -47,6 +49,9 @@ pub(super) use resumed::Resumption;
 pub(super) use saved::sessions as saved_sessions;
 use saved::{Place, Saved};
 pub(super) use supervise::check_tracker;
+
+/// Why a session ends whose time is over.
+const EXPIRED: &str = "expired";
 
 /// How long a stopping daemon waits for sessions that are just starting.
 const STARTING: Duration = Duration::from_secs(20);
@@ -173,6 +178,7 @@ impl Sessions {
                     Place::Attached { .. } | Place::Moved { .. } => None,
                 },
                 cgroup: running.cgroup.name(&self.hierarchy),
+                limit: running.saved.limit,
                 age_seconds: now().saturating_sub(running.saved.since),
                 enforced: running.enforced.clone(),
                 limits: running.limits.clone(),
@@ -205,6 +211,7 @@ impl Sessions {
             .gateway
             .config
             .profile_source(terms.profile.as_deref())?;
+        let limit = self.limit(terms.duration, &profile)?;
         terms.profile = None;
         let files = terms.aws.files();
         // On a file system that hangs, this one session does.
@@ -215,11 +222,29 @@ impl Sessions {
             generation: 0,
             since: now(),
             identity,
+            limit,
             terms,
             profile,
             dummy: DummyCredentials::random(),
             files,
         })
+    }
+
+    /// The end of a session that begins now: the shortest of what was asked for, the profile's and the
+    /// configuration's `max_session`. What asks for more is refused.
+    fn limit(
+        &self,
+        asked: Option<u64>,
+        profile: &crate::policy::Source,
+    ) -> Result<Option<Limit>, SessionError> {
+        let profile = Profile::load(profile).map_err(crate::config::ConfigError::from)?;
+        let own = self.gateway.config.limits.max_session;
+        let most = own.into_iter().chain(profile.max_session()).min();
+        let asked = asked.map(Length::seconds);
+        match (asked, most) {
+            (Some(asked), Some(most)) if asked > most => Err(SessionError::TooLong { asked, most }),
+            (asked, most) => Ok(asked.or(most).map(Limit::starting_now)),
+        }
     }
 
     /// A session as exchanges see it.
@@ -247,15 +272,19 @@ impl Sessions {
             .map(|role| RoleRequest::new(role, &saved.id, &saved.identity, &profile))
             .transpose()?;
         let credentials = Source::new(&terms.aws, owner, role, way).await?;
+        let until = saved.limit.map(|limit| limit.wall_time());
         let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
             id: saved.id.clone(),
             identity: saved.identity.clone(),
             profile,
-            issued: Issued::kept_in(saved.dummy.clone(), kept).map_err(SessionError::Save)?,
+            issued: Issued::kept_in(saved.dummy.clone(), until, kept)
+                .map_err(SessionError::Save)?,
+            term: Term::new(saved.limit),
             credentials,
             bearer: terms.aws.bearer.clone(),
             upstream,
+            lent: Lent::default(),
             names: Names::of_generation(saved.generation),
         }))
     }
@@ -274,16 +303,15 @@ impl Sessions {
             trust::write(&directory, authority.certificate_pem(), &roots)
         })
         .await??;
-        let region = session.credentials.region();
         warnings.extend_from_slice(session.credentials.warnings());
-        let mut changes = environment::changes(
-            &session.id,
-            session.issued.own(),
-            session.bearer.is_some(),
-            region,
-            files.names(),
-            &saved.terms.environment,
-        );
+        let handed = environment::Handed {
+            dummy: session.issued.own(),
+            bearer: session.bearer.is_some(),
+            delivery: saved.terms.delivery,
+            region: session.credentials.region(),
+        };
+        let mut changes =
+            environment::changes(&session.id, handed, files.names(), &saved.terms.environment);
         // With such a token the tree could assume the role itself, without a session policy.
         changes.unset.extend(saved.terms.aws.tokens.keys().cloned());
         Ok((changes, warnings))
@@ -322,6 +350,7 @@ impl Sessions {
             hooks,
             cgroup: remains.cgroup().clone(),
             launched: matches!(saved.place, Place::Launched { .. }),
+            session: Arc::clone(&session),
             claimed: Arc::clone(&claimed),
         };
         let supervising = tokio::spawn(supervise::watch(Arc::downgrade(self), supervised));
@@ -344,19 +373,27 @@ impl Sessions {
 
     /// Ends a session. The tree first: what still runs must not see its gateway go away.
     async fn conclude(&self, id: &SessionId, cause: &str, tree: Tree) {
-        let (serving, supervising, ended, remains, place) = {
+        let (over, serving, supervising, ended, remains, place) = {
             let running = self.running();
             let Some(session) = running.get(id) else {
                 return;
             };
             let place = session.saved.place.clone();
+            let over = session.session.term.is_over();
             (
+                over,
                 session.serving.abort_handle(),
                 session.supervising.clone(),
                 Arc::clone(&session.ended),
                 self.remains(id, &place),
                 place,
             )
+        };
+        // Whatever noticed it: a tree that went when it was told to has ended at its time.
+        let cause = if over && matches!(cause, "exited" | "launcher-gone") {
+            EXPIRED
+        } else {
+            cause
         };
         ended
             .get_or_init(|| async {

@@ -16,6 +16,7 @@ use crate::broker::DummyCredentials;
 use crate::control::wire::Terms;
 use crate::policy::Source;
 use crate::session::{Identity, SessionId};
+use crate::term::Limit;
 
 /// Bytes of a file that is read: a request's terms, a profile's text and its policy documents are bounded by one
 /// MiB each.
@@ -33,6 +34,9 @@ pub(in crate::service) struct Saved {
     pub(super) since: u64,
     /// Who it is for, as it was verified then. The token itself is never written.
     pub(super) identity: Identity,
+    /// Its end, where it has one.
+    #[serde(default)]
+    pub(super) limit: Option<Limit>,
     pub(super) terms: Terms,
     /// The profile in force: the file may say something else by now.
     pub(super) profile: Source,
@@ -190,11 +194,14 @@ mod tests {
                 agent: None,
                 labels: BTreeMap::new(),
             },
+            limit: None,
             terms: Terms {
                 gid: 0,
                 profile: None,
+                duration: None,
                 aws: Selection::default(),
                 role: crate::policy::CredentialTerms::default(),
+                delivery: crate::sandbox::environment::Delivery::Env,
                 upstream: crate::config::UpstreamConfig::default(),
                 environment: BTreeMap::new(),
             },
