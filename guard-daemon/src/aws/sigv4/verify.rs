@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 
 use super::{
-    Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp, version2,
+    AUTHORITY, Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp, version2,
     version4a,
 };
 use crate::aws::{RequestView, Scope};
