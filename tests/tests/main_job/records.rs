@@ -17,8 +17,7 @@ fn secrets_are_masked_and_the_clients_still_parse_the_answers() {
     stand.prepare(
         "client('secretsmanager').create_secret(Name='masked', SecretString='hunter2-secret')\n\
          client('ssm').put_parameter(Name='masked', Value='hunter2-parameter', Type='SecureString')\n\
-         client('iam').create_user(UserName='masked')\n\
-         client('iam').create_role(RoleName='masked', AssumeRolePolicyDocument='{}')",
+         client('iam').create_user(UserName='masked')",
     );
     let guard = Guard::new(OPEN, "");
     let output = guard.python(
@@ -36,14 +35,12 @@ show(c('ssm').get_parameters(Names=['masked'], WithDecryption=True), 'Parameters
 k = c('kms'); key = k.create_key()['KeyMetadata']['KeyId']
 show(k.decrypt(CiphertextBlob=k.encrypt(KeyId=key, Plaintext=b'hunter2-kms')['CiphertextBlob']), 'Plaintext')
 show(c('iam').create_access_key(UserName='masked'), 'AccessKey', 'SecretAccessKey')
-r = c('sts').assume_role(RoleArn='arn:aws:iam::123456789012:role/masked', RoleSessionName='session')
-show(r, 'Credentials', 'SecretAccessKey'); show(r, 'Credentials', 'SessionToken')
 show(c('ec2').create_key_pair(KeyName='masked'), 'KeyMaterial')
 ",
     );
     let said = succeeded(&output);
     assert!(!said.contains("hunter2"), "{said}");
-    assert_eq!(said.lines().count(), 8, "{said}");
+    assert_eq!(said.lines().count(), 6, "{said}");
     for line in said.lines() {
         assert!(
             line.contains("masked-by-guard") && line.ends_with(" 0"),
@@ -63,7 +60,7 @@ show(c('ec2').create_key_pair(KeyName='masked'), 'KeyMaterial')
     assert!(
         masked
             .iter()
-            .any(|path| path.contains("Credentials.SessionToken")),
+            .any(|path| path.contains("AccessKey.SecretAccessKey")),
         "{masked:?}"
     );
 }

@@ -296,7 +296,7 @@ fn the_references_examples_are_profiles() {
         rest.map(|rest| rest.split("```").next().unwrap()).collect()
     };
     let (profiles, documents) = (examples("toml"), examples("json"));
-    assert_eq!((profiles.len(), documents.len()), (6, 1));
+    assert_eq!((profiles.len(), documents.len()), (7, 1));
     for profile in profiles {
         let mut source = Source::new("example", profile);
         for path in source.document_paths().unwrap() {
