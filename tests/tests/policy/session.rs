@@ -1,6 +1,7 @@
 //! Inline session policies: what guard lets pass, they allow; and what a profile denies that IAM can tell, they do not.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use fastrand::Rng;
 use guard_daemon::aws::{Access, Resource};
@@ -27,7 +28,7 @@ fn statement(random: &mut Rng) -> (String, bool) {
     let mut exact = effect != "approve";
     let mut text = format!("[[statement]]\neffect = \"{effect}\"\n");
     let mut add = |word: &str, value: &Value| {
-        text.push_str(&format!("{word} = {value}\n"));
+        let _ = writeln!(text, "{word} = {value}");
     };
     let own = random.u8(..8) == 0;
     exact &= !own;
@@ -65,7 +66,7 @@ fn statement(random: &mut Rng) -> (String, bool) {
         tests.push("StringLike = { \"aws:RequestedRegion\" = \"${guard:User}*\" }".to_owned());
     }
     if !tests.is_empty() {
-        text.push_str(&format!("condition = {{ {} }}\n", tests.join(", ")));
+        let _ = writeln!(text, "condition = {{ {} }}", tests.join(", "));
     }
     (text, exact)
 }
