@@ -17,8 +17,8 @@ pub mod mask;
 pub mod policy;
 pub mod record;
 pub mod sandbox;
-pub mod service;
 pub mod seal;
+pub mod service;
 pub mod session;
 #[cfg(test)]
 mod skip;

@@ -72,6 +72,12 @@ impl Stand {
             .collect()
     }
 
+    /// Says what becomes of the next calls of `AssumeRole*`, in this order: `{"status", "code", "message"}` for an
+    /// error, `{"lifetime"}` for credentials that end in so many seconds, `{}` for neither.
+    pub fn script_sts(&self, steps: &Value) {
+        std::fs::write(self.directory.path().join("sts.json"), steps.to_string()).expect("written");
+    }
+
     /// Secrets and session tokens that its STS handed out: no record or confined process may ever hold one.
     pub fn minted_secrets(&self) -> Vec<String> {
         let secrets = std::fs::read_to_string(self.directory.path().join("secrets"));

@@ -2,12 +2,16 @@
 
 Every request must carry a Signature Version 4 that botocore's own signer reproduces from the "real"
 credentials below, or from temporary ones that moto's STS gave out here; a request signed with anything else is
-refused, as AWS would. Their secrets are in DIR/secrets. Each request becomes a line of DIR/requests.jsonl, so that a test can tell what reached
-"AWS", how often, and signed by whom.
+refused, as AWS would. Their secrets are in DIR/secrets. Each request becomes a line of DIR/requests.jsonl, so
+that a test can tell what reached "AWS", how often, and signed by whom.
+
+DIR/sts.json, where a test writes it, says what becomes of the next calls of AssumeRole*: a list of
+{"status", "code", "message"} for errors, and {"lifetime"} for credentials that end in so many seconds.
 
 usage: stand.py DIR       writes DIR/ca.pem, then prints "ready PORT"; ends when its stdin closes.
 """
 
+import datetime
 import hashlib
 import io
 import json
@@ -104,7 +108,7 @@ def check_signature(environ, body, known):
 
 
 # Where AWS takes requests without a signature, as far as tests need it, and those with a bearer token.
-UNSIGNED_HOSTS = ("cognito-idp.", "public.s3.")
+UNSIGNED_HOSTS = ("cognito-idp.", "cognito-identity.", "public.s3.")
 UNSIGNED_ACTIONS = (b"Action=AssumeRoleWithWebIdentity", b"Action=AssumeRoleWithSAML")
 BEARER_HOSTS = ("bedrock-runtime.",)
 # Parameters of STS that are logged.
@@ -132,9 +136,16 @@ class Stand:
         self.known = {REAL.access_key: REAL}
         self.secrets = os.path.join(directory, "secrets")
         self.outage = os.path.join(directory, "outage")
+        self.script = os.path.join(directory, "sts.json")
 
     def __call__(self, environ, start_response):
         if environ.get("HTTP_HOST", "").startswith("allowed.example"):
+            if environ["PATH_INFO"] == "/job-token":
+                # As the token endpoint of GitHub Actions.
+                told = f"{environ.get('HTTP_AUTHORIZATION', '').removeprefix('bearer ')}.{environ['QUERY_STRING']}"
+                answer = json.dumps({"value": told}).encode()
+                start_response("200 OK", [("Content-Length", str(len(answer)))])
+                return [answer]
             start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "6")])
             return [b"hello\n"]
         chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
@@ -164,17 +175,32 @@ class Stand:
             start_response("200 OK", headers)
             return [b"\xa0"]
         if environ.get("HTTP_HOST", "").startswith("sts."):
-            return self.sts(environ, start_response)
+            return self.sts(environ, body, start_response)
         if ".s3express-" in environ.get("HTTP_HOST", ""):
             return self.express(environ, start_response)
         return self.moto(environ, start_response)
 
-    def sts(self, environ, start_response):
+    def sts(self, environ, body, start_response):
         """moto's answer, whose credentials are known from then on; 503 while the file `outage` is there."""
         if os.path.exists(self.outage):
             start_response("503 Service Unavailable", [("Content-Length", "0")])
             return [b""]
+        step = self.scripted() if b"Action=AssumeRole" in body else {}
+        if "status" in step:
+            answer = (
+                '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
+                f"<Code>{step['code']}</Code><Message>{step['message']}</Message></Error>"
+                "<RequestId>0</RequestId></ErrorResponse>"
+            ).encode()
+            start_response(f"{step['status']} Scripted", [("Content-Length", str(len(answer)))])
+            return [answer]
         answer = b"".join(self.moto(environ, start_response))
+        if "lifetime" in step:
+            # As many bytes as before: the head is already on its way.
+            end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=step["lifetime"])
+            found = re.search(rb"<Expiration>([^<]*)</Expiration>", answer).group(1)
+            written = f"{end:%Y-%m-%dT%H:%M:%S}Z" if len(found) == 20 else f"{end:%Y-%m-%dT%H:%M:%S.%f}"[:len(found) - 1] + "Z"
+            answer = answer.replace(found, written.encode())
         member = lambda name: re.search(f"<{name}>([^<]+)</{name}>", answer.decode())
         parts = [member(name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
         if all(parts):
@@ -198,6 +224,18 @@ class Stand:
             body = f'<CreateSessionResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Credentials>{inner}</Credentials></CreateSessionResult>'.encode()
         start_response("200 OK", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
         return [body]
+
+    def scripted(self):
+        """Takes the next step off the script."""
+        with self.lock:
+            try:
+                with open(self.script) as file:
+                    steps = json.load(file)
+            except FileNotFoundError:
+                return {}
+            with open(self.script, "w") as file:
+                json.dump(steps[1:], file)
+            return steps[0] if steps else {}
 
     def record(self, environ, body, verdict, key):
         form = dict(parse_qsl(body.decode("latin-1"))) if len(body) < 65536 else {}

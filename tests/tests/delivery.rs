@@ -141,9 +141,9 @@ fn a_profile_of_files_that_the_session_cannot_read_is_used() {
         "[work]\naws_access_key_id = {REAL_ACCESS_KEY_ID}\naws_secret_access_key = {REAL_SECRET}\n"
     );
     std::fs::write(keys.join("credentials"), text).expect("written");
-    std::fs::write(keys.join("config"), "[profile work]\nregion = us-west-2\n").expect("written");
+    std::fs::write(keys.join("config"), "[profile work]\nregion = eu-west-1\n").expect("written");
     let script = format!(
-        "cat {keys}/* && exit 9; test -z \"$AWS_PROFILE\" || exit 8\n\
+        "test -z \"$(cat {keys}/*)\" || exit 9; test -z \"$AWS_PROFILE\" || exit 8\n\
          tr '\\0' '\\n' < /proc/1/environ && exit 7; env | grep -F '{REAL_SECRET}' && exit 6\n\
          echo $AWS_REGION; {aws} sts get-caller-identity --output text",
         keys = keys.display(),
@@ -161,7 +161,7 @@ fn a_profile_of_files_that_the_session_cannot_read_is_used() {
         .output()
         .expect("guard runs");
     let said = succeeded(&output);
-    assert!(said.starts_with("us-west-2\n123456789012\t"), "{said}");
+    assert!(said.starts_with("eu-west-1\n123456789012\t"), "{said}");
     let decided = guard.entries("exchange_decided");
     assert_eq!(decided[0]["signing_key"], REAL_ACCESS_KEY_ID);
 }

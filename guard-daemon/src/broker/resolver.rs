@@ -27,7 +27,8 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use zeroize::Zeroizing;
 
 use super::Keys;
-use super::wire::{Given, Handed, LINE_BYTES, Reply};
+use super::token;
+use super::wire::{Asked, Given, Handed, LINE_BYTES, Reply, Secret, TokenFrom};
 
 /// The argument, alone, that makes `guard` a resolver.
 pub(super) const ARGUMENT: &str = "credential-resolver";
@@ -134,10 +135,15 @@ async fn answer(
 ) -> io::Result<()> {
     loop {
         let mut line = String::new();
-        if (&mut requests).take(32).read_line(&mut line).await? == 0 {
+        let mut first = (&mut requests).take(LINE_BYTES as u64);
+        if first.read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        let number = line.trim().parse().map_err(io::Error::other)?;
+        let Asked { number, token } = serde_json::from_str(&line)?;
+        if let Some(from) = token {
+            send(&mut replies, &token_reply(number, &from).await).await?;
+            continue;
+        }
         let reply = match tokio::time::timeout(FETCH, provider.provide_credentials()).await {
             Ok(Ok(credentials)) => Reply::Credentials {
                 number,
@@ -153,6 +159,29 @@ async fn answer(
             },
         };
         send(&mut replies, &reply).await?;
+    }
+}
+
+async fn token_reply(number: u64, from: &TokenFrom) -> Reply {
+    let read = async {
+        match from {
+            TokenFrom::File(path) => token::from_file(path).await,
+            TokenFrom::Command(words) => token::from_command(words).await,
+        }
+    };
+    match tokio::time::timeout(FETCH, read).await {
+        Ok(Ok(token)) => Reply::Token {
+            number,
+            token: Secret(token.as_str().to_owned()),
+        },
+        Ok(Err(text)) => Reply::Failed {
+            number,
+            text: bounded(text),
+        },
+        Err(_) => Reply::Failed {
+            number,
+            text: "it did not answer in 25 s".to_owned(),
+        },
     }
 }
 

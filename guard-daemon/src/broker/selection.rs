@@ -10,6 +10,7 @@ use zeroize::Zeroize;
 
 use super::resolver;
 use super::wire::Handed;
+use crate::policy::GITLAB_VARIABLE;
 
 /// The user whose credentials a session uses and as whom they are read. Never taken from what a client
 /// says: it is the peer of the control socket, or who started `guard run`.
@@ -41,6 +42,12 @@ pub struct Selection {
     /// `AWS_BEARER_TOKEN_BEDROCK`, where set.
     #[serde(default)]
     pub bearer: Option<BearerToken>,
+    /// `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN`, where set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github: Option<GithubRequest>,
+    /// OpenID Connect tokens by the variables that hold them: `GITLAB_OIDC_TOKEN`, and what a flag names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<String, BearerToken>,
     /// Others of `VARIABLES`, where set.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
@@ -50,6 +57,16 @@ pub struct Selection {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct BearerToken(String);
+
+/// How a job of GitHub Actions gets its OpenID Connect tokens.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GithubRequest {
+    /// The endpoint.
+    pub url: String,
+    /// What authenticates the job there.
+    pub token: BearerToken,
+}
 
 /// Static keys from the environment.
 #[derive(Clone, Deserialize, Serialize)]
@@ -114,6 +131,16 @@ impl Selection {
                 session_token: set("AWS_SESSION_TOKEN"),
             }),
             bearer: set("AWS_BEARER_TOKEN_BEDROCK").map(BearerToken),
+            github: set("ACTIONS_ID_TOKEN_REQUEST_URL")
+                .zip(set("ACTIONS_ID_TOKEN_REQUEST_TOKEN"))
+                .map(|(url, token)| GithubRequest {
+                    url,
+                    token: BearerToken(token),
+                }),
+            tokens: set(GITLAB_VARIABLE)
+                .map(|token| (GITLAB_VARIABLE.to_owned(), BearerToken(token)))
+                .into_iter()
+                .collect(),
             variables: VARIABLES
                 .into_iter()
                 .filter_map(|name| Some((name.to_owned(), set(name)?)))
@@ -214,6 +241,8 @@ impl fmt::Debug for Selection {
             .field("credentials_file", &self.credentials_file)
             .field("keys", &self.keys)
             .field("bearer", &self.bearer)
+            .field("github", &self.github)
+            .field("tokens", &self.tokens)
             // One of them may be a container's token.
             .field("variables", &names)
             .finish()
@@ -221,6 +250,11 @@ impl fmt::Debug for Selection {
 }
 
 impl BearerToken {
+    /// A token, which is not looked at.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
     /// The token, to be sent and never to be shown.
     pub fn secret(&self) -> &str {
         &self.0
@@ -340,9 +374,13 @@ mod tests {
                 ("AWS_SESSION_TOKEN", "s3cret"),
                 ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "s3cret"),
                 ("AWS_BEARER_TOKEN_BEDROCK", "s3cret"),
+                ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://pipelines.example"),
+                ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "s3cret"),
+                ("GITLAB_OIDC_TOKEN", "s3cret"),
             ],
             None,
         );
+        assert!(selected.github.is_some() && selected.tokens.len() == 1);
         assert!(!format!("{selected:?}").contains("s3cret"));
     }
 }

@@ -1,6 +1,6 @@
-//! The lines between the daemon and a resolver: what it is handed comes first, a JSON object; then a request is a
-//! number, and a reply one JSON object.
+//! The lines between the daemon and a resolver: one JSON object each. What it is handed comes first.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
@@ -22,6 +22,25 @@ pub(super) struct Handed {
     pub(super) container_token: Option<String>,
 }
 
+/// What a resolver is asked.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    pub(super) number: u64,
+    /// For a token from there; for credentials otherwise.
+    pub(super) token: Option<TokenFrom>,
+}
+
+/// Where an OpenID Connect token comes from.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TokenFrom {
+    /// A file.
+    File(PathBuf),
+    /// What a program prints.
+    Command(Vec<String>),
+}
+
 /// What a resolver says.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -33,7 +52,20 @@ pub(super) enum Reply {
     /// To the request of that number.
     Credentials { number: u64, credentials: Given },
     /// To the request of that number.
+    Token { number: u64, token: Secret },
+    /// To the request of that number.
     Failed { number: u64, text: String },
+}
+
+/// A token as it goes over the pipe.
+#[derive(Deserialize, Serialize)]
+#[serde(transparent)]
+pub(super) struct Secret(pub(super) String);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
 /// Credentials as they go over the pipe.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use zeroize::Zeroizing;
 
-use crate::broker::Selection;
+use crate::broker::{BearerToken, Selection};
 use crate::config::{UpstreamConfig, parse_connect_flag};
 use crate::control::wire::Terms;
 use crate::identity::{LARGEST_TOKEN, Starter, Token, check_agent, check_label, check_reason};
-use crate::policy::Length;
+use crate::policy::{CredentialTerms, Length, SessionPolicyMode, WebIdentity, check_variable};
 use crate::sandbox::cgroup;
 use crate::sandbox::environment::{self, Delivery};
 use crate::sandbox::secrets;
@@ -51,6 +51,24 @@ pub(super) struct SessionFlags {
     /// Profile of the AWS configuration whose credentials leave this host [env: AWS_PROFILE]
     #[arg(long, value_name = "NAME")]
     aws_profile: Option<String>,
+    /// Role that is assumed with these credentials, and whose credentials then leave this host
+    #[arg(long, value_name = "ARN")]
+    role_arn: Option<String>,
+    /// External id that the role's trust policy asks for
+    #[arg(long, value_name = "ID")]
+    role_external_id: Option<String>,
+    /// How long each set of the role's credentials lasts, from 15m to 12h [default: 1h]
+    #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
+    role_duration: Option<Length>,
+    /// Whether AWS enforces the profile, too, as the role's session policy [default: auto]
+    #[arg(long, value_name = "auto|off|required", value_parser = session_policy)]
+    session_policy: Option<SessionPolicyMode>,
+    /// File with the OpenID Connect token that the role is assumed with, in the place of AWS credentials
+    #[arg(long, value_name = "FILE", conflicts_with = "web_identity_variable")]
+    web_identity_token_file: Option<PathBuf>,
+    /// Variable with that token
+    #[arg(long, value_name = "NAME")]
+    web_identity_variable: Option<String>,
     /// AWS region [env: AWS_REGION, AWS_DEFAULT_REGION]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
@@ -117,6 +135,7 @@ impl SessionFlags {
             duration: self.duration.map(|length| length.duration().as_secs()),
             gid: invoker.gid.as_raw(),
             aws: self.selection(invoker)?,
+            role: self.role()?,
             delivery: self.credentials,
             upstream: UpstreamConfig {
                 connect: self
@@ -147,6 +166,14 @@ impl SessionFlags {
                 .clone()
                 .or_else(|| set("HOME").map(PathBuf::from)),
         );
+        if let Some(name) = &self.web_identity_variable {
+            check_variable(name).context("--web-identity-variable cannot be used")?;
+            let token =
+                set(name).with_context(|| format!("--web-identity-variable: {name} is not set"))?;
+            selection
+                .tokens
+                .insert(name.clone(), BearerToken::new(token));
+        }
         // Relative to the launcher, not to the daemon.
         for path in [&mut selection.config_file, &mut selection.credentials_file]
             .into_iter()
@@ -155,6 +182,24 @@ impl SessionFlags {
             *path = absolute(path)?;
         }
         Ok(selection)
+    }
+
+    fn role(&self) -> anyhow::Result<CredentialTerms> {
+        let file = self.web_identity_token_file.as_deref().map(absolute);
+        let variable = self.web_identity_variable.clone();
+        let terms = CredentialTerms {
+            role_arn: self.role_arn.clone(),
+            external_id: self.role_external_id.clone(),
+            duration: self.role_duration.map(|length| length.duration().as_secs()),
+            session_policy: self.session_policy,
+            web_identity: match file.transpose()? {
+                Some(path) => Some(WebIdentity::File(path)),
+                None => variable.map(WebIdentity::Variable),
+            },
+            ..CredentialTerms::default()
+        };
+        terms.check().context("the role cannot be used")?;
+        Ok(terms)
     }
 }
 
@@ -199,6 +244,15 @@ fn read_token(invoker: &Invoker, path: &Path) -> anyhow::Result<Token> {
         );
     }
     Ok(Token::new(&text))
+}
+
+fn session_policy(text: &str) -> Result<SessionPolicyMode, String> {
+    match text {
+        "auto" => Ok(SessionPolicyMode::Auto),
+        "off" => Ok(SessionPolicyMode::Off),
+        "required" => Ok(SessionPolicyMode::Required),
+        _ => Err("say auto, off or required".to_owned()),
+    }
 }
 
 fn reason(text: &str) -> Result<String, String> {

@@ -9,6 +9,7 @@ use crate::approval::ApprovalView;
 use crate::broker::Selection;
 use crate::config::UpstreamConfig;
 use crate::identity::Starter;
+use crate::policy::CredentialTerms;
 use crate::sandbox::environment::{Changes, Delivery};
 use crate::sandbox::mounts::World;
 use crate::session::{Identity, SessionId};
@@ -110,6 +111,9 @@ pub struct Terms {
     pub duration: Option<u64>,
     /// Where its real credentials come from.
     pub aws: Selection,
+    /// The role that is assumed with them, as far as flags say.
+    #[serde(default)]
+    pub role: CredentialTerms,
     /// How its command gets the dummies.
     #[serde(default)]
     pub delivery: Delivery,

@@ -17,6 +17,7 @@ mod head;
 #[cfg(test)]
 mod loopback;
 mod outcome;
+mod own;
 mod refusal;
 mod route;
 mod serve;
@@ -36,6 +37,7 @@ pub use chunked::ChunkError;
 pub use described::check_described;
 pub use events::EventError;
 pub use outcome::settle;
+pub use own::OwnWay;
 pub use serve::serve;
 pub(crate) use serve::serve_http1;
 pub use spool::IN_MEMORY;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::condition::{OperatorError, ValueError};
+use super::credentials::CredentialsError;
 use super::keys::{GUARD_KEYS, LABEL_KEYS};
 use super::length::LengthError;
 use super::network::HostError;
@@ -223,6 +224,9 @@ pub enum Problem {
         /// What is wrong with it.
         error: ReachError,
     },
+    /// Something of `[credentials]`.
+    #[error("{0}")]
+    Credentials(CredentialsError),
     /// A bad host pattern.
     #[error("{text:?}: {error}")]
     Host {

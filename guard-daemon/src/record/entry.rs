@@ -1,6 +1,6 @@
 //! What a journal entry says. docs/journal.md is the schema for readers; keep both true.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -145,17 +145,55 @@ pub enum Event {
         #[serde(with = "time::serde::rfc3339")]
         expiry: OffsetDateTime,
     },
-    /// A call that guard itself makes with the session's real credentials; durable before it leaves.
-    OwnCall {
-        /// The service.
-        service: String,
-        /// The operation.
-        operation: String,
-        /// The host.
-        host: String,
-        /// The access key id that it leaves with.
-        signing_key: String,
+    /// A call that guard itself makes for the session; durable before it leaves.
+    OwnCall(OwnCall),
+    /// The session's role has new credentials; durable before any call leaves with them.
+    CredentialsObtained {
+        /// The role's ARN.
+        role: String,
+        /// The assumed role's ARN, as CloudTrail has it.
+        arn: String,
+        /// The access key id.
+        real_key: String,
+        /// When they end.
+        #[serde(with = "time::serde::rfc3339")]
+        expiry: OffsetDateTime,
     },
+}
+
+/// A call that guard itself makes for a session.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct OwnCall {
+    /// The service.
+    pub service: String,
+    /// The operation.
+    pub operation: String,
+    /// The host.
+    pub host: String,
+    /// The access key id that it leaves with; absent where nobody signs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<String>,
+    /// What it says of the session, where it assumes a role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumes: Option<Box<Assumes>>,
+}
+
+/// What STS is told of a session that assumes a role.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Assumes {
+    /// The role's ARN.
+    pub role: String,
+    /// The role session's name.
+    pub session_name: String,
+    /// The source identity, where one is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<String>,
+    /// The session tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// SHA-256 of the session policy, hexadecimal, where one goes along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_sha256: Option<String>,
 }
 
 /// The process that made a connection.

@@ -1,6 +1,8 @@
 //! One entry of every type, for tests and for the examples in docs/journal.md.
 
-use super::entry::{Access, Entry, Event, ExchangeCompleted, ExchangeDecided, Parent, Process};
+use super::entry::{
+    Access, Entry, Event, ExchangeCompleted, ExchangeDecided, OwnCall, Parent, Process,
+};
 use crate::session::{Agent, Human, Identity, SessionId};
 
 pub(super) const SESSION: &str = "7b1e09c44f2ad310";
@@ -159,12 +161,13 @@ pub(super) fn all() -> Vec<Entry> {
                 "process 41310 (agent) holds a packet socket that was made before, which cannot be destroyed",
             ),
         }),
-        of_session(Event::OwnCall {
+        of_session(Event::OwnCall(OwnCall {
             service: text("sts"),
             operation: text("GetCallerIdentity"),
             host: text("sts.eu-west-1.amazonaws.com"),
-            signing_key: text("AKIAIOSFODNN7EXAMPLE"),
-        }),
+            signing_key: Some(text("AKIAIOSFODNN7EXAMPLE")),
+            assumes: None,
+        })),
         of_session(Event::ConnectionPublished {
             peer: ([127, 0, 0, 1], 53412).into(),
             host: ([127, 0, 0, 1], 8080).into(),

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::entry::{Event, ExchangeCompleted, ExchangeDecided, Process};
+use super::entry::{Event, ExchangeCompleted, ExchangeDecided, OwnCall, Process};
 use super::read::Line;
 use crate::session::Identity;
 
@@ -138,14 +138,10 @@ impl Summary {
                 let of = arn.as_deref().unwrap_or("a principal that is not told");
                 self.what = format!("{exchange} minted {dummy_key} for {real_key} of {of}");
             }
-            Event::OwnCall {
-                service,
-                operation,
-                host,
-                ..
-            } => {
+            Event::OwnCall(call) => self.fill_own_call(&call),
+            Event::CredentialsObtained { arn, real_key, .. } => {
                 self.process = String::from("guard");
-                self.what = format!("{service}:{operation} at {host}, guard's own call");
+                self.what = format!("credentials {real_key} of {arn}");
             }
             Event::JournalRecovered { bytes, kept_in } => {
                 self.what.push_str("journal recovered");
@@ -193,6 +189,20 @@ impl Summary {
         self.reason = reason.unwrap_or_default();
         if let Some(approver) = approver {
             self.add(&format!("by {approver}"));
+        }
+    }
+
+    fn fill_own_call(&mut self, call: &OwnCall) {
+        self.process = String::from("guard");
+        let OwnCall {
+            service,
+            operation,
+            host,
+            ..
+        } = call;
+        self.what = format!("{service}:{operation} at {host}, guard's own call");
+        if let Some(assumes) = &call.assumes {
+            self.add(&format!("role {}", assumes.role));
         }
     }
 

@@ -55,7 +55,7 @@ const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const BEARER: &str = "AWS_BEARER_TOKEN_BEDROCK";
 
 /// What would lead a client to credentials or routes that are not the session's.
-const UNSET: [&str; 48] = [
+const UNSET: [&str; 47] = [
     DIRECTORIES,
     BEARER,
     "AWS_SESSION_TOKEN",
@@ -87,8 +87,6 @@ const UNSET: [&str; 48] = [
     "AWS_CREDENTIAL_FILE",
     "BOTO_CONFIG",
     // CI's identity tokens, which AssumeRoleWithWebIdentity takes.
-    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-    "ACTIONS_ID_TOKEN_REQUEST_URL",
     "CI_JOB_JWT",
     "CI_JOB_JWT_V1",
     "CI_JOB_JWT_V2",
@@ -110,6 +108,7 @@ const UNSET: [&str; 48] = [
     "SUDO_HOME",
     // Whoever has them can be taken for the person or job that the session is for.
     "GUARD_IDENTITY_TOKEN",
+    "GITLAB_OIDC_TOKEN",
 ];
 
 /// Variables that name sockets, or what is behind one, of programs outside. Kept where the profile lets
@@ -218,7 +217,7 @@ pub(super) fn forget_keys(variables: &mut BTreeMap<OsString, OsString>) {
     let is_bearer = |name: &[u8]| name.starts_with(BEARERS.as_bytes());
     let is_remote = |name: &[u8]| {
         let ends = |end: &&str| name.ends_with(end.as_bytes());
-        name.starts_with(RCLONE.as_bytes()) && RCLONE_KEYS.iter().any(|end| ends(end))
+        name.starts_with(RCLONE.as_bytes()) && RCLONE_KEYS.iter().any(ends)
     };
     let named = |name: &OsString| {
         let bytes = name.as_encoded_bytes();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use guard_tests::guard::{Guard, succeeded};
 use guard_tests::stand::Stand;
-use guard_tests::{environment, fixture, python_program, skip};
+use guard_tests::{environment, fixture, is_root, python_program, skip};
 
 use super::server::Server;
 use super::{ALL, python, went_well};
@@ -30,6 +30,9 @@ fn shell(guard: &Guard, script: &str) -> String {
 }
 
 fn is_here(program: &str, test: &str) -> bool {
+    if !is_root(test) {
+        return false;
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let here = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
     if !here {
@@ -45,6 +48,8 @@ fn rclone_copies_in_one_piece_and_in_parts() {
     }
     let guard = Guard::new(ALL, "");
     let script = "\
+        # This version cannot take it, and does with SSL_CERT_FILE.\n\
+        unset AWS_CA_BUNDLE\n\
         export RCLONE_CONFIG=/nowhere RCLONE_S3_PROVIDER=AWS RCLONE_S3_ENV_AUTH=true\n\
         export RCLONE_S3_REGION=us-east-1 RCLONE_S3_NO_CHECK_BUCKET=true RCLONE_RETRIES=1\n\
         rclone copyto file :s3:uploads/rclone/one\n\
@@ -81,6 +86,9 @@ fn s3cmd_puts_in_one_piece_and_in_parts() {
 #[test]
 fn minio_puts_streams_in_parts() {
     let test = "minio_puts_streams_in_parts";
+    if !is_root(test) {
+        return;
+    }
     let library = python_program("python").with_file_name("../lib");
     let installed = std::fs::read_dir(library).unwrap().flatten();
     let here = installed.into_iter().any(|version| {
@@ -96,6 +104,9 @@ fn minio_puts_streams_in_parts() {
 
 #[test]
 fn a_checking_server_accepts_every_checksum_of_javascript() {
+    if !is_root("a_checking_server_accepts_every_checksum_of_javascript") {
+        return;
+    }
     let guard = Guard::new(ALL, "");
     let script = guard.hand(&fixture("clients/checksums.mjs"));
     let flags = Server::shared().flags();
@@ -107,11 +118,14 @@ fn a_checking_server_accepts_every_checksum_of_javascript() {
         .output()
         .expect("guard runs");
     assert!(went_well(&output) >= 10);
-    let streamed = Server::shared().seen("javascript/stream");
+    // By default with a checksum, so in chunks.
+    let mut streamed = Server::shared().seen("javascript/stream");
+    streamed.retain(|request| {
+        request.method == "PUT" && !request.path.ends_with("undefined-WHEN_REQUIRED")
+    });
     assert!(
         streamed
             .iter()
-            .filter(|request| request.method == "PUT")
             .all(|request| request.payload == "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
         "{streamed:?}"
     );

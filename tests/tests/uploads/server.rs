@@ -81,7 +81,8 @@ impl Server {
                         let mut seen = Seen {
                             method: request.method().to_string(),
                             path: request.uri().path().to_owned(),
-                            payload: header.map_or_else(String::new, |it| it.to_str().unwrap().to_owned()),
+                            payload: header
+                                .map_or_else(String::new, |it| it.to_str().unwrap().to_owned()),
                             status: 0,
                         };
                         async move {

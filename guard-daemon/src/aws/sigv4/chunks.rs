@@ -7,6 +7,7 @@
 //! Source: Amazon S3 API Reference, "Transferring Payload in Multiple Chunks (Chunked Upload)" and "… with Trailing
 //! Headers"; Amazon Transcribe Developer Guide, "Event stream encoding".
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aws_credential_types::Credentials;
@@ -15,16 +16,25 @@ use aws_lc_rs::hmac::{self, Key};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::{Algorithm, Presented, SigV4Error, Signed, hmac_key, stamp};
+use super::version4a::KeyPair;
+use super::{Algorithm, Presented, SigV4Error, Signed, hmac_key, stamp, version4a};
 use crate::aws::Scope;
 
 /// The SHA-256 of nothing, hexadecimal: a chunk's header line, which is always empty.
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/// What the parts are signed with.
+enum PartKey {
+    Hmac {
+        secret: Zeroizing<String>,
+        key: Box<Key>,
+    },
+    Ecdsa(KeyPair),
+}
+
 /// A chain of signatures. Its secret and key are zeroised on drop.
 pub struct ChunkSigner {
-    secret: Zeroizing<String>,
-    key: Key,
+    key: PartKey,
     /// The scope's day is that of `date`.
     date: String,
     region: String,
@@ -41,9 +51,10 @@ impl ChunkSigner {
             region: &presented.region,
             service: &presented.service,
         };
+        let key = (presented.access_key_id.as_str(), secret);
         Self::new(
             presented.algorithm,
-            secret,
+            key,
             &presented.date,
             scope,
             &presented.signature,
@@ -56,10 +67,10 @@ impl ChunkSigner {
         scope: Scope<'_>,
         credentials: &Credentials,
     ) -> Result<Self, SigV4Error> {
-        let secret = credentials.secret_access_key();
+        let key = (credentials.access_key_id(), credentials.secret_access_key());
         Self::new(
             signed.algorithm,
-            secret,
+            key,
             &signed.date,
             scope,
             &signed.signature,
@@ -68,42 +79,48 @@ impl ChunkSigner {
 
     fn new(
         algorithm: Algorithm,
-        secret: &str,
+        (access_key_id, secret): (&str, &str),
         date: &str,
         scope: Scope<'_>,
         seed: &str,
     ) -> Result<Self, SigV4Error> {
-        match algorithm {
-            Algorithm::HmacSha256 => Ok(Self {
-                key: hmac_key(secret, day(date), scope),
+        let key = match algorithm {
+            Algorithm::HmacSha256 => PartKey::Hmac {
+                key: Box::new(hmac_key(secret, day(date), scope)),
                 secret: Zeroizing::new(secret.to_owned()),
-                date: date.to_owned(),
-                region: scope.region.to_owned(),
-                service: scope.service.to_owned(),
-                previous: seed.to_owned(),
-            }),
-            Algorithm::EcdsaP256 | Algorithm::HmacSha1 => Err(SigV4Error::Unsupported(
-                "signatures inside a body in this version",
-            )),
-        }
+            },
+            Algorithm::EcdsaP256 => PartKey::Ecdsa(KeyPair::of(access_key_id, secret)?),
+            Algorithm::HmacSha1 => {
+                return Err(SigV4Error::Unsupported(
+                    "signatures inside a body in Signature Version 2",
+                ));
+            }
+        };
+        Ok(Self {
+            key,
+            date: date.to_owned(),
+            region: scope.region.to_owned(),
+            service: scope.service.to_owned(),
+            previous: seed.to_owned(),
+        })
     }
 
     /// Signs a chunk whose data have this SHA-256 (hexadecimal, lower case). The last chunk has none: the SHA-256
-    /// of nothing. Returns its `chunk-signature`.
-    pub fn chunk(&mut self, sha256: &str) -> &str {
+    /// of nothing. Returns its `chunk-signature`: 64 digits, in Version 4A 144, padded with `*`.
+    pub fn chunk(&mut self, sha256: &str) -> Result<Cow<'_, str>, SigV4Error> {
         let to_sign = self.chunk_to_sign(sha256);
         self.sign(&to_sign)
     }
 
     /// Signs the trailer, whose SHA-256 (hexadecimal, lower case) is that of its `name:value\n` lines. Returns its
-    /// `x-amz-trailer-signature`.
-    pub fn trailer(&mut self, sha256: &str) -> &str {
+    /// `x-amz-trailer-signature`, as `chunk` does.
+    pub fn trailer(&mut self, sha256: &str) -> Result<Cow<'_, str>, SigV4Error> {
         let to_sign = self.trailer_to_sign(sha256);
         self.sign(&to_sign)
     }
 
     /// Signs an envelope dated `millis` after the epoch (its `:date` header, here as it is encoded). An empty
-    /// `payload` ends the stream. Returns its `:chunk-signature`.
+    /// `payload` ends the stream. Returns its `:chunk-signature`. There are none in Version 4A.
     pub fn event(
         &mut self,
         millis: i64,
@@ -112,7 +129,7 @@ impl ChunkSigner {
     ) -> Result<[u8; 32], SigV4Error> {
         let to_sign = self.event_to_sign(millis, date_header, payload)?;
         let mut signature = [0; 32];
-        signature.copy_from_slice(hmac::sign(&self.key, to_sign.as_bytes()).as_ref());
+        signature.copy_from_slice(hmac::sign(self.event_key()?, to_sign.as_bytes()).as_ref());
         self.previous = hex::encode(signature);
         Ok(signature)
     }
@@ -138,7 +155,7 @@ impl ChunkSigner {
         signature: &[u8],
     ) -> Result<(), SigV4Error> {
         let to_sign = self.event_to_sign(millis, date_header, payload)?;
-        hmac::verify(&self.key, to_sign.as_bytes(), signature)
+        hmac::verify(self.event_key()?, to_sign.as_bytes(), signature)
             .map_err(|_other| SigV4Error::PartMismatch)?;
         self.previous = hex::encode(signature);
         Ok(())
@@ -166,12 +183,14 @@ impl ChunkSigner {
                 part: ":date",
                 why: "it must be a time of this age",
             })?;
-        if day(&date) != day(&self.date) {
+        if let PartKey::Hmac { secret, key } = &mut self.key
+            && day(&date) != day(&self.date)
+        {
             let scope = Scope {
                 region: &self.region,
                 service: &self.service,
             };
-            self.key = hmac_key(&self.secret, day(&date), scope);
+            **key = hmac_key(secret, day(&date), scope);
         }
         self.date = date;
         let hash = |bytes| hex::encode(digest(&SHA256, bytes));
@@ -181,27 +200,55 @@ impl ChunkSigner {
         ))
     }
 
+    fn event_key(&self) -> Result<&Key, SigV4Error> {
+        match &self.key {
+            PartKey::Hmac { key, .. } => Ok(key),
+            PartKey::Ecdsa(_) => Err(SigV4Error::Unsupported("events in Version 4A")),
+        }
+    }
+
     fn to_sign(&self, part: &str, hashes: &str) -> String {
+        let day = day(&self.date);
+        let (algorithm, region) = match self.key {
+            PartKey::Hmac { .. } => ("AWS4-HMAC-SHA256", format!("{}/", self.region)),
+            PartKey::Ecdsa(_) => (version4a::ALGORITHM, String::new()),
+        };
         format!(
-            "AWS4-HMAC-SHA256-{part}\n{}\n{}/{}/{}/aws4_request\n{}\n{hashes}",
-            self.date,
-            day(&self.date),
-            self.region,
-            self.service,
-            self.previous,
+            "{algorithm}-{part}\n{}\n{day}/{region}{}/aws4_request\n{}\n{hashes}",
+            self.date, self.service, self.previous,
         )
     }
 
-    fn sign(&mut self, to_sign: &str) -> &str {
-        self.previous = hex::encode(hmac::sign(&self.key, to_sign.as_bytes()));
-        &self.previous
+    fn sign(&mut self, to_sign: &str) -> Result<Cow<'_, str>, SigV4Error> {
+        match &self.key {
+            PartKey::Hmac { key, .. } => {
+                self.previous = hex::encode(hmac::sign(key, to_sign.as_bytes()));
+                Ok(Cow::Borrowed(&self.previous))
+            }
+            PartKey::Ecdsa(pair) => {
+                self.previous = pair.sign(to_sign)?;
+                let width = version4a::SIGNATURE_DIGITS;
+                Ok(Cow::Owned(format!("{:*<width$}", self.previous)))
+            }
+        }
     }
 
     fn verify(&mut self, to_sign: &str, signature: &str) -> Result<(), SigV4Error> {
-        let mut bytes = [0; 32];
-        let canonical = signature.bytes().all(|digit| !digit.is_ascii_uppercase())
-            && hex::decode_to_slice(signature, &mut bytes).is_ok();
-        if !canonical || hmac::verify(&self.key, to_sign.as_bytes(), &bytes).is_err() {
+        let (signature, verified) = match &self.key {
+            PartKey::Hmac { key, .. } => {
+                let mut bytes = [0; 32];
+                let canonical = signature.bytes().all(|digit| !digit.is_ascii_uppercase())
+                    && hex::decode_to_slice(signature, &mut bytes).is_ok();
+                let verified = hmac::verify(key, to_sign.as_bytes(), &bytes).is_ok();
+                (signature, canonical && verified)
+            }
+            // The next one goes on from this one without its padding.
+            PartKey::Ecdsa(pair) => {
+                let digits = signature.trim_end_matches('*');
+                (digits, pair.verifies(to_sign, digits))
+            }
+        };
+        if !verified {
             return Err(SigV4Error::PartMismatch);
         }
         signature.clone_into(&mut self.previous);
@@ -228,6 +275,7 @@ fn day(date: &str) -> &str {
 mod tests {
     use super::*;
 
+    const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
     fn chain(seed: &str) -> ChunkSigner {
@@ -236,7 +284,7 @@ mod tests {
             service: "s3",
         };
         let date = "20130524T000000Z";
-        ChunkSigner::new(Algorithm::HmacSha256, SECRET, date, scope, seed).unwrap()
+        ChunkSigner::new(Algorithm::HmacSha256, (KEY, SECRET), date, scope, seed).unwrap()
     }
 
     fn sha256(data: &[u8]) -> String {
@@ -274,11 +322,11 @@ mod tests {
         ] {
             let (mut made, mut checked) = (chain(seed), chain(seed));
             for (data, signature) in parts.iter().zip(signatures) {
-                assert_eq!(made.chunk(&sha256(data)), signature);
+                assert_eq!(made.chunk(&sha256(data)).unwrap(), signature);
                 assert_eq!(checked.verify_chunk(&sha256(data), signature), Ok(()));
             }
             if let Some(signature) = trailer {
-                assert_eq!(made.trailer(&sha256(lines)), signature);
+                assert_eq!(made.trailer(&sha256(lines)).unwrap(), signature);
                 assert_eq!(checked.verify_trailer(&sha256(lines), signature), Ok(()));
             }
         }
@@ -288,8 +336,8 @@ mod tests {
     fn a_chunk_out_of_its_place_is_refused() {
         let seed = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
         let mut made = chain(seed);
-        let first = made.chunk(&sha256(b"a")).to_owned();
-        let second = made.chunk(&sha256(b"a")).to_owned();
+        let first = made.chunk(&sha256(b"a")).unwrap().into_owned();
+        let second = made.chunk(&sha256(b"a")).unwrap().into_owned();
         let wrong = Err(SigV4Error::PartMismatch);
         for (data, signature) in [
             ("a", second.as_str()),
@@ -306,6 +354,39 @@ mod tests {
             wrong,
             "another request's chunk"
         );
+    }
+
+    /// The string to sign, as aws-c-auth has it: no region, the signature before without its padding.
+    #[test]
+    fn version_4a_pads_what_it_signs() {
+        let scope = Scope {
+            region: "*",
+            service: "s3",
+        };
+        let date = "20130524T000000Z";
+        let chain =
+            || ChunkSigner::new(Algorithm::EcdsaP256, (KEY, SECRET), date, scope, "3045").unwrap();
+        let (mut made, mut checked) = (chain(), chain());
+        let pair = KeyPair::of(KEY, SECRET).unwrap();
+        let mut previous = "3045".to_owned();
+        for _ in 0..8 {
+            let digest = sha256(b"data");
+            let signature = made.chunk(&digest).unwrap().into_owned();
+            assert_eq!(signature.len(), 144);
+            assert_eq!(checked.verify_chunk(&digest, &signature), Ok(()));
+            let digits = signature.trim_end_matches('*');
+            let text = format!(
+                "AWS4-ECDSA-P256-SHA256-PAYLOAD\n{date}\n20130524/s3/aws4_request\n{previous}\n{EMPTY}\n{digest}"
+            );
+            assert!(pair.verifies(&text, digits));
+            digits.clone_into(&mut previous);
+        }
+        let lines = sha256(b"x-amz-checksum-crc32c:sOO8/Q==\n");
+        let signature = made.trailer(&lines).unwrap().into_owned();
+        assert_eq!(checked.verify_trailer(&lines, &signature), Ok(()));
+        let moved = Err(SigV4Error::PartMismatch);
+        assert_eq!(chain().verify_trailer(&lines, &signature), moved);
+        assert!(made.event(0, b"", b"").is_err());
     }
 
     #[test]

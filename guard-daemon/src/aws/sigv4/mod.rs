@@ -18,6 +18,7 @@ mod stamp;
 mod vectors;
 mod verify;
 mod version2;
+mod version4a;
 
 pub use chunks::ChunkSigner;
 pub use payload::{DeclaredPayload, Streaming, declared_payload, declared_payload_of};
@@ -41,14 +42,15 @@ pub struct Presented {
     pub algorithm: Algorithm,
     /// The access key id.
     pub access_key_id: String,
-    /// The scope's region. Version 2 has none: the host's, or else us-east-1.
+    /// The scope's region. In Version 4A the set of regions as it was signed: names and patterns (`*`) joined by
+    /// commas. Version 2 has none: the host's, or else us-east-1.
     pub region: String,
     /// The scope's service.
     pub service: String,
     /// Names of the signed headers, lower case, in strictly ascending order, `host` among them. None in Version
     /// 2, which signs every `x-amz-*` header there is.
     pub signed_headers: Vec<String>,
-    /// The signature: 64 lower-case hexadecimal digits; in Version 2, base64.
+    /// The signature: 64 lower-case hexadecimal digits, in Version 4A an even number up to 144; in Version 2, base64.
     pub signature: String,
     /// The session token that came with it, at most 16 KiB. Not all services have it signed.
     pub session_token: Option<String>,
@@ -181,6 +183,9 @@ pub enum SigV4Error {
     #[error("the request cannot be signed for AWS: {0}")]
     Unsignable(&'static str),
 }
+
+/// How the SDK for JavaScript signs the host of an HTTP/2 request: by the name that it has there.
+const AUTHORITY: &str = ":authority";
 
 /// The key that a day's signatures in a scope are made with.
 fn hmac_key(secret: &str, day: &str, scope: Scope<'_>) -> Key {

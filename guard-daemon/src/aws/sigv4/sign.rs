@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign as sign_http,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningParams,
+    SigningSettings, UriPathNormalizationMode, sign as sign_http,
 };
-use aws_sigv4::sign::v4;
+use aws_sigv4::sign::{v4, v4a};
 use aws_smithy_runtime_api::client::identity::Identity;
 use http::header::{AUTHORIZATION, DATE, HOST, HeaderName, PROXY_AUTHORIZATION};
 use http::request::Parts;
@@ -72,7 +72,8 @@ pub struct Signed {
 /// Strips every client signature (header and query) from `parts` and signs it in header form. The path and
 /// the rest of the query leave byte for byte as they came; `Host` becomes `host`.
 ///
-/// `x-amz-content-sha256` is set from `payload` for S3, and wherever the client sent it.
+/// `x-amz-content-sha256` is set from `payload` for S3, and wherever the client sent it. For Version 4A the scope's
+/// region is a set of regions.
 pub fn sign(
     parts: &mut Parts,
     host: &str,
@@ -105,15 +106,11 @@ pub fn sign(
         settings.session_token_name_override = Some("x-amz-s3session-token");
     }
     let identity: Identity = credentials.clone().into();
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(scope.region)
-        .name(scope.service)
-        .time(now)
-        .settings(settings)
-        .build()
-        .map_err(|_invalid| SigV4Error::Unsignable("its scope is not complete"))?
-        .into();
+    let algorithm = match how.algorithm {
+        Algorithm::EcdsaP256 => Algorithm::EcdsaP256,
+        Algorithm::HmacSha256 | Algorithm::HmacSha1 => Algorithm::HmacSha256,
+    };
+    let params = params(algorithm, &identity, scope, settings, now)?;
 
     let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     if !target.starts_with('/') {
@@ -145,13 +142,43 @@ pub fn sign(
         .get("x-amz-date")
         .and_then(|date| date.to_str().ok());
     Ok(Signed {
-        algorithm: Algorithm::HmacSha256,
+        algorithm,
         signature,
         date: date.unwrap_or_default().to_owned(),
     })
 }
 
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
+
+fn params<'a>(
+    algorithm: Algorithm,
+    identity: &'a Identity,
+    scope: Scope<'a>,
+    settings: SigningSettings,
+    now: SystemTime,
+) -> Result<SigningParams<'a>, SigV4Error> {
+    let incomplete = || SigV4Error::Unsignable("its scope is not complete");
+    if algorithm == Algorithm::EcdsaP256 {
+        let params = v4a::SigningParams::builder()
+            .identity(identity)
+            .region_set(scope.region)
+            .name(scope.service)
+            .time(now)
+            .settings(settings)
+            .build()
+            .map_err(|_invalid| incomplete())?;
+        return Ok(params.into());
+    }
+    let params = v4::SigningParams::builder()
+        .identity(identity)
+        .region(scope.region)
+        .name(scope.service)
+        .time(now)
+        .settings(settings)
+        .build()
+        .map_err(|_invalid| incomplete())?;
+    Ok(params.into())
+}
 
 /// Takes the parameters of a signature out of the query and leaves every other byte alone.
 fn strip_query(parts: &mut Parts) -> Result<(), SigV4Error> {

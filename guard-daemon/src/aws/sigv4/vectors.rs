@@ -531,13 +531,13 @@ proptest! {
     fn reading_never_panics(
         authorization in prop::option::of(prop_oneof![
             prop::collection::vec(any::<u8>(), 0..300),
-            "AWS4-HMAC-SHA256 (Credential|SignedHeaders|Signature|[A-Za-z]{1,9})?=?[ -~]{0,80}(, ?[A-Za-z]{1,13}=[ -~]{0,80}){0,4}"
+            "AWS4-(HMAC|ECDSA-P256)-SHA256 (Credential|SignedHeaders|Signature|[A-Za-z]{1,9})?=?[ -~]{0,80}(, ?[A-Za-z]{1,13}=[ -~]{0,80}){0,4}"
                 .prop_map(String::into_bytes),
         ]),
         date in prop::option::of("[ -~]{0,40}"),
         query in prop_oneof![
             "[ -~]{0,200}",
-            "((X-Amz-|x-amz-|%58-Amz-)(Algorithm|Credential|Date|Expires|SignedHeaders|Signature)=[ -~]{0,40}&){0,8}",
+            "((X-Amz-|x-amz-|%58-Amz-)(Algorithm|Credential|Date|Expires|Region-Set|SignedHeaders|Signature)=[ -~]{0,40}&){0,8}",
         ],
         path in "/[ -~\u{80}-\u{ff}]{0,60}",
         secret in "[ -~]{0,50}",
@@ -565,12 +565,16 @@ proptest! {
         body in prop::collection::vec(any::<u8>(), 0..64),
         token in any::<bool>(),
         unsigned in any::<bool>(),
+        version4a in any::<bool>(),
     ) {
         let headers = [("x-amz-meta-a", meta.as_str()), ("x-amz-meta-a", "second"), ("accept", "*/*")];
         let wire = Wire::new("POST", "h.amazonaws.com", &format!("/{path}?{query}"), &headers, &body);
         prop_assume!(!query.to_lowercase().contains("x-amz"));
         let payload = if unsigned && service.starts_with("s3") { Payload::Unsigned } else { Payload::Bytes(&body) };
-        let out = signed(&wire, service, payload, token).unwrap();
+        let algorithm = if version4a { Algorithm::EcdsaP256 } else { Algorithm::HmacSha256 };
+        let how = SignAs { algorithm, s3_session: false };
+        let out = signed_as(&wire, service, payload, token, how).unwrap();
+        prop_assert_eq!(presented(&out.view()).unwrap().unwrap().algorithm, algorithm);
         prop_assert_eq!(&out.path, &wire.path);
         prop_assert_eq!(&out.query, &wire.query);
         prop_assert_eq!(out.check("a secret that leaves", at(NOW)), Ok(()));

@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 
 use super::{
-    Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp, version2,
+    AUTHORITY, Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp,
+    version2, version4a,
 };
 use crate::aws::{RequestView, Scope};
 
@@ -30,12 +31,12 @@ pub fn verify(
     now: SystemTime,
 ) -> Result<(), SigV4Error> {
     in_time(presented, now)?;
-    match presented.algorithm {
-        Algorithm::HmacSha256 => version4(presented, request, payload, secret),
-        Algorithm::HmacSha1 if version2::matches(presented, request, secret)? => Ok(()),
-        Algorithm::HmacSha1 => Err(SigV4Error::Mismatch),
-        Algorithm::EcdsaP256 => Err(SigV4Error::Unsupported("Signature Version 4A")),
-    }
+    let verified = match presented.algorithm {
+        Algorithm::HmacSha256 => version4(presented, request, payload, secret)?,
+        Algorithm::EcdsaP256 => version4a(presented, request, payload, secret)?,
+        Algorithm::HmacSha1 => version2::matches(presented, request, secret)?,
+    };
+    verified.then_some(()).ok_or(SigV4Error::Mismatch)
 }
 
 fn version4(
@@ -43,34 +44,42 @@ fn version4(
     request: &RequestView<'_>,
     payload: Payload<'_>,
     secret: &str,
-) -> Result<(), SigV4Error> {
+) -> Result<bool, SigV4Error> {
     all_signed(presented, request)?;
     let mut signature = [0; 32];
-    hex::decode_to_slice(&presented.signature, &mut signature).map_err(|_invalid| {
-        SigV4Error::Malformed {
-            part: "Signature",
-            why: "it must be 64 lower-case hexadecimal digits",
-        }
-    })?;
-    let scope = Scope {
-        region: &presented.region,
-        service: &presented.service,
-    };
-    let key = hmac_key(secret, day(presented), scope);
-    for hash in canonical::hashes(presented, request, payload)? {
-        let to_sign = format!(
-            "AWS4-HMAC-SHA256\n{}\n{}/{}/{}/aws4_request\n{hash}",
-            presented.date,
-            day(presented),
-            presented.region,
-            presented.service
-        );
-        // Constant time in the signature; which spelling of the query matched is no secret.
-        if hmac::verify(&key, to_sign.as_bytes(), &signature).is_ok() {
-            return Ok(());
-        }
+    if hex::decode_to_slice(&presented.signature, &mut signature).is_err() {
+        return Ok(false);
     }
-    Err(SigV4Error::Mismatch)
+    let (region, service) = (presented.region.as_str(), presented.service.as_str());
+    let day = day(presented);
+    let key = hmac_key(secret, day, Scope { region, service });
+    let scope = format!("{day}/{region}/{service}/aws4_request");
+    let hashes = canonical::hashes(presented, request, payload)?;
+    Ok(hashes.iter().any(|hash| {
+        let to_sign = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{hash}", presented.date);
+        // Constant time in the signature; which spelling of the query matched is no secret.
+        hmac::verify(&key, to_sign.as_bytes(), &signature).is_ok()
+    }))
+}
+
+fn version4a(
+    presented: &Presented,
+    request: &RequestView<'_>,
+    payload: Payload<'_>,
+    secret: &str,
+) -> Result<bool, SigV4Error> {
+    all_signed(presented, request)?;
+    let key = version4a::KeyPair::of(&presented.access_key_id, secret)?;
+    let scope = format!("{}/{}/aws4_request", day(presented), presented.service);
+    let hashes = canonical::hashes(presented, request, payload)?;
+    Ok(hashes.iter().any(|hash| {
+        let to_sign = format!(
+            "{}\n{}\n{scope}\n{hash}",
+            version4a::ALGORITHM,
+            presented.date
+        );
+        key.verifies(&to_sign, &presented.signature)
+    }))
 }
 
 fn in_time(presented: &Presented, now: SystemTime) -> Result<(), SigV4Error> {
@@ -100,7 +109,8 @@ fn in_time(presented: &Presented, now: SystemTime) -> Result<(), SigV4Error> {
 }
 
 fn all_signed(presented: &Presented, request: &RequestView<'_>) -> Result<(), SigV4Error> {
-    let signed = |name: &str| presented.signed_headers.iter().any(|known| known == name);
+    let named = |name: &str| presented.signed_headers.iter().any(|known| known == name);
+    let signed = |name: &str| named(name) || (name == "host" && named(AUTHORITY));
     let url = presented.form != Form::Header;
     // Without x-amz-date the signature's date is that of `Date`, which then must be covered.
     let dated = !url && !request.headers.contains_key("x-amz-date");
@@ -160,6 +170,14 @@ mod tests {
                 body: BodyView::Unread,
             },
         )
+    }
+
+    #[test]
+    fn an_http2_host_is_signed_by_either_name() {
+        let of = |signed: &[&str]| covered(Form::Header, signed, &["x-amz-date"]);
+        assert_eq!(of(&[":authority", "x-amz-date"]), Ok(()));
+        assert_eq!(of(&["host", "x-amz-date"]), Ok(()));
+        assert!(of(&["x-amz-date"]).is_err());
     }
 
     #[test]

@@ -24,10 +24,14 @@ pub use self::parse::ChunkError;
 use self::parse::{Announced, CRLF, EXTENSION, Parser, Part, Signatures};
 use super::body::BodyError;
 use super::spool::Lease;
-use crate::aws::sigv4::ChunkSigner;
+use crate::aws::sigv4::{ChunkSigner, Streaming};
 
 /// Bytes of a signed chunk: it is held whole until it is verified. Clients send 64 KiB to 1 MiB.
 pub(super) const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Bytes of a signature: hexadecimal, in Version 4A padded with `*`.
+const HMAC: usize = 64;
+const ECDSA: usize = 144;
 
 /// Data that arrive in pieces smaller than this are put together, so that what is held is not mostly the rest
 /// of the buffers it arrived in.
@@ -49,12 +53,19 @@ impl Framing {
         })
     }
 
-    /// Of a form whose chunks are signed, with a `trailer` or without.
-    pub(super) fn signed(headers: &HeaderMap, trailer: bool) -> Result<Self, ChunkError> {
+    /// Of a form whose chunks are signed.
+    pub(super) fn signed(headers: &HeaderMap, form: Streaming) -> Result<Self, ChunkError> {
         let announced = Announced::of(headers)?;
-        announced.check(trailer)?;
+        announced.check(form.has_trailer())?;
+        let length = match form {
+            Streaming::EcdsaChunks | Streaming::EcdsaChunksTrailer => ECDSA,
+            _ => HMAC,
+        };
         Ok(Self {
-            signatures: Signatures::Chunks { largest: LARGEST },
+            signatures: Signatures::Chunks {
+                length,
+                largest: LARGEST,
+            },
             announced,
         })
     }
@@ -231,7 +242,7 @@ impl Resigning {
                 let sha256 = hex::encode(digest::digest(&SHA256, canonical.as_bytes()));
                 let Chains { arriving, leaving } = &mut self.chains;
                 arriving.verify_trailer(&sha256, text(&signature))?;
-                let made = leaving.trailer(&sha256);
+                let made = leaving.trailer(&sha256)?;
                 let line = [b"x-amz-trailer-signature:", made.as_bytes(), CRLF].concat();
                 self.held.drain(ready);
                 ready.push_back(line.into());
@@ -247,7 +258,7 @@ impl Resigning {
         let sha256 = hex::encode(hash.finish());
         let Chains { arriving, leaving } = &mut self.chains;
         arriving.verify_chunk(&sha256, text(&self.signature))?;
-        let made = leaving.chunk(&sha256);
+        let made = leaving.chunk(&sha256)?;
         let head = [&self.digits, EXTENSION, made.as_bytes(), CRLF].concat();
         ready.push_back(head.into());
         self.held.drain(ready);

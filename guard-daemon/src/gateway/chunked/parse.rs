@@ -19,9 +19,6 @@ const DIGITS: usize = 16;
 /// Trailers of a body.
 const TRAILERS: usize = 8;
 
-/// Bytes of a chunk's signature: an ECDSA one in hexadecimal, padded.
-const SIGNATURE: usize = 144;
-
 /// Why a body is not what it says to be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -127,6 +124,8 @@ pub(in crate::gateway) enum Signatures {
     None,
     /// Every chunk, and the trailers if there are any.
     Chunks {
+        /// Bytes of a signature.
+        length: usize,
         /// Bytes of the largest chunk that is taken.
         largest: u64,
     },
@@ -308,11 +307,19 @@ impl Parser {
                     "something follows a chunk's size, and x-amz-content-sha256 says that chunks are not signed",
                 ));
             }
-            (Signatures::Chunks { largest }, rest) => {
+            (
+                Signatures::Chunks {
+                    largest,
+                    length: digits,
+                },
+                rest,
+            ) => {
                 if size > largest {
                     return Err(ChunkError::TooLarge { limit: largest });
                 }
-                let signature = rest.strip_prefix(EXTENSION).filter(|it| is_signature(it));
+                let signature = rest
+                    .strip_prefix(EXTENSION)
+                    .filter(|it| is_signature(it, digits));
                 line.slice_ref(signature.ok_or(ChunkError::Framing(
                     "a chunk's size is not followed by its chunk-signature alone",
                 ))?)
@@ -350,7 +357,10 @@ impl Parser {
     fn trailer(&mut self, line: Bytes) -> Result<Part, ChunkError> {
         let content = &line[..line.len() - CRLF.len()];
         let content = content.strip_suffix(b"\n").unwrap_or(content);
-        let signed = self.signatures != Signatures::None;
+        let signed = match self.signatures {
+            Signatures::None => None,
+            Signatures::Chunks { length, .. } => Some(length),
+        };
         let malformed = ChunkError::Framing("a trailer is not a line name:value");
         let text = str::from_utf8(content).map_err(|_other| malformed.clone())?;
         let Some((name, value)) = text.split_once(':') else {
@@ -363,13 +373,13 @@ impl Parser {
         }
         let name = name.to_ascii_lowercase();
         if name == TRAILER_SIGNATURE {
-            if !signed {
+            let Some(length) = signed else {
                 return Err(ChunkError::NotAnnounced(name));
-            }
+            };
             if let Some(missing) = self.announced.trailers.pop() {
                 return Err(ChunkError::Missing(missing));
             }
-            if !is_signature(value.as_bytes()) {
+            if !is_signature(value.as_bytes(), length) {
                 return Err(ChunkError::Framing(
                     "x-amz-trailer-signature is not a signature",
                 ));
@@ -382,7 +392,7 @@ impl Parser {
             return Err(ChunkError::NotAnnounced(name));
         };
         self.announced.trailers.swap_remove(at);
-        if self.announced.trailers.is_empty() && !signed {
+        if self.announced.trailers.is_empty() && signed.is_none() {
             self.state = State::LastLine;
         }
         let canonical = format!("{name}:{value}\n");
@@ -393,11 +403,9 @@ impl Parser {
 pub(super) const CRLF: &[u8] = b"\r\n";
 pub(super) const EXTENSION: &[u8] = b";chunk-signature=";
 
-fn is_signature(bytes: &[u8]) -> bool {
-    (1..=SIGNATURE).contains(&bytes.len())
-        && bytes
-            .iter()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'*'))
+fn is_signature(bytes: &[u8], length: usize) -> bool {
+    let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'*');
+    bytes.len() == length && bytes.iter().all(digit)
 }
 
 /// A character of a header field's name (RFC 9110, token), as far as AWS uses them.

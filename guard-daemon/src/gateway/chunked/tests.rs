@@ -88,6 +88,7 @@ fn chains(arriving: (&str, &str), leaving: (&str, &str)) -> Chains {
         service: SCOPE.service.to_owned(),
         signed_headers: Vec::new(),
         signature: arriving.1.to_owned(),
+        session_token: None,
         form: Form::Header,
         date: date.clone(),
     };
@@ -99,6 +100,14 @@ fn chains(arriving: (&str, &str), leaving: (&str, &str)) -> Chains {
     Chains {
         arriving: ChunkSigner::of_client(&presented, arriving.0).expect("a chain"),
         leaving: ChunkSigner::leaving(&signed, SCOPE, &keys(leaving.0)).expect("a chain"),
+    }
+}
+
+fn form(trailers: &[(&str, &str)]) -> Streaming {
+    if trailers.is_empty() {
+        Streaming::Chunks
+    } else {
+        Streaming::ChunksTrailer
     }
 }
 
@@ -197,7 +206,7 @@ proptest! {
         let leaves = body(&chunks, trailers, Some(REAL));
         let length = chunks.iter().map(Vec::len).sum();
         let headers = headers(Some(length), trailers);
-        let framing = Framing::signed(&headers, !trailers.is_empty()).expect("well formed");
+        let framing = Framing::signed(&headers, form(trailers)).expect("well formed");
         let (out, end) = resign(Pieces::new(&arrives, &sizes), framing);
         prop_assert_eq!(end, Ok(()));
         prop_assert!(out == leaves);
@@ -229,7 +238,7 @@ proptest! {
         let at = at.index(arrives.len());
         arrives[at] ^= 1 << bit;
         let framing =
-            Framing::signed(&headers(None, trailers), !trailers.is_empty()).expect("well formed");
+            Framing::signed(&headers(None, trailers), form(trailers)).expect("well formed");
         let (out, end) = resign(Pieces::new(&arrives, &sizes), framing);
         let leaves = body(&chunks, trailers, Some(REAL));
         // The case of a hexadecimal size or of a trailer's name says nothing.
@@ -342,7 +351,7 @@ fn trailers_may_end_as_in_the_documentation() {
         let text = String::from_utf8(body_of_one(secret)).expect("text");
         text.replace("sOO8/Q==\r\n", "sOO8/Q==\n\r\n")
     };
-    let framing = Framing::signed(&headers, true).expect("a framing");
+    let framing = Framing::signed(&headers, Streaming::ChunksTrailer).expect("a framing");
     let arrives = Pieces::new(signed(DUMMY).as_bytes(), &[50]);
     let (out, end) = resign(arrives, framing);
     assert_eq!((out.as_slice(), end), (signed(REAL).as_bytes(), Ok(())));
@@ -355,7 +364,7 @@ fn body_of_one(secret: (&str, &str)) -> Vec<u8> {
 #[test]
 fn a_chunk_of_another_place_or_secret_does_not_leave() {
     let chunks = [b"one".to_vec(), b"two".to_vec()];
-    let framing = || Framing::signed(&headers(None, &[]), false).expect("a framing");
+    let framing = || Framing::signed(&headers(None, &[]), Streaming::Chunks).expect("a framing");
     for other in [("another secret", SEED), ("dummy secret", OTHER)] {
         let arrives = body(&chunks, &[], Some(other));
         let (out, end) = resign(Pieces::new(&arrives, &[10]), framing());
@@ -391,8 +400,8 @@ fn a_head_must_say_how_the_body_is() {
         let headers = headers(None, &[(names, "")]);
         assert!(Framing::unsigned(&headers).is_err(), "{names}");
     }
-    assert!(Framing::signed(&headers(None, &[]), true).is_err());
-    assert!(Framing::signed(&headers(None, &[SUM]), false).is_err());
+    assert!(Framing::signed(&headers(None, &[]), Streaming::ChunksTrailer).is_err());
+    assert!(Framing::signed(&headers(None, &[SUM]), Streaming::Chunks).is_err());
 }
 
 #[test]
@@ -401,7 +410,7 @@ fn the_content_counts_and_not_how_it_is_cut_and_signed() {
         let chunks: Vec<_> = chunks.iter().map(|it| it.as_bytes().to_vec()).collect();
         let headers = headers(None, trailers);
         let framing = match signed {
-            Some(_) => Framing::signed(&headers, !trailers.is_empty()),
+            Some(_) => Framing::signed(&headers, form(trailers)),
             None => Framing::unsigned(&headers),
         };
         let mut content = Content::of(framing.expect("a framing"));

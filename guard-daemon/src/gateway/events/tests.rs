@@ -95,6 +95,7 @@ fn resign(all: &[u8], size: usize) -> (Vec<u8>, Result<(), BodyError>) {
         service: SCOPE.service.to_owned(),
         signed_headers: Vec::new(),
         signature: SEED.to_owned(),
+        session_token: None,
         form: Form::Header,
         date: date.clone(),
     };

@@ -56,11 +56,8 @@ impl Inside {
             ));
         }
         match form {
-            Streaming::Chunks | Streaming::ChunksTrailer => {
-                chunks(Framing::signed(headers, form.has_trailer()), true)
-            }
             Streaming::Events => Ok(Self::Events),
-            _ => Err(SigV4Error::Unsupported(form.name()).into()),
+            form => chunks(Framing::signed(headers, form), true),
         }
     }
 

@@ -196,27 +196,7 @@ impl Exchange {
                 MintedFor::Session => {}
             }
         }
-        self.session
-            .credentials
-            .resolve_principal(whole, |request| self.ask_on_record(request))
-            .await
-    }
-
-    /// A call of guard's own is in CloudTrail like any other, so it is on record before it leaves.
-    async fn ask_on_record(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
-        let credentials = self.session.credentials.credentials().await;
-        let credentials = credentials.map_err(|error| error.to_string())?;
-        let call = Event::OwnCall {
-            service: "sts".to_owned(),
-            operation: "GetCallerIdentity".to_owned(),
-            host: request.uri().host().unwrap_or_default().to_owned(),
-            signing_key: credentials.access_key_id().to_owned(),
-        };
-        if !self.append(call).await {
-            return Err(NOT_RECORDED.to_owned());
-        }
-        let answer = self.session.upstream.ask(request).await;
-        answer.map_err(|error| error.to_string())
+        self.session.credentials.resolve_principal(whole).await
     }
 
     /// Lets the profile decide, and a person where it says so. Returns what is to be changed in the answer.

@@ -1,6 +1,7 @@
 //! A profile's text and its policy documents → a checked, compiled profile; every error names its place and
 //! what to write instead.
 
+mod credentials;
 mod layers;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,8 @@ struct File {
     network: Network,
     #[serde(default)]
     sandbox: Sandbox,
+    #[serde(default)]
+    credentials: credentials::Written,
     #[serde(default)]
     mask: Mask,
     #[serde(default)]
@@ -146,6 +149,7 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
         })?;
     }
     let reach = reach(&file).map_err(wrong)?;
+    let credentials = file.credentials.terms().map_err(wrong)?;
     let max_session = match &file.max_session {
         Some(text) => Some(
             Length::parse(text.get_ref())
@@ -186,6 +190,7 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
         hosts,
         reach,
         mode: file.mode,
+        credentials,
         max_session,
         masking,
         policy: Policy::new(Parts {

@@ -4,7 +4,7 @@
 //! files and for sockets are private (`private`), single files in them are shown again (`show`), guard's
 //! own directories, kernel file systems (`kernel`), unix sockets (`sockets`) and AWS keys (`stores`) are hidden.
 //!
-//! Nothing of the host is changed: the namespace is a copy, and nothing is passed on from or to it.
+//! But for an empty `~/.aws`, nothing of the host is changed: the namespace is a copy, and nothing is passed on from or to it.
 
 mod devices;
 mod kernel;

@@ -8,7 +8,7 @@ use crate::gateway::upstream::UpstreamError;
 use crate::identity::IdentityError;
 use crate::kernel::KernelError;
 use crate::kernel::tracker::TrackerError;
-use crate::policy::Length;
+use crate::policy::{CredentialsError, Length};
 use crate::record::journal::JournalError;
 use crate::sandbox::cgroup::CgroupError;
 use crate::sandbox::network::NetworkError;
@@ -71,6 +71,9 @@ pub enum SessionError {
     /// The credentials.
     #[error("the AWS credentials cannot be used")]
     Broker(#[from] BrokerError),
+    /// The role whose credentials it is to have.
+    #[error("the session's role cannot be used")]
+    Role(#[from] CredentialsError),
     /// The way out.
     #[error("the way out cannot be set up")]
     Upstream(#[from] UpstreamError),

@@ -24,14 +24,14 @@ use tokio::sync::{OnceCell, RwLock, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
-use crate::broker::{DummyCredentials, Issued, Owner, Source};
+use crate::broker::{DummyCredentials, Issued, Owner, RoleRequest, Source};
 use crate::control::wire::{SessionView, Terms};
-use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
+use crate::gateway::{Gateway, OwnWay};
 use crate::identity::Identities;
 use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
-use crate::policy::{Length, Profile};
+use crate::policy::{CredentialTerms, Length, Profile};
 use crate::record::entry::{Entry, Event};
 use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
@@ -258,14 +258,22 @@ impl Sessions {
             uid: saved.identity.uid,
             gid: terms.gid,
         };
-        let credentials = Source::new(&terms.aws, owner).await?;
         let flags: Vec<(String, String)> = terms.upstream.connect.clone().into_iter().collect();
         let upstream = self
             .gateway
             .config
             .upstream
             .merge(&flags, &terms.upstream.roots)?;
-        let upstream = Upstream::new(&upstream)?;
+        let upstream = Arc::new(Upstream::new(&upstream)?);
+        let way = Arc::new(OwnWay {
+            journal: self.gateway.journal.clone(),
+            session: saved.id.clone(),
+            upstream: Arc::clone(&upstream),
+        });
+        let role = CredentialTerms::role(profile.credentials(), &terms.role)?
+            .map(|role| RoleRequest::new(role, &saved.id, &saved.identity, &profile))
+            .transpose()?;
+        let credentials = Source::new(&terms.aws, owner, role, way).await?;
         let until = saved.limit.map(|limit| limit.wall_time());
         let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
@@ -277,7 +285,7 @@ impl Sessions {
             term: Term::new(saved.limit),
             credentials,
             bearer: terms.aws.bearer.clone(),
-            upstream: Arc::new(upstream),
+            upstream,
             lent: Lent::default(),
             names: Names::of_generation(saved.generation),
         }))
@@ -293,18 +301,21 @@ impl Sessions {
         let authority = Arc::clone(&self.gateway.authority);
         let directory = remains.files();
         let roots = environment::roots(&saved.terms.environment);
-        let (files, warnings) = tokio::task::spawn_blocking(move || {
+        let (files, mut warnings) = tokio::task::spawn_blocking(move || {
             trust::write(&directory, authority.certificate_pem(), &roots)
         })
         .await??;
+        warnings.extend_from_slice(session.credentials.warnings());
         let handed = environment::Handed {
             dummy: session.issued.own(),
             bearer: session.bearer.is_some(),
             delivery: saved.terms.delivery,
             region: session.credentials.region(),
         };
-        let changes =
+        let mut changes =
             environment::changes(&session.id, handed, files.names(), &saved.terms.environment);
+        // With such a token the tree could assume the role itself, without a session policy.
+        changes.unset.extend(saved.terms.aws.tokens.keys().cloned());
         Ok((changes, warnings))
     }
 

@@ -200,6 +200,7 @@ mod tests {
                 profile: None,
                 duration: None,
                 aws: Selection::default(),
+                role: crate::policy::CredentialTerms::default(),
                 delivery: crate::sandbox::environment::Delivery::Env,
                 upstream: crate::config::UpstreamConfig::default(),
                 environment: BTreeMap::new(),

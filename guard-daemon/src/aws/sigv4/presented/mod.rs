@@ -12,7 +12,10 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, DATE, HOST};
 
 use self::query::QuerySignature;
-use super::{Algorithm, Form, Presented, SigV4Error, decoded, pairs, signature_parameter, stamp};
+use super::{
+    AUTHORITY, Algorithm, Form, Presented, SigV4Error, decoded, pairs, signature_parameter, stamp,
+    version4a,
+};
 use crate::aws::RequestView;
 
 /// Bytes of an `Authorization` header, or of one query parameter of a signature (session tokens, which are
@@ -21,17 +24,27 @@ const AUTHORIZATION_BYTES: usize = 8 * 1024;
 /// Bytes of a session token. AWS gives no bound; theirs have about 1 KiB, those with many session tags some more.
 const SESSION_TOKEN_BYTES: usize = 16 * 1024;
 const SESSION_TOKENS: [&str; 2] = ["x-amz-s3session-token", "x-amz-security-token"];
+/// Bytes of a set of regions: there are some forty, of about 14 letters each.
+const REGION_SET_BYTES: usize = 1024;
 /// Names in `SignedHeaders`.
 const SIGNED_HEADERS: usize = 128;
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The algorithm that a signature names.
+fn algorithm(name: &str) -> Option<Algorithm> {
+    match name {
+        "AWS4-HMAC-SHA256" => Some(Algorithm::HmacSha256),
+        version4a::ALGORITHM => Some(Algorithm::EcdsaP256),
+        _ => None,
+    }
+}
 
 /// Headers that may stand once in a signed request: AWS acts on them, and two would be ambiguous.
-const SINGLE_HEADERS: [&str; 6] = [
+const SINGLE_HEADERS: [&str; 7] = [
     "host",
     "date",
     "x-amz-content-sha256",
     "x-amz-date",
+    "x-amz-region-set",
     "x-amz-s3session-token",
     "x-amz-security-token",
 ];
@@ -89,9 +102,8 @@ fn from_header(value: &str, request: &RequestView<'_>) -> Result<Presented, SigV
     if scheme == "AWS" {
         return version2::from_header(rest.trim(), request);
     }
-    if scheme != ALGORITHM {
-        return Err(SigV4Error::Unsupported(scheme_name(scheme)));
-    }
+    let algorithm =
+        algorithm(scheme).ok_or_else(|| SigV4Error::Unsupported(scheme_name(scheme)))?;
     let (mut credential, mut signed, mut signature) = (None, None, None);
     for part in rest.split(',') {
         let Some((name, value)) = part.trim().split_once('=') else {
@@ -118,8 +130,17 @@ fn from_header(value: &str, request: &RequestView<'_>) -> Result<Presented, SigV
     let credential = credential.ok_or(SigV4Error::Missing("Credential"))?;
     let signed = signed.ok_or(SigV4Error::Missing("SignedHeaders"))?;
     let signature = signature.ok_or(SigV4Error::Missing("Signature"))?;
-    let date = header_date(request.headers)?;
-    assemble(request, credential, signed, signature, date, Form::Header)
+    let regions = request.headers.get("x-amz-region-set");
+    let found = Found {
+        algorithm,
+        credential,
+        signed,
+        signature,
+        regions: regions.and_then(|regions| regions.to_str().ok()),
+        date: header_date(request.headers)?,
+        form: Form::Header,
+    };
+    found.assemble(request)
 }
 
 /// The session token that goes with the credentials: in a header or a parameter, under S3 Express's name too.
@@ -182,61 +203,96 @@ fn scheme_name(scheme: &str) -> &'static str {
     let is = |name: &str| scheme.eq_ignore_ascii_case(name);
     match scheme {
         "AWS3" | "AWS3-HTTPS" => "Signature Version 3",
-        "AWS4-ECDSA-P256-SHA256" => "Signature Version 4A (AWS4-ECDSA-P256-SHA256)",
         _ if is("Bearer") => "bearer tokens",
         _ if is("Basic") => "basic authentication",
         _ => "this kind of Authorization header",
     }
 }
 
-fn assemble(
-    request: &RequestView<'_>,
-    credential: &str,
-    signed: &str,
-    signature: &str,
+/// The parts of a signature, as they were sent.
+struct Found<'a> {
+    algorithm: Algorithm,
+    credential: &'a str,
+    signed: &'a str,
+    signature: &'a str,
+    /// The set of regions of Version 4A.
+    regions: Option<&'a str>,
     date: String,
     form: Form,
-) -> Result<Presented, SigV4Error> {
-    let scope = |why| SigV4Error::Malformed {
-        part: "Credential",
-        why,
-    };
-    let fields: [&str; 5] = credential
-        .splitn(6, '/')
-        .collect::<Vec<_>>()
-        .try_into()
-        .map_err(|_fields: Vec<_>| scope("it must be KEY/YYYYMMDD/REGION/SERVICE/aws4_request"))?;
-    let [access_key_id, day, region, service, terminator] = fields;
-    if terminator != "aws4_request" {
-        return Err(scope("it must end in /aws4_request"));
+}
+
+impl Found<'_> {
+    fn assemble(self, request: &RequestView<'_>) -> Result<Presented, SigV4Error> {
+        let scope = |why| SigV4Error::Malformed {
+            part: "Credential",
+            why,
+        };
+        let fields: Vec<&str> = self.credential.splitn(6, '/').collect();
+        let version4a = self.algorithm == Algorithm::EcdsaP256;
+        let (key, day, region, service, terminator) = match (version4a, fields.as_slice()) {
+            (false, &[key, day, region, service, end]) => (key, day, region, service, end),
+            (true, &[key, day, service, end]) => {
+                let regions = self
+                    .regions
+                    .ok_or(SigV4Error::Missing("X-Amz-Region-Set"))?;
+                (key, day, region_set(regions)?, service, end)
+            }
+            (false, _) => {
+                return Err(scope("it must be KEY/YYYYMMDD/REGION/SERVICE/aws4_request"));
+            }
+            (true, _) => return Err(scope("it must be KEY/YYYYMMDD/SERVICE/aws4_request")),
+        };
+        if terminator != "aws4_request" {
+            return Err(scope("it must end in /aws4_request"));
+        }
+        if !(version4a || is_scope_name(region)) || !is_scope_name(service) {
+            return Err(scope(
+                "region and service must be 1 to 64 letters, digits, '-', '.' or '_'",
+            ));
+        }
+        if self.date.get(..8) != Some(day) {
+            return Err(scope("its day is not that of the request's date"));
+        }
+        let digits = self.signature.len();
+        let as_long = if version4a {
+            digits.is_multiple_of(2) && (16..=version4a::SIGNATURE_DIGITS).contains(&digits)
+        } else {
+            digits == 64
+        };
+        if !as_long || !self.signature.bytes().all(is_lower_hex) {
+            return Err(SigV4Error::Malformed {
+                part: "Signature",
+                why: "it must be 64 lower-case hexadecimal digits, or in Version 4A a signature in DER",
+            });
+        }
+        Ok(Presented {
+            algorithm: self.algorithm,
+            access_key_id: access_key_id(key)?.to_owned(),
+            region: region.to_owned(),
+            service: service.to_owned(),
+            signed_headers: signed_headers(self.signed)?,
+            signature: self.signature.to_owned(),
+            session_token: session_token(request)?,
+            form: self.form,
+            date: self.date,
+        })
     }
-    let name = |text: &str| {
-        (1..=64).contains(&text.len()) && text.bytes().all(|b| is_word(b) || b == b'-' || b == b'.')
-    };
-    if !name(region) || !name(service) {
-        return Err(scope(
-            "region and service must be 1 to 64 letters, digits, '-', '.' or '_'",
-        ));
+}
+
+fn is_scope_name(text: &str) -> bool {
+    let plain = |b: u8| is_word(b) || b == b'-' || b == b'.';
+    (1..=64).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// Regions and patterns, joined by commas.
+fn region_set(text: &str) -> Result<&str, SigV4Error> {
+    let is_pattern = |name: &str| is_scope_name(&name.replace('*', "x"));
+    if text.len() <= REGION_SET_BYTES && text.split(',').all(is_pattern) {
+        return Ok(text);
     }
-    if date.get(..8) != Some(day) {
-        return Err(scope("its day is not that of the request's date"));
-    }
-    if signature.len() != 64 || !signature.bytes().all(is_lower_hex) {
-        return Err(SigV4Error::Malformed {
-            part: "Signature",
-            why: "it must be 64 lower-case hexadecimal digits",
-        });
-    }
-    Ok(Presented {
-        algorithm: Algorithm::HmacSha256,
-        access_key_id: self::access_key_id(access_key_id)?.to_owned(),
-        region: region.to_owned(),
-        service: service.to_owned(),
-        signed_headers: signed_headers(signed)?,
-        signature: signature.to_owned(),
-        session_token: session_token(request)?,
-        form,
-        date,
+    Err(SigV4Error::Malformed {
+        part: "X-Amz-Region-Set",
+        why: "it must be regions joined by ',', each of letters, digits, '-' and '*', 1 KiB at most",
     })
 }
 
@@ -267,10 +323,8 @@ fn signed_headers(list: &str) -> Result<Vec<String>, SigV4Error> {
     if names.len() > SIGNED_HEADERS {
         return Err(malformed("it names more than 128 headers"));
     }
-    if names
-        .iter()
-        .any(|name| name.is_empty() || !name.bytes().all(token))
-    {
+    let well = |name: &str| name == AUTHORITY || (!name.is_empty() && name.bytes().all(token));
+    if !names.iter().all(|name| well(name)) {
         return Err(malformed(
             "it must be lower-case header names joined by ';'",
         ));
@@ -278,7 +332,7 @@ fn signed_headers(list: &str) -> Result<Vec<String>, SigV4Error> {
     if !names.is_sorted_by(|a, b| a < b) {
         return Err(malformed("its names must be in order, each once"));
     }
-    if !names.contains(&HOST.as_str()) {
+    if !names.contains(&HOST.as_str()) && !names.contains(&AUTHORITY) {
         return Err(SigV4Error::NotSigned(HOST.as_str().to_owned()));
     }
     Ok(names.into_iter().map(str::to_owned).collect())

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::super::{SIGNATURE_PARAMETERS, pairs, signature_parameter};
-use super::{ALGORITHM, AUTHORIZATION_BYTES, assemble};
+use super::{AUTHORIZATION_BYTES, Found, algorithm};
 use super::{Form, Presented, SigV4Error, stamp};
 use crate::aws::RequestView;
 
@@ -21,6 +21,7 @@ pub(super) struct QuerySignature<'a> {
     expires: Option<Cow<'a, str>>,
     signed: Option<Cow<'a, str>>,
     signature: Option<Cow<'a, str>>,
+    regions: Option<Cow<'a, str>>,
 }
 
 impl<'a> QuerySignature<'a> {
@@ -39,6 +40,7 @@ impl<'a> QuerySignature<'a> {
                 "x-amz-expires" => &mut found.expires,
                 "x-amz-signedheaders" => &mut found.signed,
                 "x-amz-signature" => &mut found.signature,
+                "x-amz-region-set" => &mut found.regions,
                 _ => {
                     // Read elsewhere or not at all; here it only must not stand twice.
                     let bit = 1 << other_index(name);
@@ -67,16 +69,8 @@ impl<'a> QuerySignature<'a> {
 
     pub(super) fn finish(self, request: &RequestView<'_>) -> Result<Presented, SigV4Error> {
         let missing = SigV4Error::Missing;
-        match self.algorithm.as_deref() {
-            Some(ALGORITHM) => {}
-            Some("AWS4-ECDSA-P256-SHA256") => {
-                return Err(SigV4Error::Unsupported(
-                    "Signature Version 4A (AWS4-ECDSA-P256-SHA256)",
-                ));
-            }
-            Some(_) => return Err(SigV4Error::Unsupported("this X-Amz-Algorithm")),
-            None => return Err(missing("X-Amz-Algorithm")),
-        }
+        let name = self.algorithm.ok_or(missing("X-Amz-Algorithm"))?;
+        let algorithm = algorithm(&name).ok_or(SigV4Error::Unsupported("this X-Amz-Algorithm"))?;
         let credential = self.credential.ok_or(missing("X-Amz-Credential"))?;
         let date = self.date.ok_or(missing("X-Amz-Date"))?;
         let signed = self.signed.ok_or(missing("X-Amz-SignedHeaders"))?;
@@ -96,14 +90,16 @@ impl<'a> QuerySignature<'a> {
                 why: "it must be YYYYMMDDTHHMMSSZ",
             });
         }
-        assemble(
-            request,
-            &credential,
-            &signed,
-            &signature,
-            date.into_owned(),
-            Form::Query { expires },
-        )
+        let found = Found {
+            algorithm,
+            credential: &credential,
+            signed: &signed,
+            signature: &signature,
+            regions: self.regions.as_deref(),
+            date: date.into_owned(),
+            form: Form::Query { expires },
+        };
+        found.assemble(request)
     }
 }
 

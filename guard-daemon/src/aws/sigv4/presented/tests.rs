@@ -89,6 +89,11 @@ fn reads_both_forms() {
         wanted
     );
 
+    // As the SDK for JavaScript signs over HTTP/2.
+    let value = header(CREDENTIAL, ":authority;x-amz-date", SIGNATURE);
+    let wanted = Ok(Some(expected(Form::Header, &[":authority", "x-amz-date"])));
+    assert_eq!(read("", &[("authorization", &value), DATE_HEADER]), wanted);
+
     assert_eq!(read("", &[]), Ok(None));
     assert_eq!(
         read("list-type=2&x-id=ListObjectsV2", &[DATE_HEADER]),
@@ -133,7 +138,7 @@ fn refuses_two_of_anything() {
 #[test]
 fn names_what_it_does_not_take() {
     for (value, text) in [
-        ("AWS4-ECDSA-P256-SHA256 Credential=a", "Version 4A"),
+        ("AWS4-ECDSA-P384-SHA384 Credential=a", "this kind"),
         ("Bearer abc", "bearer"),
         ("bearer abc", "bearer"),
         ("Basic abc", "basic"),
@@ -149,7 +154,7 @@ fn names_what_it_does_not_take() {
     }
     for query in [
         "Action=ListDomains&SignatureVersion=2",
-        &url("").replace("HMAC-SHA256", "ECDSA-P256-SHA256"),
+        &url("").replace("HMAC-SHA256", "ECDSA-P384-SHA384"),
         &url("").replace("AWS4-HMAC-SHA256", "AWS5"),
     ] {
         assert!(
@@ -157,6 +162,68 @@ fn names_what_it_does_not_take() {
             "{query}"
         );
     }
+}
+
+#[test]
+fn reads_version_4a() {
+    let credential = "AKIAIOSFODNN7EXAMPLE/20130524/s3/aws4_request";
+    let signature = "3045".repeat(36);
+    let value = header(credential, "host;x-amz-date;x-amz-region-set", &signature)
+        .replace("HMAC", "ECDSA-P256");
+    let with = |value: &str, regions: &str| {
+        let mut headers = vec![("authorization", value), DATE_HEADER];
+        if !regions.is_empty() {
+            headers.push(("x-amz-region-set", regions));
+        }
+        read("", &headers)
+    };
+    for regions in ["*", "us-east-1", "us-east-1,eu-*"] {
+        let found = with(&value, regions).unwrap().unwrap();
+        assert_eq!(found.algorithm, Algorithm::EcdsaP256);
+        assert_eq!(found.region, regions);
+        assert_eq!(found.service, "s3");
+        let url = url("")
+            .replace("HMAC", "ECDSA-P256")
+            .replace(&CREDENTIAL.replace('/', "%2F"), credential)
+            .replace(SIGNATURE, &signature);
+        let query = format!("{url}&X-Amz-Region-Set={}", regions.replace('*', "%2A"));
+        let found = read(&query, &[]).unwrap().unwrap();
+        assert_eq!(
+            (found.region.as_str(), &found.signature),
+            (regions, &signature)
+        );
+    }
+    let missing = Err(SigV4Error::Missing("X-Amz-Region-Set"));
+    assert_eq!(with(&value, ""), missing);
+    let long = "a,".repeat(600);
+    for (value, regions) in [
+        (value.as_str(), ","),
+        (&value, "us east"),
+        (&value, &long),
+        (&value.replace("/s3/", "/us-east-1/s3/"), "*"),
+        (&value.replace(&signature, &signature[1..]), "*"),
+        (&value.replace(&signature, &format!("{signature}00")), "*"),
+        (
+            &value.replace(&signature, &signature.replace('5', "g")),
+            "*",
+        ),
+    ] {
+        let found = with(value, regions);
+        assert!(
+            matches!(found, Err(SigV4Error::Malformed { .. })),
+            "{value} {regions}: {found:?}"
+        );
+    }
+    let twice = [
+        ("authorization", value.as_str()),
+        DATE_HEADER,
+        ("x-amz-region-set", "*"),
+        ("x-amz-region-set", "*"),
+    ];
+    assert_eq!(
+        read("", &twice),
+        Err(SigV4Error::Doubled("x-amz-region-set"))
+    );
 }
 
 #[test]
