@@ -184,12 +184,12 @@ fn a_running_program_gets_dummies_from_the_metadata_services() {
              timeout=10).read().decode()"
         )
     };
-    let base = "'http://169.254.169.254/latest";
+    let at = "'http://169.254.169.254/latest";
     let token = ask(&format!(
-        "{base}/api/token', method='PUT', headers={{'X-aws-ec2-metadata-token-ttl-seconds': '60'}}"
+        "{at}/api/token', method='PUT', headers={{'X-aws-ec2-metadata-token-ttl-seconds': '60'}}"
     ));
     let given = servant.does(&ask(&format!(
-        "{base}/meta-data/iam/security-credentials/guard', headers={{'X-aws-ec2-metadata-token': {token}}}"
+        "{at}/meta-data/iam/security-credentials/guard', headers={{'X-aws-ec2-metadata-token': {token}}}"
     )));
     let served = guard.entries("dummies_served");
     let key = served[0]["dummy_key"].as_str().expect("a key");
