@@ -166,6 +166,66 @@ fn an_attached_trees_new_programs_use_aws_through_guard() {
 }
 
 #[test]
+fn a_running_program_gets_dummies_from_the_metadata_services() {
+    if !is_root("a_running_program_gets_dummies_from_the_metadata_services") {
+        return;
+    }
+    let guard = Guard::new("default = \"allow\"\n", "");
+    let place = Place::new("metadata");
+    let mut servant = Servant::start(place.path());
+    let (session, environment) = attached(&attach(
+        &guard,
+        &["--cgroup", &place.path().display().to_string()],
+    ));
+    // The program that ran before asks as its SDK would.
+    let ask = |request: &str| {
+        format!(
+            "__import__('urllib.request').request.urlopen(__import__('urllib.request').request.Request({request}), \
+             timeout=10).read().decode()"
+        )
+    };
+    let at = "'http://169.254.169.254/latest";
+    let token = ask(&format!(
+        "{at}/api/token', method='PUT', headers={{'X-aws-ec2-metadata-token-ttl-seconds': '60'}}"
+    ));
+    let given = servant.does(&ask(&format!(
+        "{at}/meta-data/iam/security-credentials/guard', headers={{'X-aws-ec2-metadata-token': {token}}}"
+    )));
+    let served = guard.entries("dummies_served");
+    let key = served[0]["dummy_key"].as_str().expect("a key");
+    assert!(key.starts_with("ASIA") && given.contains(key), "{given}");
+    let task = servant.does(&ask("'http://169.254.170.2/v2/credentials/0b2ac0de'"));
+    assert!(task.contains(key), "{task}");
+    // A new one signs with them.
+    let bare = "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_EC2_METADATA_DISABLED";
+    let mut aws = |before: &str| {
+        servant.does(&format!(
+            "subprocess.run(['sh', '-c', '. {}; {before}; exec {} sts get-caller-identity'], capture_output=True, text=True)",
+            environment.display(),
+            python_program("aws").display(),
+        ))
+    };
+    let said = aws(bare);
+    assert!(said.contains("returncode=0"), "{said}");
+    // What it had from elsewhere is of no use, and on record.
+    let foreign = "AKIAFOREIGNATTACHEDX";
+    let said = aws(&format!(
+        "export AWS_ACCESS_KEY_ID={foreign} AWS_SECRET_ACCESS_KEY=x"
+    ));
+    assert!(!said.contains("returncode=0"), "{said}");
+    assert!(Stand::shared().requests(foreign).is_empty());
+    let entries = guard.journal();
+    let mentions = |key: &str| {
+        entries.iter().any(|entry| {
+            entry["presented_key"] == key
+                || entry["detail"].as_str().is_some_and(|it| it.contains(key))
+        })
+    };
+    assert!(mentions(key) && mentions(foreign), "{entries:#?}");
+    detach(&guard, &session);
+}
+
+#[test]
 fn a_process_and_its_descendants_are_moved_and_moved_back() {
     if !is_root("a_process_and_its_descendants_are_moved_and_moved_back") {
         return;

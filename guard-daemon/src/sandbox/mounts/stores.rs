@@ -34,7 +34,7 @@ const IN_HOME: [&str; 18] = [
     ".config/aws-sso",
     ".granted",
     ".Leapp",
-    ".okta/awscli.json",
+    ".okta/awscli-access-token.json",
     ".elasticbeanstalk",
     ".local/share/amazon-q",
     ".passwd-s3fs",
