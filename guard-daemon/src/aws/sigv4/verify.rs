@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 
 use super::{
-    Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp, version2,
-    version4a,
+    AUTHORITY, Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp,
+    version2, version4a,
 };
 use crate::aws::{RequestView, Scope};
 
