@@ -15,8 +15,9 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::aws::{Access, KeyValue, Keys, Operation, Resource};
 use crate::broker::Principal;
-use crate::policy::{ANONYMOUS, ConditionKeys, Profile};
+use crate::policy::{ANONYMOUS, ConditionKeys, Profile, label_of};
 use crate::record::entry::Key;
+use crate::session::Identity;
 
 /// What is known of a call.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +51,8 @@ pub struct Context<'a> {
 pub struct Caller<'a> {
     /// The session's name.
     pub session: &'a str,
-    /// The invoking user's name.
-    pub user: &'a str,
+    /// Who runs it.
+    pub identity: &'a Identity,
     /// The calling process' executable, where it is known.
     pub executable: Option<&'a str>,
 }
@@ -131,7 +132,9 @@ impl Context<'_> {
             | "aws:sourceaccount"
             | "aws:sourcearn"
             | "aws:sourceorgid"
-            | "aws:sourceorgpaths" => Some(KeyValue::Absent),
+            | "aws:sourceorgpaths"
+            // Only a request for a token tells one.
+            | "guard:databaseuser" => Some(KeyValue::Absent),
             "aws:useragent" => header(self.headers, &USER_AGENT),
             "aws:referer" => header(self.headers, &REFERER),
             "aws:sourceip" => one(&self.source_ip?.to_string()),
@@ -146,11 +149,35 @@ impl Context<'_> {
             },
             "guard:service" => one(self.service?),
             "guard:session" => one(self.session?.session),
-            "guard:user" => one(self.session?.user),
+            _ if key.starts_with("guard:") => of_identity(self.session?.identity, key),
             _ if self.anonymous => of_anonymous(key),
             _ => of_principal(self.principal?, key),
         }
     }
+}
+
+/// Keys of who runs the session. All of it is known, so that what is not there is absent.
+fn of_identity(identity: &Identity, key: &str) -> Option<KeyValue> {
+    let human = identity.human.as_ref();
+    let agent = identity.agent.as_ref();
+    let label = |name: &str| {
+        let mut labels = identity.labels.iter();
+        labels.find(|(label, _)| label.eq_ignore_ascii_case(name))
+    };
+    let text = match key {
+        "guard:agent" => agent.map(|it| it.name.clone()),
+        "guard:agentinstance" => agent.and_then(|it| it.instance.clone()),
+        "guard:agentversion" => agent.and_then(|it| it.version.clone()),
+        "guard:human" => human.map(|it| it.subject.clone()),
+        "guard:humanemail" => human.and_then(|it| it.email.clone()),
+        "guard:humanissuer" => human.map(|it| it.issuer.clone()),
+        "guard:loginuid" => identity.loginuid.map(|it| it.to_string()),
+        "guard:reason" => identity.reason.clone(),
+        "guard:uid" => Some(identity.uid.to_string()),
+        "guard:user" => Some(identity.user.clone()),
+        _ => label(label_of(key)?).map(|(_, value)| value.clone()),
+    };
+    Some(text.map_or(KeyValue::Absent, KeyValue::One))
 }
 
 /// The value of a header that is there once.
@@ -228,8 +255,32 @@ mod tests {
 
     use super::*;
     use crate::aws::AccessLevel;
+    use crate::session::{Agent, Human};
+
+    fn identity() -> Identity {
+        Identity {
+            uid: 1000,
+            user: "ada".to_owned(),
+            loginuid: None,
+            host: "h".to_owned(),
+            reason: Some("nightly".to_owned()),
+            command: Vec::new(),
+            human: Some(Human {
+                issuer: "https://sso.example".to_owned(),
+                subject: "00u1ada".to_owned(),
+                email: None,
+            }),
+            agent: Some(Agent {
+                name: "claude".to_owned(),
+                version: Some("2".to_owned()),
+                instance: None,
+            }),
+            labels: [("Team".to_owned(), "data".to_owned())].into(),
+        }
+    }
 
     fn value(key: &str, resource: &Resource, arn: Option<&str>) -> KeyValue {
+        let identity = identity();
         let principal = Principal {
             account: "123456789012".to_owned(),
             arn: arn.map(str::to_owned),
@@ -250,7 +301,7 @@ mod tests {
             now: OffsetDateTime::UNIX_EPOCH,
             session: Some(Caller {
                 session: "7b1e09c44f2ad310",
-                user: "ada",
+                identity: &identity,
                 executable: None,
             }),
         };
@@ -297,6 +348,19 @@ mod tests {
             ("guard:service", user, one("s3")),
             ("guard:user", user, one("ada")),
             ("guard:executable", user, KeyValue::Unknown),
+            ("guard:agent", user, one("claude")),
+            ("guard:agentversion", user, one("2")),
+            ("guard:agentinstance", user, KeyValue::Absent),
+            ("guard:human", user, one("00u1ada")),
+            ("guard:humanissuer", user, one("https://sso.example")),
+            ("guard:humanemail", user, KeyValue::Absent),
+            ("guard:reason", user, one("nightly")),
+            ("guard:uid", user, one("1000")),
+            ("guard:loginuid", user, KeyValue::Absent),
+            ("guard:label/team", user, one("data")),
+            ("guard:label/ticket", user, KeyValue::Absent),
+            ("guard:label/", user, KeyValue::Unknown),
+            ("guard:unheardof", user, KeyValue::Unknown),
         ] {
             assert_eq!(value(key, &Resource::Any, arn), expected, "{key} {arn:?}");
         }

@@ -10,13 +10,16 @@ pub mod config;
 pub mod context;
 pub mod control;
 pub mod gateway;
+pub mod identity;
 pub mod intercept;
 pub mod kernel;
 pub mod mask;
 pub mod policy;
 pub mod record;
 pub mod sandbox;
+pub mod seal;
 pub mod service;
 pub mod session;
 #[cfg(test)]
 mod skip;
+pub mod term;

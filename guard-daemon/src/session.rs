@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::{BearerToken, Issued, Source};
 use crate::gateway::upstream::Upstream;
+use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
 use crate::policy::Profile;
+use crate::term::Term;
 
 /// Names a session: 16 lower-case hexadecimal digits, random, unique on the host.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -100,6 +102,8 @@ pub struct Session {
     pub identity: Identity,
     /// The policy in force.
     pub profile: Arc<Profile>,
+    /// Until when it lasts.
+    pub term: Term,
     /// What the confined tree signs with.
     pub issued: Issued,
     /// Where the credentials come from that leave this host.
@@ -108,6 +112,8 @@ pub struct Session {
     pub bearer: Option<BearerToken>,
     /// The way out, with its connection pools.
     pub upstream: Arc<Upstream>,
+    /// Who was given which dummies by a metadata service.
+    pub lent: Lent,
     /// Which name each synthetic address stands for.
     pub names: Names,
 }

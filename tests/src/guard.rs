@@ -51,6 +51,11 @@ impl Guard {
     /// `guard run` with the real credentials in guard's environment and the stand-in as AWS; the
     /// confined command follows as arguments.
     pub fn run(&self, stand: &Stand) -> Command {
+        self.run_with(stand, &[])
+    }
+
+    /// The same with further flags.
+    pub fn run_with(&self, stand: &Stand, flags: &[&str]) -> Command {
         let mut command = self.command(&["run", "--profile"]);
         command
             .arg(self.directory().join("profile.toml"))
@@ -61,6 +66,7 @@ impl Guard {
             .arg(format!("allowed.example={}", stand.address()))
             .arg("--upstream-roots")
             .arg(stand.roots())
+            .args(flags)
             .arg("--")
             .env("AWS_ACCESS_KEY_ID", REAL_ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", REAL_SECRET)

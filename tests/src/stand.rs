@@ -72,6 +72,19 @@ impl Stand {
             .collect()
     }
 
+    /// Says what becomes of the next calls of `AssumeRole*`, in this order: `{"status", "code", "message"}` for an
+    /// error, `{"lifetime"}` for credentials that end in so many seconds, `{}` for neither.
+    pub fn script_sts(&self, steps: &Value) {
+        std::fs::write(self.directory.path().join("sts.json"), steps.to_string()).expect("written");
+    }
+
+    /// Secrets and session tokens that its STS handed out: no record or confined process may ever hold one.
+    pub fn minted_secrets(&self) -> Vec<String> {
+        let secrets = std::fs::read_to_string(self.directory.path().join("secrets"));
+        let secrets = secrets.expect("the stand-in's STS handed something out");
+        secrets.lines().map(str::to_owned).collect()
+    }
+
     /// Runs Python with boto3 against the stand-in itself, past guard, to prepare or inspect.
     /// `session` is a boto3 session with the real credentials; clients come from `client(name)`.
     pub fn prepare(&self, script: &str) -> String {

@@ -29,6 +29,8 @@ const PACKAGES: &[&str] = &[
     "python3-pip",
     "python3-pytest",
     "python3-venv",
+    "rclone",
+    "s3cmd",
     "tmux",
 ];
 

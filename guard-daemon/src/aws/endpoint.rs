@@ -3,6 +3,10 @@
 //! Suffixes are those of botocore's `partitions.json` and endpoint rule sets. The catalog's generator runs
 //! this very code over the rule sets' URLs, so that its host table and `classify` cannot disagree.
 
+/// The host that guard serves itself, for tokens. `.internal` is nobody's in the public DNS, and guard's resolver
+/// answers this name inside a session.
+pub const OWN_HOST: &str = "token.guard.internal";
+
 /// An AWS API endpoint, as its host name tells.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint {
@@ -82,7 +86,8 @@ pub fn classify(host: &str) -> Option<Endpoint> {
     (!labels.is_empty()).then(|| endpoint(partition, region, &labels))
 }
 
-/// The DNS suffixes under which guard intercepts: the name constraints of its authority. Every host that
+/// The DNS suffixes under which guard intercepts, and the host that it serves itself: the name constraints of its
+/// authority. Every host that
 /// `classify` accepts is under one of them; the reverse does not hold.
 pub fn intercepted_suffixes() -> &'static [&'static str] {
     INTERCEPTED
@@ -94,6 +99,13 @@ pub fn partition_of(region: &str) -> &'static str {
         .iter()
         .find(|(start, _)| region.starts_with(start))
         .map_or("aws", |(_, partition)| partition)
+}
+
+/// The DNS suffix of a partition's regional hosts.
+pub fn suffix_of(partition: &str) -> &'static str {
+    // GovCloud's are those of the partition `aws`.
+    let own = SUFFIXES.iter().find(|(_, owner)| *owner == partition);
+    own.map_or("amazonaws.com", |(suffix, _)| suffix)
 }
 
 /// Whether a label is written like a region (`us-east-1`, `us-gov-west-1`, `eusc-de-east-1`).
@@ -172,6 +184,7 @@ const INTERCEPTED: &[&str] = &[
     "api.cloud-aws.adc-e.uk",
     "api.aws.hci.ic.gov",
     "csp.hci.ic.gov",
+    OWN_HOST,
     "signin.aws.amazon.com",
     "oauth.signin.aws",
     "signin.amazonaws.cn",

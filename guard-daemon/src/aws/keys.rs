@@ -73,10 +73,11 @@ impl Keys {
     /// The value of a key, in lower case, in the context of one action on one resource. `None` where no request
     /// tells it.
     ///
-    /// IAM has a key in the context only of actions, and of those resource types, that list it.
+    /// IAM has a key in the context only of actions, and of those resource types, that list it; guard's own are not
+    /// IAM's.
     pub fn value(&self, key: &str, access: &Access, resource: &Resource) -> Option<KeyValue> {
         let (_, value) = self.all.iter().find(|it| it.0 == key)?;
-        if key == "aws:requestedregion" {
+        if key == "aws:requestedregion" || key.starts_with("guard:") {
             return Some(value.clone());
         }
         let action = access.action.as_deref().and_then(catalog::action);

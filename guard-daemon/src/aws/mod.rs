@@ -14,6 +14,7 @@ mod json;
 mod keys;
 mod operation;
 pub mod sigv4;
+pub mod token;
 mod tree;
 mod value;
 

@@ -49,7 +49,7 @@ pub(super) fn request(
 }
 
 /// STS's host for a region, and the region to sign for. Without a region it is the global endpoint.
-fn endpoint(region: Option<&str>) -> (String, &str) {
+pub(super) fn endpoint(region: Option<&str>) -> (String, &str) {
     let Some(region) = region.filter(|region| !region.is_empty() && *region != "aws-global") else {
         return ("sts.amazonaws.com".to_owned(), "us-east-1");
     };
@@ -70,7 +70,8 @@ fn endpoint(region: Option<&str>) -> (String, &str) {
 }
 
 /// Whose credentials they are, as STS says.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Principal {
     /// The account, 12 digits.
     pub account: String,

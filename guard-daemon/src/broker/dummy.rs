@@ -54,15 +54,27 @@ impl DummyCredentials {
 impl DummyCredentials {
     /// The bearer token that goes with them: from the secret alone, so that it needs no storing.
     pub fn bearer_token(&self) -> Zeroizing<String> {
-        let key = Key::new(HMAC_SHA256, self.secret_access_key.as_bytes());
-        let tag = hmac::sign(&key, b"guard bearer token");
-        Zeroizing::new(format!("guard-{}", hex::encode(tag)))
+        self.derived(b"guard bearer token")
     }
 
     /// Whether a token is that one; in constant time.
     pub(super) fn is_bearer_token(&self, token: &str) -> bool {
-        let own = self.bearer_token();
-        verify_slices_are_equal(own.as_bytes(), token.as_bytes()).is_ok()
+        verify_slices_are_equal(self.bearer_token().as_bytes(), token.as_bytes()).is_ok()
+    }
+
+    /// The token that the container endpoint asks for, likewise.
+    pub fn container_token(&self) -> Zeroizing<String> {
+        self.derived(b"guard container token")
+    }
+
+    /// Whether a token is that one; in constant time.
+    pub fn is_container_token(&self, token: &[u8]) -> bool {
+        verify_slices_are_equal(self.container_token().as_bytes(), token).is_ok()
+    }
+
+    fn derived(&self, what: &[u8]) -> Zeroizing<String> {
+        let key = Key::new(HMAC_SHA256, self.secret_access_key.as_bytes());
+        Zeroizing::new(format!("guard-{}", hex::encode(hmac::sign(&key, what))))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::wire::{LINE_BYTES, Reply};
+use super::wire::{Asked, Handed, LINE_BYTES, Reply, TokenFrom};
 use super::{BrokerError, Owner, Selection, resolver};
 
 /// How long the resolver may take to read the configuration.
@@ -27,6 +27,8 @@ pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: BTreeMap<String, OsString>,
+    /// Told once it runs.
+    pub(super) handed: Handed,
     pub(super) owner: Owner,
 }
 
@@ -38,6 +40,7 @@ impl Launch {
             program: PathBuf::from("/proc/self/exe"),
             arguments: vec![resolver::ARGUMENT.into()],
             environment: selection.environment(),
+            handed: selection.handed(),
             owner,
         }
     }
@@ -81,6 +84,10 @@ impl Link {
             last: 0,
             region: None,
         };
+        let mut first = Zeroizing::new(serde_json::to_vec(&launch.handed).unwrap_or_default());
+        first.push(b'\n');
+        // One that has ended at once says why.
+        let _ = timeout(START, link.requests.write_all(&first)).await;
         match timeout(START, link.reply()).await {
             Ok(Ok(Reply::Ready { region })) => {
                 link.region = region;
@@ -102,31 +109,55 @@ impl Link {
 
     /// Asks for credentials; the inner error is the source's own.
     pub(super) async fn fetch(&mut self) -> Result<Result<Credentials, String>, BrokerError> {
+        Ok(match self.ask(None).await? {
+            Reply::Credentials { credentials, .. } => Ok((&credentials).into()),
+            reply => Err(failure(reply)),
+        })
+    }
+
+    /// Asks for an OpenID Connect token; the inner error is the source's own.
+    pub(super) async fn token(
+        &mut self,
+        from: &TokenFrom,
+    ) -> Result<Result<Zeroizing<String>, String>, BrokerError> {
+        Ok(match self.ask(Some(from.clone())).await? {
+            Reply::Token { mut token, .. } => Ok(Zeroizing::new(std::mem::take(&mut token.0))),
+            reply => Err(failure(reply)),
+        })
+    }
+
+    async fn ask(&mut self, token: Option<TokenFrom>) -> Result<Reply, BrokerError> {
         self.last += 1;
         let asked = self.last;
+        let mut line = serde_json::to_vec(&Asked {
+            number: asked,
+            token,
+        })
+        .map_err(|error| BrokerError::Start(error.to_string()))?;
+        line.push(b'\n');
         let exchange = async {
-            let line = format!("{asked}\n");
             self.requests
-                .write_all(line.as_bytes())
+                .write_all(&line)
                 .await
                 .map_err(|_closed| BrokerError::Ended)?;
             loop {
-                match self.reply().await? {
-                    Reply::Credentials {
-                        number,
-                        credentials,
-                    } if number == asked => {
-                        return Ok(Ok((&credentials).into()));
-                    }
-                    Reply::Failed { number, text } if number == asked => return Ok(Err(text)),
-                    // The late answer to a request that timed out.
-                    _ => {}
+                let reply = self.reply().await?;
+                // The late answer to a request that timed out is nobody's.
+                if let Reply::Credentials { number, .. }
+                | Reply::Token { number, .. }
+                | Reply::Failed { number, .. } = &reply
+                    && *number == asked
+                {
+                    return Ok(reply);
                 }
             }
         };
         match timeout(FETCH, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Ok(Err("it did not answer in 30 s".to_owned())),
+            Err(_) => Ok(Reply::Failed {
+                number: asked,
+                text: "it did not answer in 30 s".to_owned(),
+            }),
         }
     }
 
@@ -146,6 +177,13 @@ impl Link {
                 return Ok(reply);
             }
         }
+    }
+}
+
+fn failure(reply: Reply) -> String {
+    match reply {
+        Reply::Failed { text, .. } => text,
+        _ => "it answered something else".to_owned(),
     }
 }
 

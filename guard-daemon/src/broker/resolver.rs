@@ -20,14 +20,22 @@ use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_types::os_shim_internal::{Env, Fs};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use zeroize::Zeroizing;
 
-use super::wire::{Given, Reply};
+use super::Keys;
+use super::token;
+use super::wire::{Asked, Given, Handed, LINE_BYTES, Reply, Secret, TokenFrom};
 
 /// The argument, alone, that makes `guard` a resolver.
 pub(super) const ARGUMENT: &str = "credential-resolver";
+
+/// Where the container's token is read from.
+pub(super) const TOKEN_FILE: &str = "/proc/self/fd/100";
+const TOKEN_DESCRIPTOR: i32 = 100;
 
 /// Bytes of a configuration file.
 const FILE_BYTES: u64 = 1024 * 1024;
@@ -52,9 +60,9 @@ pub fn resolver_if_asked() -> Option<ExitCode> {
 }
 
 pub(super) fn run() -> io::Result<()> {
-    // Before any secret is here: no other process of this user, the confined tree least of all, may
-    // read this one's memory or environment.
-    nix::sys::prctl::set_dumpable(false)?;
+    // Before any secret is here: no other process of this user, the confined tree least of all, may read this
+    // one's memory. Again, for tests, whose own main does not.
+    crate::seal::close()?;
     let requests = io::stdin().as_fd().try_clone_to_owned()?;
     let replies = io::stdout().as_fd().try_clone_to_owned()?;
     // A credential_process inherits neither pipe.
@@ -69,11 +77,15 @@ pub(super) fn run() -> io::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let requests = Receiver::from_owned_fd(requests)?;
+        let mut requests = BufReader::new(Receiver::from_owned_fd(requests)?);
         let mut replies = Sender::from_owned_fd(replies)?;
+        let handed = handed(&mut requests).await?;
+        if let Some(token) = &handed.container_token {
+            keep_as_file(token)?;
+        }
         match Configuration::read().await {
             Ok(configuration) => {
-                let provider = configuration.provider();
+                let provider = configuration.provider(handed.keys.as_ref());
                 send(
                     &mut replies,
                     &Reply::Ready {
@@ -96,18 +108,42 @@ pub(super) fn run() -> io::Result<()> {
     })
 }
 
+/// The first line.
+async fn handed(requests: &mut BufReader<Receiver>) -> io::Result<Handed> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES));
+    let mut bounded = requests.take(LINE_BYTES as u64);
+    bounded.read_until(b'\n', &mut line).await?;
+    serde_json::from_slice(&line).map_err(io::Error::other)
+}
+
+/// Puts a secret where only this process finds it, at `TOKEN_FILE`: in memory, and closed in its children.
+fn keep_as_file(secret: &str) -> io::Result<()> {
+    let file = std::fs::File::from(memfd_create(c"token", MFdFlags::MFD_CLOEXEC)?);
+    io::Write::write_all(&mut &file, secret.as_bytes())?;
+    let kept = fcntl(&file, FcntlArg::F_DUPFD_CLOEXEC(TOKEN_DESCRIPTOR))?;
+    if kept == TOKEN_DESCRIPTOR {
+        Ok(())
+    } else {
+        Err(io::Error::other("the token's descriptor is taken"))
+    }
+}
+
 async fn answer(
     provider: &dyn ProvideCredentials,
-    requests: Receiver,
+    mut requests: BufReader<Receiver>,
     mut replies: Sender,
 ) -> io::Result<()> {
-    let mut requests = BufReader::new(requests);
     loop {
         let mut line = String::new();
-        if (&mut requests).take(32).read_line(&mut line).await? == 0 {
+        let mut first = (&mut requests).take(LINE_BYTES as u64);
+        if first.read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        let number = line.trim().parse().map_err(io::Error::other)?;
+        let Asked { number, token } = serde_json::from_str(&line)?;
+        if let Some(from) = token {
+            send(&mut replies, &token_reply(number, &from).await).await?;
+            continue;
+        }
         let reply = match tokio::time::timeout(FETCH, provider.provide_credentials()).await {
             Ok(Ok(credentials)) => Reply::Credentials {
                 number,
@@ -123,6 +159,29 @@ async fn answer(
             },
         };
         send(&mut replies, &reply).await?;
+    }
+}
+
+async fn token_reply(number: u64, from: &TokenFrom) -> Reply {
+    let read = async {
+        match from {
+            TokenFrom::File(path) => token::from_file(path).await,
+            TokenFrom::Command(words) => token::from_command(words).await,
+        }
+    };
+    match tokio::time::timeout(FETCH, read).await {
+        Ok(Ok(token)) => Reply::Token {
+            number,
+            token: Secret(token.as_str().to_owned()),
+        },
+        Ok(Err(text)) => Reply::Failed {
+            number,
+            text: bounded(text),
+        },
+        Err(_) => Reply::Failed {
+            number,
+            text: "it did not answer in 25 s".to_owned(),
+        },
     }
 }
 
@@ -176,12 +235,17 @@ impl Configuration {
     }
 
     /// The selected profile alone, or the usual chain.
-    fn provider(&self) -> Box<dyn ProvideCredentials> {
+    ///
+    /// The owner's environment keys are what `credential_source = Environment` means; no other program has them.
+    fn provider(&self, keys: Option<&Keys>) -> Box<dyn ProvideCredentials> {
         let region = self.region.clone().map(Region::new);
         let config = ProviderConfig::without_region().with_region(region);
-        let profile = ProfileFileCredentialsProvider::builder()
+        let mut profile = ProfileFileCredentialsProvider::builder()
             .configure(&config)
             .profile_files(self.files.clone());
+        if let Some(keys) = keys {
+            profile = profile.with_custom_provider("Environment", keys.credentials());
+        }
         if let Some(name) = &self.profile {
             return Box::new(profile.profile_name(name).build());
         }

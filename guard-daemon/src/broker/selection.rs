@@ -8,6 +8,10 @@ use aws_credential_types::Credentials;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use super::resolver;
+use super::wire::Handed;
+use crate::policy::GITLAB_VARIABLE;
+
 /// The user whose credentials a session uses and as whom they are read. Never taken from what a client
 /// says: it is the peer of the control socket, or who started `guard run`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,6 +42,12 @@ pub struct Selection {
     /// `AWS_BEARER_TOKEN_BEDROCK`, where set.
     #[serde(default)]
     pub bearer: Option<BearerToken>,
+    /// `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN`, where set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github: Option<GithubRequest>,
+    /// OpenID Connect tokens by the variables that hold them: `GITLAB_OIDC_TOKEN`, and what a flag names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<String, BearerToken>,
     /// Others of `VARIABLES`, where set.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
@@ -47,6 +57,16 @@ pub struct Selection {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct BearerToken(String);
+
+/// How a job of GitHub Actions gets its OpenID Connect tokens.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GithubRequest {
+    /// The endpoint.
+    pub url: String,
+    /// What authenticates the job there.
+    pub token: BearerToken,
+}
 
 /// Static keys from the environment.
 #[derive(Clone, Deserialize, Serialize)]
@@ -59,6 +79,9 @@ pub struct Keys {
     /// The session token, for temporary keys.
     pub session_token: Option<String>,
 }
+
+/// The one of them that is a secret.
+const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 
 /// Variables besides those with a field of their own that tell the usual chain where credentials are, and
 /// how to get there. No other variable reaches the resolver.
@@ -108,6 +131,16 @@ impl Selection {
                 session_token: set("AWS_SESSION_TOKEN"),
             }),
             bearer: set("AWS_BEARER_TOKEN_BEDROCK").map(BearerToken),
+            github: set("ACTIONS_ID_TOKEN_REQUEST_URL")
+                .zip(set("ACTIONS_ID_TOKEN_REQUEST_TOKEN"))
+                .map(|(url, token)| GithubRequest {
+                    url,
+                    token: BearerToken(token),
+                }),
+            tokens: set(GITLAB_VARIABLE)
+                .map(|token| (GITLAB_VARIABLE.to_owned(), BearerToken(token)))
+                .into_iter()
+                .collect(),
             variables: VARIABLES
                 .into_iter()
                 .filter_map(|name| Some((name.to_owned(), set(name)?)))
@@ -124,13 +157,19 @@ impl Selection {
         config.into_iter().chain(credentials).collect()
     }
 
-    /// The whole environment of the resolver.
+    /// The whole environment of the resolver. No secret is in it: a `credential_process` inherits it, and it is shown
+    /// to whoever may look at the process.
     pub(super) fn environment(&self) -> BTreeMap<String, std::ffi::OsString> {
         let mut environment = BTreeMap::new();
         for (name, value) in &self.variables {
-            if VARIABLES.contains(&name.as_str()) {
+            if VARIABLES.contains(&name.as_str()) && name != CONTAINER_TOKEN {
                 environment.insert(name.clone(), value.into());
             }
+        }
+        if self.variables.contains_key(CONTAINER_TOKEN) {
+            environment
+                .entry(format!("{CONTAINER_TOKEN}_FILE"))
+                .or_insert_with(|| resolver::TOKEN_FILE.into());
         }
         let mut set = |name: &str, value: Option<std::ffi::OsString>| {
             if let Some(value) = value {
@@ -145,19 +184,16 @@ impl Selection {
             "AWS_SHARED_CREDENTIALS_FILE",
             self.credentials_file.as_ref().map(Into::into),
         );
-        // Without a profile the keys are the source, and nothing else needs them.
-        if let Some(keys) = self.keys.as_ref().filter(|_| self.profile.is_some()) {
-            set("AWS_ACCESS_KEY_ID", Some((&keys.access_key_id).into()));
-            set(
-                "AWS_SECRET_ACCESS_KEY",
-                Some((&keys.secret_access_key).into()),
-            );
-            set(
-                "AWS_SESSION_TOKEN",
-                keys.session_token.as_ref().map(Into::into),
-            );
-        }
         environment
+    }
+
+    /// What the resolver is told over its pipe.
+    pub(super) fn handed(&self) -> Handed {
+        Handed {
+            // Without a profile the keys are the source, and nothing else needs them.
+            keys: self.keys.clone().filter(|_| self.profile.is_some()),
+            container_token: self.variables.get(CONTAINER_TOKEN).cloned(),
+        }
     }
 
     /// What the source is called, and what its owner can do when it gives nothing.
@@ -205,6 +241,8 @@ impl fmt::Debug for Selection {
             .field("credentials_file", &self.credentials_file)
             .field("keys", &self.keys)
             .field("bearer", &self.bearer)
+            .field("github", &self.github)
+            .field("tokens", &self.tokens)
             // One of them may be a container's token.
             .field("variables", &names)
             .finish()
@@ -212,6 +250,11 @@ impl fmt::Debug for Selection {
 }
 
 impl BearerToken {
+    /// A token, which is not looked at.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
     /// The token, to be sent and never to be shown.
     pub fn secret(&self) -> &str {
         &self.0
@@ -292,6 +335,7 @@ mod tests {
         let pairs = [
             ("AWS_ACCESS_KEY_ID", "AKIA"),
             ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "s3cret too"),
             ("PATH", "/bin"),
         ];
         let mut selected = selection(&pairs, None);
@@ -299,18 +343,26 @@ mod tests {
             .variables
             .insert("LD_PRELOAD".to_owned(), "x".to_owned());
         let names = |selection: &Selection| selection.environment().into_keys().collect::<Vec<_>>();
-        assert_eq!(names(&selected), ["HOME", "PATH"]);
+        assert_eq!(
+            names(&selected),
+            ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "HOME", "PATH"]
+        );
+        assert!(selected.handed().keys.is_none());
         selected.profile = Some("p".to_owned());
         assert_eq!(
             names(&selected),
             [
-                "AWS_ACCESS_KEY_ID",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
                 "AWS_PROFILE",
-                "AWS_SECRET_ACCESS_KEY",
                 "HOME",
                 "PATH"
             ]
         );
+        let environment = selected.environment();
+        assert!(!format!("{environment:?}").contains("s3cret"));
+        let handed = selected.handed();
+        assert_eq!(handed.keys.as_ref().unwrap().secret_access_key, "s3cret");
+        assert_eq!(handed.container_token.as_deref(), Some("s3cret too"));
     }
 
     #[test]
@@ -322,9 +374,13 @@ mod tests {
                 ("AWS_SESSION_TOKEN", "s3cret"),
                 ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "s3cret"),
                 ("AWS_BEARER_TOKEN_BEDROCK", "s3cret"),
+                ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://pipelines.example"),
+                ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "s3cret"),
+                ("GITLAB_OIDC_TOKEN", "s3cret"),
             ],
             None,
         );
+        assert!(selected.github.is_some() && selected.tokens.len() == 1);
         assert!(!format!("{selected:?}").contains("s3cret"));
     }
 }

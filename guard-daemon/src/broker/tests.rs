@@ -1,12 +1,16 @@
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex as StdMutex;
 
+use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::record::entry::Event;
 
 /// This test binary stands in for `guard`: with the variable below it is a resolver.
 const AS_RESOLVER: &str = "GUARD_TEST_RESOLVER";
@@ -24,14 +28,81 @@ fn resolver_process() {
     }
 }
 
-struct Home {
+/// A way out that leads nowhere: it answers as told, and otherwise fails the test.
+pub(super) struct Scripted {
+    steps: StdMutex<VecDeque<Step>>,
+    calls: StdMutex<Vec<(OwnCall, String)>>,
+    events: StdMutex<Vec<Event>>,
+}
+
+pub(super) enum Step {
+    Answer(u16, String),
+    Unreached {
+        passing: bool,
+    },
+    /// For the test to see who waits.
+    Slow(u64, String),
+}
+
+impl Scripted {
+    pub(super) fn new(steps: impl IntoIterator<Item = Step>) -> Arc<Self> {
+        Arc::new(Self {
+            steps: StdMutex::new(steps.into_iter().collect()),
+            calls: StdMutex::default(),
+            events: StdMutex::default(),
+        })
+    }
+
+    /// What was asked, with the bodies.
+    pub(super) fn calls(&self) -> Vec<(OwnCall, String)> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
+}
+
+impl Way for Scripted {
+    fn ask(
+        &self,
+        call: OwnCall,
+        request: http::Request<Bytes>,
+    ) -> Pending<'_, Result<http::Response<Bytes>, WayError>> {
+        let body = String::from_utf8(request.body().to_vec()).unwrap();
+        self.calls.lock().unwrap().push((call, body));
+        let step = self.steps.lock().unwrap().pop_front();
+        Box::pin(async move {
+            let (status, body) = match step.expect("nobody asks without being told") {
+                Step::Answer(status, body) => (status, body),
+                Step::Slow(milliseconds, body) => {
+                    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                    (200, body)
+                }
+                Step::Unreached { passing } => {
+                    let text = "no way out".to_owned();
+                    return Err(WayError { text, passing });
+                }
+            };
+            let response = http::Response::builder().status(status);
+            Ok(response.body(Bytes::from(body)).unwrap())
+        })
+    }
+
+    fn record(&self, event: Event) -> Pending<'_, bool> {
+        self.events.lock().unwrap().push(event);
+        Box::pin(std::future::ready(true))
+    }
+}
+
+pub(super) struct Home {
     directory: TempDir,
-    selection: Selection,
+    pub(super) selection: Selection,
     owner: Owner,
 }
 
 impl Home {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join(".aws")).unwrap();
         let selection = Selection {
@@ -56,17 +127,17 @@ impl Home {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
     /// A default profile whose `credential_process` is this shell script. `$RESOLVER` is the resolver's
     /// process id: the SDK starts the script through a shell.
-    fn process(&self, script: &str) {
+    pub(super) fn process(&self, script: &str) {
         self.write(
             "process",
             &format!(
@@ -83,6 +154,14 @@ impl Home {
     }
 
     async fn source(&self) -> Result<Source, BrokerError> {
+        self.source_with(None, Scripted::new([])).await
+    }
+
+    pub(super) async fn source_with(
+        &self,
+        role: Option<RoleRequest>,
+        way: Arc<Scripted>,
+    ) -> Result<Source, BrokerError> {
         let mut environment = self.selection.environment();
         environment.insert(AS_RESOLVER.to_owned(), "1".into());
         let launch = Launch {
@@ -96,12 +175,13 @@ impl Home {
             .map(Into::into)
             .into(),
             environment,
+            handed: self.selection.handed(),
             owner: self.owner,
         };
-        Source::launch(&self.selection, launch).await
+        Source::launch(&self.selection, launch, role, way).await
     }
 
-    fn runs(&self) -> usize {
+    pub(super) fn runs(&self) -> usize {
         fs::read_to_string(self.path("runs"))
             .unwrap_or_default()
             .lines()
@@ -109,7 +189,7 @@ impl Home {
     }
 }
 
-fn given(seconds: i64) -> String {
+pub(super) fn given(seconds: i64) -> String {
     let expiry = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
     let expiry = expiry
         .format(&time::format_description::well_known::Rfc3339)
@@ -151,6 +231,48 @@ async fn environment_keys_are_the_source_unless_a_profile_is_selected() {
     assert_eq!(source.region(), Some("eu-west-2"));
     home.selection.region = Some("eu-west-3".to_owned());
     assert_eq!(home.source().await.unwrap().region(), Some("eu-west-3"));
+}
+
+#[tokio::test]
+async fn a_containers_token_is_used_and_in_nobodys_environment() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}/role", listener.local_addr().unwrap());
+    let endpoint = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        let body = r#"{"AccessKeyId":"ASIACONTAINER","SecretAccessKey":"a","Token":"t","Expiration":"2099-01-01T00:00:00Z"}"#;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + body).as_bytes()).unwrap();
+        String::from_utf8(request).unwrap().to_lowercase()
+    });
+    let mut home = Home::new();
+    let token = "Bearer s3cret-of-the-container";
+    for (name, value) in [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", token),
+    ] {
+        let variables = &mut home.selection.variables;
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    let source = home.source().await.unwrap();
+    assert_eq!(
+        source.credentials().await.unwrap().access_key_id(),
+        "ASIACONTAINER"
+    );
+    let request = endpoint.join().unwrap();
+    assert!(
+        request.contains("\r\nauthorization: bearer s3cret-of-the-container\r\n"),
+        "{request}"
+    );
+    let environment = format!("{:?}", home.selection.environment());
+    assert!(!environment.contains("s3cret"), "{environment}");
 }
 
 #[tokio::test]
@@ -228,6 +350,14 @@ async fn credentials_about_to_expire_are_renewed_but_not_on_every_call() {
     assert_eq!(home.runs(), 1);
     source.shared.refresh.lock().await.last = None;
     source.credentials().await.unwrap();
+    // While they are used: the refresh waits for nobody and nobody for it.
+    for _ in 0..100 {
+        if home.runs() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(source.shared.refresh.lock().await);
     assert_eq!(home.runs(), 2);
     // A failure is no matter while those at hand are good.
     home.process("exit 1");
@@ -380,31 +510,37 @@ async fn the_principal_is_asked_for_once() {
         secret_access_key: "a".to_owned(),
         session_token: None,
     });
-    let source = home.source().await.unwrap();
-    let fails = async |_| Err::<http::Response<Bytes>, _>("no way out");
-    assert_eq!(source.resolve_principal(false, fails).await, None);
-    let unasked =
-        |_| -> std::future::Ready<Result<http::Response<Bytes>, &str>> { panic!("asked") };
-    assert_eq!(source.resolve_principal(false, unasked).await, None);
+    let way = Scripted::new([
+        Step::Unreached { passing: false },
+        Step::Answer(200, "<R><Account>123456789012</Account></R>".to_owned()),
+        Step::Answer(
+            200,
+            "<R><Arn>arn:aws:iam::123456789012:user/a</Arn><Account>123456789012</Account></R>"
+                .to_owned(),
+        ),
+    ]);
+    let source = home.source_with(None, Arc::clone(&way)).await.unwrap();
+    assert_eq!(source.resolve_principal(false).await, None);
+    assert_eq!(source.resolve_principal(false).await, None);
+    assert_eq!(way.calls().len(), 1);
 
-    let answer = |text: &'static str| {
-        async move |request: http::Request<Bytes>| {
-            assert_eq!(request.uri().host(), Some("sts.eu-west-1.amazonaws.com"));
-            Ok::<_, String>(http::Response::new(Bytes::from_static(text.as_bytes())))
-        }
-    };
     *source.shared.ask.lock().await = None;
-    let account = answer("<R><Account>123456789012</Account></R>");
-    let found = source.resolve_principal(false, account).await.unwrap();
+    let found = source.resolve_principal(false).await.unwrap();
     assert_eq!((found.account.as_str(), found.arn), ("123456789012", None));
-    assert!(source.resolve_principal(false, unasked).await.is_some());
+    assert!(source.resolve_principal(false).await.is_some());
+    assert_eq!(way.calls().len(), 2);
 
-    let whole =
-        answer("<R><Arn>arn:aws:iam::123456789012:user/a</Arn><Account>123456789012</Account></R>");
-    let found = source.resolve_principal(true, whole).await.unwrap();
+    let found = source.resolve_principal(true).await.unwrap();
     assert_eq!(
         found.arn.as_deref(),
         Some("arn:aws:iam::123456789012:user/a")
     );
-    assert_eq!(source.resolve_principal(true, unasked).await, Some(found));
+    assert_eq!(source.resolve_principal(true).await, Some(found));
+    let calls = way.calls();
+    assert_eq!(calls.len(), 3);
+    assert_eq!(calls[0].0.host, "sts.eu-west-1.amazonaws.com");
+    assert_eq!(
+        calls[0].0.signing_key.as_deref(),
+        Some("AKIAKEYSKEYSKEYSKEYS")
+    );
 }

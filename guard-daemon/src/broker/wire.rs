@@ -1,13 +1,45 @@
-//! The lines between the daemon and a resolver: a request is a number, a reply one JSON object.
+//! The lines between the daemon and a resolver: one JSON object each. What it is handed comes first.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use super::Keys;
+
 /// Bytes of a line. A session token is some kilobytes.
 pub(super) const LINE_BYTES: usize = 256 * 1024;
+
+/// What a resolver is told that must not stand in its environment.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Handed {
+    /// The owner's environment keys, for `credential_source = Environment`.
+    pub(super) keys: Option<Keys>,
+    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
+    pub(super) container_token: Option<String>,
+}
+
+/// What a resolver is asked.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    pub(super) number: u64,
+    /// For a token from there; for credentials otherwise.
+    pub(super) token: Option<TokenFrom>,
+}
+
+/// Where an OpenID Connect token comes from.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TokenFrom {
+    /// A file.
+    File(PathBuf),
+    /// What a program prints.
+    Command(Vec<String>),
+}
 
 /// What a resolver says.
 #[derive(Deserialize, Serialize)]
@@ -20,7 +52,20 @@ pub(super) enum Reply {
     /// To the request of that number.
     Credentials { number: u64, credentials: Given },
     /// To the request of that number.
+    Token { number: u64, token: Secret },
+    /// To the request of that number.
     Failed { number: u64, text: String },
+}
+
+/// A token as it goes over the pipe.
+#[derive(Deserialize, Serialize)]
+#[serde(transparent)]
+pub(super) struct Secret(pub(super) String);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
 /// Credentials as they go over the pipe.
@@ -68,6 +113,12 @@ impl From<&Given> for Credentials {
         );
         builder.set_account_id(given.account.clone().map(Into::into));
         builder.build()
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        self.container_token.zeroize();
     }
 }
 

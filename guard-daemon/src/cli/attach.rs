@@ -56,17 +56,20 @@ pub(super) fn attach(arguments: &Arguments, global: &Global) -> anyhow::Result<E
     let config = global.load()?;
     let config_file = global.config.as_deref().map(absolute).transpose()?;
     let (target, command) = arguments.target.resolve()?;
-    let terms = arguments.session.terms(&invoker, command)?;
+    let starter = arguments.session.starter(&invoker, command)?;
+    let terms = arguments.session.terms(&invoker)?;
     let (mut client, _daemon) = embedded::connect(&config, config_file.as_deref())?;
     let request = AttachSession {
         target,
         allow_root: arguments.allow_root,
+        starter,
         terms,
     };
     match client.request(&Request::AttachSession(Box::new(request)))? {
         Reply::SessionAttached {
             session,
             environment,
+            limit,
             limits,
             warnings,
         } => {
@@ -77,6 +80,13 @@ pub(super) fn attach(arguments: &Arguments, global: &Global) -> anyhow::Result<E
                 "new programs of the tree trust guard after: . {}",
                 environment.display()
             )?;
+            if let Some(limit) = limit {
+                writeln!(
+                    out,
+                    "ends at {}; the tree stays confined then",
+                    limit.describe()
+                )?;
+            }
             for limit in limits {
                 writeln!(out, "not enforced: {limit}")?;
             }

@@ -1,11 +1,12 @@
 //! guard's exit codes, in one place.
 //!
 //! `guard run` ends as its command does: with its code, or of its signal (which shells show as 128 plus
-//! its number). 125, 126 and 127 are as in env(1); 69, 77 and 78 as in sysexits.h.
+//! its number). 124 is as in timeout(1), 125, 126 and 127 are as in env(1); 69, 77 and 78 as in sysexits.h.
 
 use std::process::ExitCode;
 
 use super::run::BadConfig;
+use super::token::{NoSession, Refused};
 use crate::config::ConfigError;
 use crate::control::client::ClientError;
 use crate::sandbox::launch::LaunchError;
@@ -29,6 +30,8 @@ pub(crate) enum Exit {
     NotPermitted = 77,
     /// The configuration is wrong.
     Config = 78,
+    /// `run`: the session ended at its time, as in timeout(1).
+    Expired = 124,
     /// `run`: guard failed before the command ran.
     Guard = 125,
     /// `run`: the command cannot be executed.
@@ -61,6 +64,12 @@ impl Exit {
                 }
                 if cause.is::<ConfigError>() || cause.is::<BadConfig>() {
                     return Some(Self::Config);
+                }
+                if cause.is::<NoSession>() {
+                    return Some(Self::Unavailable);
+                }
+                if cause.is::<Refused>() {
+                    return Some(Self::NotPermitted);
                 }
                 let not_root = matches!(cause.downcast_ref(), Some(UserError::NotRoot))
                     || matches!(cause.downcast_ref(), Some(ServiceError::NotRoot));

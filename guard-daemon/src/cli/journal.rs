@@ -137,6 +137,9 @@ fn row(line: &Line, out: &mut impl Write) -> io::Result<()> {
             write!(out, "; {}", printable(more))?;
         }
     }
+    if !summary.who.is_empty() {
+        write!(out, "; for {}", printable(&summary.who))?;
+    }
     writeln!(out)
 }
 

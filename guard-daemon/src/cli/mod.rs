@@ -13,6 +13,7 @@ mod run;
 mod status;
 mod terminal;
 mod terms;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,6 +68,8 @@ enum Command {
     Policy(policy::Arguments),
     /// Show the daemon and its sessions
     Status,
+    /// Inside a session: get a token that AWS's clients would compute from keys
+    Token(token::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -93,11 +96,20 @@ pub fn main() -> ExitCode {
         Command::Identify(arguments) => (identify::run(arguments), Exit::Failure),
         Command::Policy(arguments) => (policy::run(arguments, global), Exit::Failure),
         Command::Status => (status::run(global), Exit::Failure),
+        Command::Token(arguments) => (token::run(arguments), Exit::Failure),
     };
     result.unwrap_or_else(|error| {
         say(&crate::control::text_of(error.as_ref()));
         Exit::of(&error, otherwise).into()
     })
+}
+
+/// Says that the process' memory cannot be closed, so that nothing is to be put there.
+pub fn unsealed(error: &std::io::Error) -> ExitCode {
+    say(&format!(
+        "core dumps and other processes' looks into guard cannot be shut off ({error}); guard does not go on"
+    ));
+    Exit::Guard.into()
 }
 
 impl Global {

@@ -1,23 +1,27 @@
 //! `guard run`: starts a command confined, and ends as it does.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 
 use super::terms::{SessionFlags, absolute, refuse_nesting};
-use super::{Global, say};
+use super::{Exit, Global, say};
 use crate::config::Config;
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request, StartSession};
+use crate::policy::Length;
 use crate::sandbox::environment::Changes;
 use crate::sandbox::launch::{self, End, Isolated, Tether};
 use crate::sandbox::mounts::World;
 use crate::sandbox::user::Invoker;
 use crate::service::embedded;
 use crate::session::SessionId;
+use crate::term::Limit;
 
 /// What `guard run` is told.
 #[derive(Debug, clap::Args)]
@@ -42,7 +46,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
     let config_file = global.config.as_deref().map(absolute).transpose()?;
     let command = arguments.command.iter();
     let command = command.map(|argument| argument.to_string_lossy().into_owned());
-    let terms = arguments.session.terms(&invoker, command.collect())?;
+    let starter = arguments.session.starter(&invoker, command.collect())?;
+    let told = RefCell::new(Some((starter, arguments.session.terms(&invoker)?)));
     if invoker.uid.is_root() {
         say(
             "the command runs as root: its network is confined, but it can change this host and read guard's \
@@ -58,13 +63,17 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
         ));
     }
 
-    let isolated = Isolated::fork(&arguments.command, &invoker)?;
+    let isolated = Isolated::fork(&arguments.command, &invoker, &|| drop(told.take()))?;
+    let Some((starter, terms)) = told.take() else {
+        bail!("the session's terms are gone; please report this");
+    };
     let start = StartSession {
         pid: isolated.pid(),
         init: isolated.init(),
+        starter,
         terms,
     };
-    let (session, changes, world) = start_session(&mut client, start)?;
+    let (session, changes, world, limit) = start_session(&mut client, start)?;
     let running = match isolated.release(&session, changes, world) {
         Ok(running) => running,
         Err(error) => {
@@ -78,10 +87,21 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
         config_file: config_file.as_deref(),
         embedded: daemon.embedded,
         client: Some(client),
+        limit,
+        said: 0,
     };
     let end = running.wait(&mut hold)?;
     // Ended, and its connection closed, before dying of a signal, which runs no destructors.
+    let over = limit.filter(Limit::is_over);
+    let session = hold.session.clone();
     hold.end();
+    if let Some(limit) = over {
+        say(&format!(
+            "session {session} ended at its time ({})",
+            limit.describe()
+        ));
+        return Ok(Exit::Expired.into());
+    }
     Ok(match end {
         End::Exited(code) => code.into(),
         End::Signalled(number) => launch::die_of(number).into(),
@@ -91,18 +111,19 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> anyhow::Result<Exit
 fn start_session(
     client: &mut Client,
     start: StartSession,
-) -> anyhow::Result<(SessionId, Changes, World)> {
+) -> anyhow::Result<(SessionId, Changes, World, Option<Limit>)> {
     match client.request(&Request::StartSession(Box::new(start)))? {
         Reply::SessionStarted {
             session,
             environment,
             world,
+            limit,
             warnings,
         } => {
             for warning in warnings {
                 say(&warning);
             }
-            Ok((session, environment, world))
+            Ok((session, environment, world, limit))
         }
         Reply::Error { code, message } if code == "bad-config" => bail!(BadConfig(message)),
         Reply::Error { message, .. } => bail!(message),
@@ -121,11 +142,28 @@ struct Hold<'a> {
     /// The daemon was started by a `guard run`, so another may have to be.
     embedded: bool,
     client: Option<Client>,
+    limit: Option<Limit>,
+    /// How many of `NOTICES` were given.
+    said: usize,
 }
+
+/// How long before its end a session's person is told, if it is longer than that; and of the end itself.
+const NOTICES: [Duration; 3] = [
+    Duration::from_mins(5),
+    Duration::from_mins(1),
+    Duration::ZERO,
+];
+/// The longest that the launcher goes without a look at the clock: it may have slept.
+const LOOK: Duration = Duration::from_secs(30);
 
 impl Tether for Hold<'_> {
     fn connection(&self) -> Option<BorrowedFd<'_>> {
         self.client.as_ref().map(Client::connection)
+    }
+
+    fn tick(&mut self) -> Option<Duration> {
+        let limit = self.limit?;
+        self.notice(&limit)
     }
 
     fn lost(&mut self) {
@@ -177,6 +215,36 @@ impl Tether for Hold<'_> {
 }
 
 impl Hold<'_> {
+    /// Tells of the session's end what is due; how long until something is.
+    fn notice(&mut self, limit: &Limit) -> Option<Duration> {
+        let left = limit.left();
+        let mut due = None;
+        while let Some(&before) = NOTICES.get(self.said) {
+            let until = left.saturating_sub(before);
+            if !until.is_zero() {
+                return self.tell(due, Some(until));
+            }
+            self.said += 1;
+            due = (before < limit.length().duration()).then_some(before);
+        }
+        self.tell(due, None)
+    }
+
+    fn tell(&self, due: Option<Duration>, next: Option<Duration>) -> Option<Duration> {
+        let session = &self.session;
+        match due {
+            Some(Duration::ZERO) => say(&format!(
+                "the time of session {session} is over; its processes have 10 s to end"
+            )),
+            Some(before) => say(&format!(
+                "session {session} ends in {}",
+                Length::seconds(before.as_secs())
+            )),
+            None => {}
+        }
+        next.map(|next| next.min(LOOK))
+    }
+
     fn end(mut self) {
         if let Some(client) = &mut self.client {
             end_session(client, &self.session);

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::identity::{self, IdentityConfig};
 use super::{Limits, UpstreamConfig, upstream};
+use crate::policy::{Length, LengthError};
 
 /// What is wrong with a value, and what to write instead.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -30,6 +32,9 @@ pub enum Problem {
         /// At most this.
         most: i64,
     },
+    /// A bad length of time.
+    #[error("`{0}`: {1}")]
+    Length(&'static str, LengthError),
     /// A path that depends on where the daemon was started.
     #[error("{0:?} is not an absolute path; write it from `/` on")]
     RelativePath(PathBuf),
@@ -44,6 +49,32 @@ pub enum Problem {
         "{0:?} is not `host:port`; write it as \"127.0.0.1:5443\", \"[::1]:5443\" or \"proxy.internal:443\""
     )]
     HostPort(String),
+    /// More issuers than are looked at.
+    #[error("there are more than {0} issuers; leave some out")]
+    Issuers(usize),
+    /// An issuer that is there twice.
+    #[error("the issuer {0:?} is there twice; put its audiences into one [[identity.issuer]]")]
+    IssuerTwice(String),
+    /// Not the address of an issuer or of its keys.
+    #[error(
+        "{0:?} is no address of a provider; write it as the provider does: https, without query (http only for \
+         127.0.0.1 and [::1])"
+    )]
+    IssuerUri(String),
+    /// A bad `audience`.
+    #[error(
+        "`audience` must list 1 to 32 texts: whom this host's tokens are for, as they are asked for at the provider"
+    )]
+    Audience,
+    /// A bad `algorithms`.
+    #[error(
+        "`algorithms` must be some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA; none and those with a \
+         shared secret (HS256) are never accepted"
+    )]
+    Algorithms,
+    /// Not the name of a claim.
+    #[error("{0:?} is no name of a claim; write 1 to 256 characters, such as \"repository_owner\"")]
+    Claim(String),
     /// A root that cannot be used.
     #[error("{path:?} cannot be used as a file of trusted roots: {why}; name a readable PEM file")]
     Root {
@@ -64,6 +95,7 @@ pub(super) struct Said {
     pub(super) source_ip: Option<IpAddr>,
     pub(super) upstream: UpstreamConfig,
     pub(super) hold: Option<Duration>,
+    pub(super) identity: IdentityConfig,
     pub(super) limits: Limits,
 }
 
@@ -76,6 +108,8 @@ struct File {
     upstream: Upstream,
     #[serde(default)]
     approval: Approval,
+    #[serde(default)]
+    identity: identity::Written,
     #[serde(default)]
     limits: Limited,
 }
@@ -101,6 +135,7 @@ struct Limited {
     response_body_bytes: Option<Spanned<i64>>,
     connections: Option<Spanned<i64>>,
     head_timeout_seconds: Option<Spanned<i64>>,
+    max_session: Option<Spanned<String>>,
 }
 
 const MIB: i64 = 1024 * 1024;
@@ -117,6 +152,7 @@ pub(super) fn parse(text: &str) -> Result<Said, Misplaced> {
         source_ip: file.source_ip,
         upstream: file.upstream.checked()?,
         hold: hold.map(Duration::from_secs),
+        identity: file.identity.checked()?,
         limits: file.limits.checked()?,
     })
 }
@@ -164,9 +200,15 @@ impl Limited {
             request_body_bytes: request.unwrap_or(default.request_body_bytes),
             response_body_bytes: response.unwrap_or(default.response_body_bytes),
             connections: size(connections, default.connections),
+            max_session: self.max_session.as_ref().map(length).transpose()?,
             head_timeout: timeout.map_or(default.head_timeout, Duration::from_secs),
         })
     }
+}
+
+fn length(text: &Spanned<String>) -> Result<Length, Misplaced> {
+    Length::parse(text.get_ref())
+        .map_err(|error| Misplaced(text.span(), Problem::Length("max_session", error)))
 }
 
 fn absolute(path: &Spanned<PathBuf>) -> Result<PathBuf, Misplaced> {
@@ -180,7 +222,7 @@ fn absolute(path: &Spanned<PathBuf>) -> Result<PathBuf, Misplaced> {
 }
 
 /// Checks a number's bounds, which are never negative.
-fn within(
+pub(super) fn within(
     key: &'static str,
     value: Option<Spanned<i64>>,
     bounds: RangeInclusive<i64>,

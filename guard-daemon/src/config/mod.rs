@@ -1,9 +1,10 @@
 //! Files and flags → validated configuration; finds profiles by name or path.
 //!
-//! `file` is `guard.toml`, `upstream` the way out with its flags, `profiles` the search for a profile.
-//! What a profile says is `policy`'s.
+//! `file` is `guard.toml`, `identity` whose tokens are believed, `upstream` the way out with its flags, `profiles`
+//! the search for a profile. What a profile says is `policy`'s.
 
 mod file;
+mod identity;
 mod profiles;
 mod read;
 mod upstream;
@@ -15,9 +16,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use file::Problem;
+pub(crate) use identity::is_loopback;
+pub use identity::{EmailVerified, IdentityConfig, IssuerConfig, RequiredClaim};
 pub use upstream::parse_connect_flag;
 
-use crate::policy::{PolicyError, position};
+use crate::policy::{Length, PolicyError, position};
 
 const FILE: &str = "/etc/guard/guard.toml";
 const STATE_DIR: &str = "/var/lib/guard";
@@ -45,6 +48,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// How long an exchange waits for a person: 50 s by default.
     pub hold: Duration,
+    /// Whose word is taken for who a session is for.
+    pub identity: IdentityConfig,
     /// Limits on what the agent controls.
     pub limits: Limits,
 }
@@ -71,6 +76,8 @@ pub struct Limits {
     pub response_body_bytes: u64,
     /// Connections a session may have open.
     pub connections: usize,
+    /// How long a session may last; `None`: as long as its tree.
+    pub max_session: Option<Length>,
     /// Seconds a client may take for a ClientHello or a request head.
     pub head_timeout: Duration,
 }
@@ -82,6 +89,7 @@ impl Default for Limits {
             request_body_bytes: 96 * 1024 * 1024,
             response_body_bytes: 32 * 1024 * 1024,
             connections: 1024,
+            max_session: None,
             head_timeout: Duration::from_secs(20),
         }
     }
@@ -201,6 +209,7 @@ impl Config {
             source_ip: said.source_ip,
             upstream: said.upstream,
             hold: said.hold.unwrap_or(HOLD),
+            identity: said.identity,
             limits: said.limits,
         })
     }

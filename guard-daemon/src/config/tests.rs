@@ -3,7 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Config, ConfigError, Limits};
+use jsonwebtoken::Algorithm;
+
+use super::{
+    Config, ConfigError, EmailVerified, IdentityConfig, IssuerConfig, Limits, RequiredClaim,
+};
+use crate::policy::Length;
 use crate::policy::{self, Effect, NothingKnown, Source};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
@@ -24,6 +29,7 @@ fn an_empty_file_means_the_defaults() {
         (Duration::from_secs(50), Limits::default())
     );
     assert!(config.upstream.connect.is_empty() && config.upstream.roots.is_empty());
+    assert_eq!(config.identity, IdentityConfig::default());
 }
 
 #[test]
@@ -39,12 +45,31 @@ fn takes_all_that_the_reference_lists() {
         roots = ["{}"]
         [approval]
         hold_seconds = 30
+        [identity]
+        required = true
+        require_reason = true
+        require_agent = true
+        [[identity.issuer]]
+        issuer = "https://token.actions.githubusercontent.com"
+        audience = ["guard", "https://github.com/acme"]
+        jwks_uri = "https://token.actions.githubusercontent.com/.well-known/jwks"
+        algorithms = ["RS256", "EdDSA"]
+        subject = "actor"
+        email = "user_email"
+        email_verified = "trust"
+        required_claims = {{ repository_owner = "acme", run_number = 7, protected = true }}
+        leeway_seconds = 0
+        max_age_seconds = 600
+        [[identity.issuer]]
+        issuer = "http://127.0.0.1:8080/dev"
+        audience = ["guard"]
         [limits]
         head_bytes = 32768
         request_body_bytes = 2097152
         response_body_bytes = 3145728
         connections = 10
         head_timeout_seconds = 5
+        max_session = "8h"
         "#,
         root.display()
     );
@@ -56,12 +81,42 @@ fn takes_all_that_the_reference_lists() {
         (2, vec![root])
     );
     assert_eq!(config.hold, Duration::from_secs(30));
+    let claim = |name: &str, value| (name.to_owned(), value);
+    let github = IssuerConfig {
+        audience: vec!["guard".to_owned(), "https://github.com/acme".to_owned()],
+        jwks_uri: Some("https://token.actions.githubusercontent.com/.well-known/jwks".to_owned()),
+        algorithms: vec![Algorithm::RS256, Algorithm::EdDSA],
+        subject: "actor".to_owned(),
+        email: "user_email".to_owned(),
+        email_verified: EmailVerified::Trust,
+        required_claims: [
+            claim("repository_owner", RequiredClaim::Text("acme".to_owned())),
+            claim("run_number", RequiredClaim::Number(7)),
+            claim("protected", RequiredClaim::Flag(true)),
+        ]
+        .into(),
+        leeway: Duration::ZERO,
+        max_age: Duration::from_mins(10),
+        ..IssuerConfig::new("https://token.actions.githubusercontent.com")
+    };
+    let dev = IssuerConfig {
+        audience: vec!["guard".to_owned()],
+        ..IssuerConfig::new("http://127.0.0.1:8080/dev")
+    };
+    let identity = IdentityConfig {
+        required: true,
+        require_reason: true,
+        require_agent: true,
+        issuers: vec![github, dev],
+    };
+    assert_eq!(config.identity, identity);
     let limits = Limits {
         head_bytes: 32 * 1024,
         request_body_bytes: 2 * 1024 * 1024,
         response_body_bytes: 3 * 1024 * 1024,
         connections: 10,
         head_timeout: Duration::from_secs(5),
+        max_session: Some(Length::parse("8h").unwrap()),
     };
     assert_eq!(config.limits, limits);
 }
@@ -78,6 +133,7 @@ fn each_error_names_its_place() {
         ("[approvals]", (1, 2), "unknown field `approvals`"),
         ("[limits]\nconnections = 0", (2, 15), "from 1 to 65536"),
         ("[limits]\nhead_bytes = 1", (2, 14), "from 8192"),
+        ("[limits]\nmax_session = \"8\"", (2, 15), "length of time"),
         (
             "[upstream]\nconnect = { \"*\" = \"a:1\" }",
             (2, 13),
@@ -100,6 +156,21 @@ fn each_error_names_its_place() {
             "No such file",
         ),
         ("[upstream]\nproxy = 1", (2, 1), "unknown field `proxy`"),
+        (
+            "[identity]\nrequire = true",
+            (2, 1),
+            "unknown field `require`",
+        ),
+        (
+            "[[identity.issuer]]\nissuer = \"https://i\"",
+            (1, 1),
+            "missing field `audience`",
+        ),
+        (
+            "[[identity.issuer]]\nissuer = \"https://i\"\naudience = []",
+            (3, 12),
+            "1 to 32",
+        ),
         ("=", (1, 1), ""),
     ] {
         match load(text).unwrap_err() {
@@ -118,6 +189,53 @@ fn each_error_names_its_place() {
             }
             other => panic!("{text}: {other}"),
         }
+    }
+}
+
+#[test]
+fn an_issuer_is_held_to_what_is_safe() {
+    let load = |issuer: &str, more: &str| {
+        let text =
+            format!("[[identity.issuer]]\nissuer = \"{issuer}\"\naudience = [\"guard\"]\n{more}");
+        load(&text).map_err(|error| error.to_string())
+    };
+    load("https://i", "").unwrap();
+    load("http://[::1]:8080", "jwks_uri = \"http://127.0.0.1/keys\"").unwrap();
+    for issuer in [
+        "http://i",
+        "http://localhost",
+        "http://127.0.0.1.evil.example",
+        "https://user@i",
+        "https://i?a=b",
+        "https://i#a",
+        "ftp://i",
+        "i",
+        "",
+    ] {
+        let error = load(issuer, "").unwrap_err();
+        assert!(error.contains("line 2, column 10: "), "{issuer}: {error}");
+    }
+    for (more, part) in [
+        ("jwks_uri = \"http://i/keys\"", "no address"),
+        ("algorithms = []", "RS256"),
+        ("algorithms = [\"none\"]", "never accepted"),
+        ("algorithms = [\"RS256\", \"HS256\"]", "shared secret"),
+        ("algorithms = [\"HS512\"]", "shared secret"),
+        ("algorithms = [\"rs256\"]", "RS256"),
+        ("subject = \"\"", "no name of a claim"),
+        ("email_verified = \"never\"", "trust"),
+        ("required_claims = { a = 1.5 }", "text, a whole number"),
+        ("required_claims = { \"\" = \"x\" }", "no name of a claim"),
+        ("leeway_seconds = 61", "from 0 to 60"),
+        ("max_age_seconds = 59", "from 60 to 86400"),
+        ("keys = \"x\"", "unknown field"),
+        (
+            "[[identity.issuer]]\nissuer = \"https://i\"\naudience = [\"a\"]",
+            "is there twice",
+        ),
+    ] {
+        let error = load("https://i", more).unwrap_err();
+        assert!(error.contains(part), "{more}: {error}");
     }
 }
 

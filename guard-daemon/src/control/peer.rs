@@ -59,6 +59,8 @@ pub(super) struct Description {
 pub(super) struct Permitted {
     pub(super) pid: u32,
     pub(super) uid: u32,
+    /// The user that logged in, where the kernel knows (pam_loginuid).
+    pub(super) loginuid: Option<u32>,
 }
 
 impl Permitted {
@@ -116,6 +118,8 @@ impl Peer {
         let group = cgroup::of_process(pid).map_err(Refusal::Unknown)?;
         let namespace = network::Identity::of_process(pid).map_err(Refusal::Unknown)?;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(Refusal::Unknown)?;
+        // A kernel without audit has no such file.
+        let loginuid = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok();
         let description = self.describe(&status);
         if !self.lives().map_err(Refusal::Unknown)? {
             return Err(Refusal::Unknown(io::Error::other("it has ended")));
@@ -130,7 +134,11 @@ impl Peer {
         if self.uid != 0 && !in_group(&status) {
             return Err(Refusal::NotPermitted { uid: self.uid });
         }
-        Ok(Permitted { pid, uid: self.uid })
+        Ok(Permitted {
+            pid,
+            uid: self.uid,
+            loginuid: loginuid.and_then(|text| login_uid(&text)),
+        })
     }
 
     fn describe(&self, status: &str) -> Description {
@@ -149,6 +157,11 @@ impl Peer {
         let mut handle = [PollFd::new(self.handle.as_fd(), PollFlags::POLLIN)];
         Ok(poll(&mut handle, PollTimeout::ZERO)? == 0)
     }
+}
+
+/// The user in the text of `/proc/<pid>/loginuid`; the kernel's highest number stands for none.
+fn login_uid(text: &str) -> Option<u32> {
+    text.trim().parse().ok().filter(|&uid| uid != u32::MAX)
 }
 
 /// Whether the text of `/proc/<pid>/status` shows the group `guard` among a process's groups.
@@ -191,6 +204,8 @@ mod tests {
         assert_eq!(groups(status).collect::<Vec<_>>(), [2, 20, 30]);
         assert_eq!(field(status, "Name:"), Some("Groups: 27"));
         assert_eq!(groups("Name:\tx\n").count(), 0);
+        assert_eq!(login_uid("1000"), Some(1000));
+        assert_eq!(login_uid("4294967295"), None);
     }
 
     #[test]

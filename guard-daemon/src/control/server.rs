@@ -194,13 +194,14 @@ impl Server {
         if session.is_some() {
             return Reply::error("bad-request", "this connection has a session already");
         }
-        match self.sessions.start(start, peer.pid).await {
+        match self.sessions.start(start, peer.pid, peer.loginuid).await {
             Ok(started) => {
                 *session = Some(started.session.clone());
                 Reply::SessionStarted {
                     session: started.session,
                     environment: started.environment,
                     world: started.world,
+                    limit: started.limit,
                     warnings: started.warnings,
                 }
             }
@@ -232,10 +233,11 @@ impl Server {
                 "only root can confine what runs already; use: sudo guard attach …",
             );
         }
-        match self.sessions.attach(attach).await {
+        match self.sessions.attach(attach, peer.loginuid).await {
             Ok(attached) => Reply::SessionAttached {
                 session: attached.session,
                 environment: attached.environment,
+                limit: attached.limit,
                 limits: attached.limits,
                 warnings: attached.warnings,
             },
@@ -259,12 +261,15 @@ impl Server {
 
     /// Tells and records why a session could not be started.
     async fn unstarted(&self, error: &SessionError) -> Reply {
-        let profile = matches!(error, SessionError::Profile(_));
         let detail = text_of(error);
         tracing::warn!("a session could not be started: {detail}");
-        let code = if profile { "profile" } else { "session" };
+        let (code, reply) = match error {
+            SessionError::Profile(_) => ("profile", "bad-config"),
+            SessionError::Identity(_) => ("identity", "identity"),
+            _ => ("session", "failed"),
+        };
         self.record_unstarted(code, detail.clone()).await;
-        Reply::error(if profile { "bad-config" } else { "failed" }, detail)
+        Reply::error(reply, detail)
     }
 
     /// A session that could not be started is on record, too.

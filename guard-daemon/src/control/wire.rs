@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::approval::ApprovalView;
 use crate::broker::Selection;
 use crate::config::UpstreamConfig;
-use crate::sandbox::environment::Changes;
+use crate::identity::Starter;
+use crate::policy::CredentialTerms;
+use crate::sandbox::environment::{Changes, Delivery};
 use crate::sandbox::mounts::World;
 use crate::session::{Identity, SessionId};
+use crate::term::Limit;
 
 /// A client's request.
 #[derive(Deserialize, Serialize)]
@@ -65,6 +68,8 @@ pub struct StartSession {
     /// The first process of its pid namespace: a child of the asking process, in a network namespace of
     /// its own, waiting.
     pub init: u32,
+    /// Who starts it, for whom and why, as they say.
+    pub starter: Starter,
     /// What the session is made of.
     pub terms: Terms,
 }
@@ -77,6 +82,8 @@ pub struct AttachSession {
     pub target: Target,
     /// Confine it although it could take the hooks away: it has root's capabilities.
     pub allow_root: bool,
+    /// Who starts it, for whom and why, as they say.
+    pub starter: Starter,
     /// What the session is made of.
     pub terms: Terms,
 }
@@ -95,14 +102,21 @@ pub enum Target {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
-    /// Who runs it, and what.
-    pub identity: Identity,
     /// The invoking user's group.
     pub gid: u32,
     /// The profile's name, or an absolute path; the default one where none is given.
     pub profile: Option<String>,
+    /// How long it is to last, in seconds; as long as it may where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
     /// Where its real credentials come from.
     pub aws: Selection,
+    /// The role that is assumed with them, as far as flags say.
+    #[serde(default)]
+    pub role: CredentialTerms,
+    /// How its command gets the dummies.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// Laid over the daemon's own `[upstream]`.
     pub upstream: UpstreamConfig,
     /// What of the user's environment the session's own depends on: `sandbox::environment::relevant`.
@@ -133,6 +147,9 @@ pub enum Reply {
         environment: Changes,
         /// What the session is to see of the host.
         world: World,
+        /// Its end, where it has one.
+        #[serde(default)]
+        limit: Option<Limit>,
         /// What the person at the terminal should know, one sentence each.
         warnings: Vec<String>,
     },
@@ -147,6 +164,9 @@ pub enum Reply {
         /// A file of shell assignments that lets new programs of the tree trust guard's CA and sign with the
         /// session's credentials.
         environment: PathBuf,
+        /// Its end, where it has one.
+        #[serde(default)]
+        limit: Option<Limit>,
         /// What is open, one sentence each.
         limits: Vec<String>,
         /// What else the person at the terminal should know, one sentence each.
@@ -156,7 +176,7 @@ pub enum Reply {
     SessionDetached,
     /// The request was refused.
     Error {
-        /// `not-found`, `not-permitted`, `confined`, `bad-request`, `bad-config`, `failed`.
+        /// `not-found`, `not-permitted`, `confined`, `bad-request`, `bad-config`, `identity`, `failed`.
         code: String,
         /// What was wrong and what to do.
         message: String,
@@ -191,6 +211,9 @@ pub struct SessionView {
     pub cgroup: String,
     /// Seconds since it started.
     pub age_seconds: u64,
+    /// Its end, where it has one.
+    #[serde(default)]
+    pub limit: Option<Limit>,
     /// What holds the tree, by name; docs/sandbox.md lists the names.
     pub enforced: Vec<String>,
     /// What does not hold it, one sentence each.
@@ -216,8 +239,8 @@ mod tests {
         let text = r#"{"request":"approval_decide","id":"a-1","approve":true,"reason":null}"#;
         let request: Request = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&request).unwrap(), text);
-        let start = r#"{"request":"start_session","pid":7,"init":6,"terms":{"identity":{"uid":0,"user":"root",
-            "loginuid":null,"host":"h","reason":null,"command":["true"]},"gid":0,"profile":"standard",
+        let start = r#"{"request":"start_session","pid":7,"init":6,"starter":{"uid":0,"command":["true"]},
+            "terms":{"gid":0,"profile":"standard",
             "aws":{},"upstream":{},"environment":{}}}"#;
         // Selection's members have no defaults of their own.
         let aws = r#""aws":{"profile":null,"region":null,"home":null,"config_file":null,
@@ -225,6 +248,18 @@ mod tests {
         let start = start.replace(r#""aws":{}"#, aws);
         let request: Request = serde_json::from_str(&start).unwrap();
         assert!(matches!(request, Request::StartSession(start) if start.pid == 7));
+        // What the daemon finds out itself cannot be said.
+        for forged in [
+            r#""human":{"issuer":"https://i","subject":"ada","email":null},"#,
+            r#""loginuid":0,"#,
+            r#""user":"ada","#,
+        ] {
+            let forged = start.replace(r#""starter":{"#, &format!(r#""starter":{{{forged}"#));
+            assert!(
+                serde_json::from_str::<Request>(&forged).is_err(),
+                "{forged}"
+            );
+        }
     }
 
     #[test]

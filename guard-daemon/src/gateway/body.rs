@@ -11,10 +11,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::chunked::{ChunkError, Chunked};
+use super::events::{EventError, Events};
 use super::framing::Answering;
 use super::outcome::Completion;
 use super::spool::Spooled;
 use super::upstream::{chain, find};
+use crate::aws::sigv4::SigV4Error;
 
 /// Why a request body could not be had.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -26,6 +29,15 @@ pub enum BodyError {
     /// The chunks or frames of the body are not what HTTP says.
     #[error("the request body is malformed: {0}")]
     Malformed(String),
+    /// The aws-chunked framing within it is not what its head says.
+    #[error("the aws-chunked body is malformed: {0}")]
+    Chunked(#[from] ChunkError),
+    /// The event stream within it is not what its head says.
+    #[error("the event stream is malformed: {0}")]
+    Events(#[from] EventError),
+    /// A signature within it is not the session's.
+    #[error("{0}")]
+    Signature(#[from] SigV4Error),
     /// Nothing came for too long.
     #[error("the request body stopped arriving for a minute; send it again")]
     Stalled,
@@ -66,7 +78,8 @@ impl BodyError {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Gone => "client-gone",
-            Self::Malformed(_) => "malformed-request",
+            Self::Malformed(_) | Self::Chunked(_) | Self::Events(_) => "malformed-request",
+            Self::Signature(_) => "signature",
             Self::Stalled => "timeout",
             Self::TooLarge { .. } | Self::Busy => "limit",
             Self::Storage(_) => "storage",
@@ -83,6 +96,10 @@ pub struct RequestBody {
 enum Source {
     /// The confined client's.
     Client(Spooled<Incoming>),
+    /// As `Client`, aws-chunked.
+    Chunked(Box<Chunked<Spooled<Incoming>>>),
+    /// As `Client`, a signed event stream.
+    Events(Box<Events<Spooled<Incoming>>>),
     /// guard's own; `None` once it was sent.
     Own(Option<Bytes>),
 }
@@ -92,6 +109,22 @@ impl RequestBody {
     pub(super) fn new(body: Spooled<Incoming>, sent: Arc<AtomicU64>) -> Self {
         Self {
             body: Source::Client(body),
+            sent,
+        }
+    }
+
+    /// As `new`, of an aws-chunked body.
+    pub(super) fn chunked(body: Chunked<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
+        Self {
+            body: Source::Chunked(Box::new(body)),
+            sent,
+        }
+    }
+
+    /// As `new`, of a signed event stream.
+    pub(super) fn events(body: Events<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
+        Self {
+            body: Source::Events(Box::new(body)),
             sent,
         }
     }
@@ -116,6 +149,8 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match &mut self.body {
             Source::Client(body) => ready!(Pin::new(body).poll_frame(context)),
+            Source::Chunked(body) => ready!(Pin::new(body).poll_frame(context)),
+            Source::Events(body) => ready!(Pin::new(body).poll_frame(context)),
             Source::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
         };
         if let Some(Ok(frame)) = &frame {
@@ -128,6 +163,8 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match &self.body {
             Source::Client(body) => body.is_end_stream(),
+            Source::Chunked(body) => body.is_end_stream(),
+            Source::Events(body) => body.is_end_stream(),
             Source::Own(bytes) => bytes.is_none(),
         }
     }
@@ -135,6 +172,8 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Source::Client(body) => body.size_hint(),
+            Source::Chunked(body) => body.size_hint(),
+            Source::Events(body) => body.size_hint(),
             Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
         }
     }
@@ -157,7 +196,7 @@ enum Content {
 
 impl ResponseBody {
     /// Bytes that guard holds.
-    pub(super) fn whole(bytes: Bytes) -> Self {
+    pub(crate) fn whole(bytes: Bytes) -> Self {
         Self {
             content: Content::Whole(bytes),
             _answering: None,

@@ -5,8 +5,10 @@
 
 mod admit;
 mod body;
+mod chunked;
 mod described;
 mod dial;
+mod events;
 pub mod exchange;
 mod fingerprint;
 mod forward;
@@ -15,6 +17,7 @@ mod head;
 #[cfg(test)]
 mod loopback;
 mod outcome;
+mod own;
 mod refusal;
 mod route;
 mod serve;
@@ -30,9 +33,13 @@ use crate::kernel::tracker::Tracker;
 use crate::record::journal::Journal;
 
 pub use body::{BodyError, RequestBody, ResponseBody};
+pub use chunked::ChunkError;
 pub use described::check_described;
+pub use events::EventError;
 pub use outcome::settle;
+pub use own::OwnWay;
 pub use serve::serve;
+pub(crate) use serve::serve_http1;
 pub use spool::IN_MEMORY;
 
 /// What all sessions of a daemon share.

@@ -41,6 +41,7 @@ pub(super) fn undecided(
         authentication: None,
         presented_key: None,
         signing_key: None,
+        assumed: Vec::new(),
     }
 }
 

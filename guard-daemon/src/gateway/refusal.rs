@@ -7,6 +7,7 @@ use crate::aws::sigv4::SigV4Error;
 
 use super::admit::NotAdmitted;
 use super::body::BodyError;
+use super::upstream::UpstreamError;
 
 /// An exchange that ends without the upstream's answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,6 +51,21 @@ impl Refusal {
             message: message.into(),
             advice: None,
             record: Record::Completed,
+        }
+    }
+
+    /// It was allowed, but broke off while it was sent.
+    pub(super) fn not_sent(error: &UpstreamError) -> Self {
+        let code = match error {
+            UpstreamError::Body(BodyError::Signature(_)) => Code::SignatureDoesNotMatch,
+            UpstreamError::Body(BodyError::Chunked(_) | BodyError::Events(_)) => {
+                Code::InvalidRequest
+            }
+            _ => Code::UpstreamUnavailable,
+        };
+        Self {
+            code,
+            ..Self::failed(error.to_string())
         }
     }
 

@@ -67,7 +67,7 @@ pub async fn serve<I>(
 }
 
 /// Serves HTTP/1.1; the error says why the connection was refused.
-pub(super) async fn serve_http1<I, R, F>(io: I, limits: &Limits, run: R) -> Result<(), String>
+pub(crate) async fn serve_http1<I, R, F>(io: I, limits: &Limits, run: R) -> Result<(), String>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     R: Fn(Request<Incoming>) -> F,

@@ -19,6 +19,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncSeekExt, AsyncWriteExt, ReadBuf};
 
 use super::body::BodyError;
+use super::chunked::Content;
 use crate::aws::BodyView;
 
 /// Bytes of one body that are kept in memory, and can be looked into.
@@ -53,6 +54,8 @@ pub(super) struct Spool<B> {
     unwritten: Bytes,
     length: u64,
     hash: digest::Context,
+    /// What is inside the framing of an aws-chunked body.
+    content: Option<Content>,
     lease: Lease,
 }
 
@@ -73,8 +76,15 @@ where
             unwritten: Bytes::new(),
             length: 0,
             hash: digest::Context::new(&digest::SHA256),
+            content: None,
             lease: Lease::default(),
         }
+    }
+
+    /// Of what will be collected, the content is digested by itself, and malformed framing is an error. To be
+    /// called before anything is collected.
+    pub(super) fn look_into(&mut self, content: Option<Content>) {
+        self.content = content;
     }
 
     /// Collects the whole body; too large a one is refused, before it is read where it says its length.
@@ -174,6 +184,14 @@ where
             .then(|| hex::encode(self.hash.clone().finish()))
     }
 
+    /// SHA-256 of what the body carries, hexadecimal; `None` before all of it is here.
+    pub(super) fn content_sha256(&self) -> Option<String> {
+        match &self.content {
+            Some(content) => content.sha256(),
+            None => self.sha256(),
+        }
+    }
+
     /// The body to send: what was collected, then the rest as it arrives. Leaves nothing behind.
     pub(super) async fn take(&mut self) -> Result<Spooled<B>, BodyError> {
         self.write_out().await?;
@@ -199,6 +217,9 @@ where
 
     fn take_in(&mut self, data: Bytes) -> Result<(), BodyError> {
         self.hash.update(&data);
+        if let Some(content) = &mut self.content {
+            content.take(data.clone())?;
+        }
         self.length += data.len() as u64;
         if self.file.is_none() && self.memory.len() + data.len() <= IN_MEMORY {
             self.lease.in_memory(data.len() as u64)?;
@@ -360,13 +381,14 @@ static DISK: AtomicU64 = AtomicU64::new(0);
 
 /// A body's share of the budget; given back when dropped.
 #[derive(Default)]
-struct Lease {
+pub(super) struct Lease {
     memory: u64,
     disk: u64,
 }
 
 impl Lease {
-    fn in_memory(&mut self, bytes: u64) -> Result<(), BodyError> {
+    /// Draws so many bytes of memory.
+    pub(super) fn in_memory(&mut self, bytes: u64) -> Result<(), BodyError> {
         draw(&MEMORY, bytes, ALL_IN_MEMORY)?;
         self.memory += bytes;
         Ok(())
@@ -378,7 +400,8 @@ impl Lease {
         Ok(())
     }
 
-    fn release_memory(&mut self) {
+    /// Gives back what was drawn of memory.
+    pub(super) fn release_memory(&mut self) {
         MEMORY.fetch_sub(std::mem::take(&mut self.memory), Ordering::Relaxed);
     }
 }

@@ -190,8 +190,17 @@ impl Upstream {
             .map_err(|error| explain(host, &error))
     }
 
-    /// Sends a request of guard's own and reads the whole answer, at most 1 MiB of it.
+    /// Sends a request of guard's own and reads the whole answer, at most 1 MiB of it, within 10 s.
     pub async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, UpstreamError> {
+        self.ask_within(request, OWN_PATIENCE).await
+    }
+
+    /// As `ask`, but waits so long.
+    pub async fn ask_within(
+        &self,
+        request: Request<Bytes>,
+        patience: Duration,
+    ) -> Result<Response<Bytes>, UpstreamError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let exchange = async {
             let (parts, body) = self.send(request.map(RequestBody::own)).await?.into_parts();
@@ -205,7 +214,7 @@ impl Upstream {
             Ok(Response::from_parts(parts, collected.to_bytes()))
         };
         let late = |_elapsed| UpstreamError::Timeout { host: host.clone() };
-        tokio::time::timeout(OWN_PATIENCE, exchange)
+        tokio::time::timeout(patience, exchange)
             .await
             .map_err(late)?
     }

@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::term::Term;
+
 /// Serves one connection to its end.
 pub(super) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -20,11 +22,16 @@ pub(super) trait Door: Send + Sync {
         stream: TcpStream,
         peer: SocketAddr,
     ) -> impl Future<Output = Option<Serving>> + Send;
+
+    /// How long the session lasts: its end is that of all connections. Who arrives later is refused by `admit`, or
+    /// by what serves the connection, with the reason.
+    fn term(&self) -> &Term;
 }
 
 /// Accepts connections until dropped; dropping it ends them.
 pub(super) async fn accept(door: impl Door, listener: TcpListener) {
     let mut connections = JoinSet::new();
+    let mut over = false;
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -36,8 +43,13 @@ pub(super) async fn accept(door: impl Door, listener: TcpListener) {
                     continue;
                 }
             },
+            () = door.term().ended(), if !over => {
+                over = true;
+                connections.abort_all();
+                continue;
+            }
             Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
+                if let Err(error) = ended && !error.is_cancelled() {
                     tracing::error!(%error, "a connection's task failed");
                 }
                 continue;

@@ -3,6 +3,7 @@
 //! `connection` decides on one connection: AWS endpoints have their TLS terminated (`authority`) and go to
 //! `gateway`, allowed hosts are copied both ways (`passthrough`), all else is refused and journalled.
 //! `resolver` gives each allowed name an address of its own (`names`), by which a connection is known.
+//! `metadata` gives out the session's dummies where AWS has its metadata services.
 //! `local` copies between the session's loopback and the host where the profile says so.
 //! `surroundings` is all that these need from the rest of guard.
 
@@ -11,6 +12,7 @@ pub mod authority;
 mod client_hello;
 mod connection;
 mod local;
+pub mod metadata;
 pub mod names;
 mod owner;
 mod passthrough;
@@ -37,6 +39,7 @@ use crate::kernel::{self, Hooks, Origin};
 use crate::record::entry::{Event, Process};
 use crate::sandbox::network::Namespace;
 use crate::session::{Session, SessionId};
+use crate::term::Term;
 
 /// A session's sockets, opened in its network namespace: 127.0.0.1 and ::1.
 pub struct Wires {
@@ -216,6 +219,10 @@ where
             serve_connection(&*around, &pace, origin, stream, describe).await;
             drop(permit);
         }))
+    }
+
+    fn term(&self) -> &Term {
+        self.around.term()
     }
 }
 

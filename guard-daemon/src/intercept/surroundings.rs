@@ -1,6 +1,7 @@
 //! What a session's connections and questions need from the rest of guard, in one narrow place.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +9,18 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::authority::Authority;
+use super::metadata::{self, Service};
 use super::names::Names;
-use crate::aws::endpoint;
+use crate::aws::{endpoint, token};
 use crate::gateway::exchange::Caller;
 use crate::gateway::{self, Gateway};
-use crate::record::entry::{Entry, Event};
+use crate::record::entry::{Entry, Event, Process};
 use crate::session::Session;
+use crate::term::Term;
 
 /// The rest of guard, as a session's connections see it. Tests put another in its place.
 pub(super) trait Surroundings: Send + Sync + 'static {
-    /// Whether the name is an AWS API endpoint.
+    /// Whether the name is an AWS API endpoint, or the one that guard serves itself.
     fn is_aws(&self, host: &str) -> bool;
 
     /// Whether the profile allows a host that is not AWS.
@@ -28,6 +31,9 @@ pub(super) trait Surroundings: Send + Sync + 'static {
 
     /// Whether the profile opens a port of the host's loopback.
     fn allows_loopback(&self, port: u16) -> bool;
+
+    /// How long the session lasts.
+    fn term(&self) -> &Term;
 
     /// The session's synthetic addresses.
     fn names(&self) -> &Names;
@@ -54,6 +60,15 @@ pub(super) trait Surroundings: Send + Sync + 'static {
         caller: Caller,
         tls: TlsStream<TcpStream>,
     ) -> impl Future<Output = ()> + Send;
+
+    /// Serves a connection to a metadata service until it ends.
+    fn metadata(
+        &self,
+        service: Service,
+        process: Process,
+        destination: SocketAddr,
+        stream: TcpStream,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// The journal did not take an event: what it would have recorded must not happen.
@@ -68,7 +83,7 @@ pub(super) struct Live {
 
 impl Surroundings for Live {
     fn is_aws(&self, host: &str) -> bool {
-        endpoint::classify(host).is_some()
+        host == token::HOST || endpoint::classify(host).is_some()
     }
 
     fn allows_host(&self, host: &str, port: u16) -> bool {
@@ -81,6 +96,10 @@ impl Surroundings for Live {
 
     fn allows_loopback(&self, port: u16) -> bool {
         self.session.profile.reach().loopback.contains(&port)
+    }
+
+    fn term(&self) -> &Term {
+        &self.session.term
     }
 
     fn names(&self) -> &Names {
@@ -119,5 +138,16 @@ impl Surroundings for Live {
 
     async fn exchanges(&self, caller: Caller, tls: TlsStream<TcpStream>) {
         gateway::serve(self.gateway.clone(), self.session.clone(), caller, tls).await;
+    }
+
+    async fn metadata(
+        &self,
+        service: Service,
+        process: Process,
+        destination: SocketAddr,
+        stream: TcpStream,
+    ) {
+        let (gateway, session) = (self.gateway.clone(), self.session.clone());
+        metadata::serve(gateway, session, service, process, destination, stream).await;
     }
 }

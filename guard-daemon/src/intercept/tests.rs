@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::server::TlsStream;
 
 use super::authority::Authority;
+use super::metadata::Service;
 use super::names::Names;
 use super::surroundings::Unrecorded;
 use super::*;
@@ -15,6 +16,7 @@ use crate::gateway::exchange::Caller;
 /// Stands in for the rest of guard: knows one AWS suffix and one allowed host, and keeps what is recorded.
 pub(super) struct Stage {
     names: Names,
+    pub(super) term: Term,
     authority: Authority,
     pub(super) directory: tempfile::TempDir,
     events: Mutex<Vec<Event>>,
@@ -32,6 +34,7 @@ impl Stage {
         let directory = tempfile::tempdir().unwrap();
         Self {
             names: Names::default(),
+            term: Term::new(None),
             authority: Authority::load_or_create_for(directory.path(), &["amazonaws.com"]).unwrap(),
             directory,
             events: Mutex::default(),
@@ -86,6 +89,10 @@ impl Surroundings for Stage {
         self.loopback == Some(port)
     }
 
+    fn term(&self) -> &Term {
+        &self.term
+    }
+
     fn names(&self) -> &Names {
         &self.names
     }
@@ -125,6 +132,17 @@ impl Surroundings for Stage {
         tls.write_all(b"served ").await.unwrap();
         tls.write_all(&request).await.unwrap();
         tls.shutdown().await.unwrap();
+    }
+
+    async fn metadata(
+        &self,
+        service: Service,
+        _process: Process,
+        _destination: SocketAddr,
+        mut stream: TcpStream,
+    ) {
+        let name = format!("{service:?}");
+        stream.write_all(name.as_bytes()).await.unwrap();
     }
 }
 

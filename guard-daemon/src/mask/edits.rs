@@ -1,8 +1,10 @@
-//! The replacements that a walk through a document collects, and the place where the walk stands.
+//! The replacements that a walk through a document collects, what it found of credentials, and the place where
+//! it stands.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::minted::{Found, Part, Spot};
 use super::{Class, MaskError, Masked};
 
 /// Levels of a document that are followed.
@@ -20,6 +22,7 @@ pub(super) struct Edits<'m> {
     path: String,
     depth: usize,
     masked: Vec<String>,
+    found: Found,
 }
 
 /// A step into a document, for its path.
@@ -44,6 +47,7 @@ impl<'m> Edits<'m> {
             path: String::new(),
             depth: 0,
             masked: Vec::new(),
+            found: Found::default(),
         }
     }
 
@@ -91,6 +95,33 @@ impl<'m> Edits<'m> {
         } else {
             place
         });
+    }
+
+    /// A set of credentials begins where the walk stands.
+    pub(super) fn begin_set(&mut self) -> Result<(), MaskError> {
+        self.found.begin().or_else(|_odd| self.contradiction())
+    }
+
+    /// A set of credentials ends.
+    pub(super) fn end_set(&mut self) -> Result<(), MaskError> {
+        self.found.end().or_else(|_odd| self.contradiction())
+    }
+
+    /// Takes what the walk stands at.
+    pub(super) fn take(&mut self, part: Part, spot: Spot) -> Result<(), MaskError> {
+        if matches!(
+            part,
+            Part::AccessKeyId | Part::SecretAccessKey | Part::SessionToken
+        ) {
+            self.note();
+        }
+        let taken = self.found.take(part, spot);
+        taken.or_else(|_odd| self.contradiction())
+    }
+
+    /// What was found of credentials.
+    pub(super) fn found(&mut self) -> Found {
+        std::mem::take(&mut self.found)
     }
 
     pub(super) fn contradiction<T>(&self) -> Result<T, MaskError> {

@@ -3,12 +3,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
 use super::edits::{Edits, Step};
+use super::minted::{Part, Spot};
 use super::{Format, Kind, Layout, MaskError, Shape, replacement};
 
 /// Finds what is to be masked in `text`.
@@ -42,12 +45,22 @@ impl<'a> Walk<'a, '_, '_> {
     fn value<S: Shape>(&mut self, raw: &'a RawValue, shape: S) -> Result<(), MaskError> {
         match (shape.kind(), first(raw)) {
             (_, b'n') => Ok(()),
-            (Kind::Structure, b'{') => self.entries(raw, &mut |walk, name, value| match shape
-                .member(name, Format::Json)
-            {
-                Some(target) => walk.target(Step::Member(name), value, target),
-                None => Ok(()),
-            }),
+            (Kind::Structure, b'{') => {
+                if shape.is_set() {
+                    self.edits.begin_set()?;
+                }
+                self.entries(
+                    raw,
+                    &mut |walk, name, value| match shape.member(name, Format::Json) {
+                        Some(target) => walk.target(Step::Member(name), value, target),
+                        None => Ok(()),
+                    },
+                )?;
+                if shape.is_set() {
+                    self.edits.end_set()?;
+                }
+                Ok(())
+            }
             (Kind::Map, b'{') => self.entries(raw, &mut |walk, _, value| match shape.element() {
                 Some(target) => walk.target(Step::Value, value, target),
                 None => Ok(()),
@@ -68,7 +81,9 @@ impl<'a> Walk<'a, '_, '_> {
         (shape, class): (S, Option<super::Class>),
     ) -> Result<(), MaskError> {
         let left = self.edits.enter(step)?;
-        if !self.edits.masks(class) {
+        if let Some(part) = shape.part() {
+            self.take(part, raw)?;
+        } else if !self.edits.masks(class) {
             self.value(raw, shape)?;
         } else if first(raw) != b'n' {
             self.edits.note();
@@ -76,6 +91,30 @@ impl<'a> Walk<'a, '_, '_> {
         }
         self.edits.leave(left);
         Ok(())
+    }
+
+    /// Takes a part of credentials: text, or a time as a number.
+    fn take(&mut self, part: Part, raw: &RawValue) -> Result<(), MaskError> {
+        let text = match (first(raw), part) {
+            (b'n', _) => return Ok(()),
+            (b'"', _) => match serde_json::from_str::<String>(raw.get()) {
+                Ok(text) => Zeroizing::new(text),
+                Err(error) => return Err(malformed(&error)),
+            },
+            (b'-' | b'0'..=b'9', Part::Expiration(_)) => Zeroizing::new(raw.get().to_owned()),
+            _ => return self.edits.contradiction(),
+        };
+        let spot = Spot {
+            range: self.range(raw),
+            text,
+            quoted: true,
+        };
+        self.edits.take(part, spot)
+    }
+
+    fn range(&self, raw: &RawValue) -> Range<usize> {
+        let start = raw.get().as_ptr().addr() - self.text.as_ptr().addr();
+        start..start + raw.get().len()
     }
 
     /// Masks a value with everything below it. Where the model says nothing, its JSON type counts.
@@ -122,13 +161,12 @@ impl<'a> Walk<'a, '_, '_> {
             Kind::Timestamp => was == b'"',
             _ => true,
         };
-        let start = text.as_ptr().addr() - self.text.as_ptr().addr();
         let with = if quoted {
             Cow::Owned(format!("\"{with}\""))
         } else {
             Cow::Borrowed(with)
         };
-        self.edits.replace(start..start + text.len(), with);
+        self.edits.replace(self.range(raw), with);
     }
 
     fn entries(

@@ -1,12 +1,14 @@
 //! Masks secret members of responses, by the API models, and makes the integrity headers right again.
 //!
 //! `json` and `xml` replace masked values where they stand and leave every other byte as it is; `headers`
-//! does the rest. What cannot be understood is an error, and the caller then sends nothing of it on.
+//! does the rest; `minted` knows the answers with temporary credentials, which are not masked but replaced by
+//! dummies. What cannot be understood is an error, and the caller then sends nothing of it on.
 //! docs/masking.md is the same for readers.
 
 mod edits;
 mod headers;
 mod json;
+pub mod minted;
 mod replacement;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,9 @@ use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
 use self::edits::{BODY, DEPTH, Edits};
+use self::minted::{Fresh, Mints, Part};
 use crate::aws::{Protocol, catalog};
+use crate::broker::DummyCredentials;
 
 /// Why a member is worth masking.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -88,6 +92,14 @@ pub trait Shape: Copy {
     fn element(self) -> Option<(Self, Option<Class>)>;
     /// XML only: the element names of a map's key and value (`("key", "value")` unless renamed).
     fn entry_names(self) -> (&'static str, &'static str);
+    /// The part of temporary credentials that it is.
+    fn part(self) -> Option<Part> {
+        None
+    }
+    /// Its members are one set of temporary credentials.
+    fn is_set(self) -> bool {
+        false
+    }
 }
 
 /// Where in a response body the shapes are.
@@ -156,9 +168,20 @@ pub enum MaskError {
     },
 }
 
+/// An answer with temporary credentials, and what gives the dummies that take their place.
+pub struct Minting<'a> {
+    /// The operation.
+    pub mints: &'static Mints,
+    /// Called for each set.
+    pub issue: &'a mut dyn FnMut(Fresh) -> DummyCredentials,
+}
+
 /// Masks a whole response: body and headers, lengths and checksums made right. Returns the body to send
 /// and the paths of what was masked (`Credentials.SecretAccessKey`, `Parameters[].Value`, `header
 /// x-amz-…`): 64 at the most, then `…`, and none twice.
+///
+/// Where the operation mints temporary credentials, dummies take their place whatever is masked; their paths
+/// are among those returned.
 ///
 /// Only the body of a successful response has the modelled form: that of an error is left as it is. The
 /// body must be whole and without content encoding; the caller bounds its size.
@@ -171,6 +194,7 @@ pub fn mask_response(
     parts: &mut http::response::Parts,
     body: Bytes,
     masks: &dyn Fn(Class) -> bool,
+    minting: Option<&mut Minting<'_>>,
 ) -> Result<(Bytes, Vec<String>), MaskError> {
     let masked = mask_headers(output, &mut parts.headers, masks);
     if !parts.status.is_success() || body.is_empty() {
@@ -182,7 +206,8 @@ pub fn mask_response(
             what: "event stream",
         });
     }
-    mask_body(layout, protocol, &mut parts.headers, body, masked, masks)
+    let headers = &mut parts.headers;
+    mask_body(layout, protocol, headers, body, masked, masks, minting)
 }
 
 /// Whether the body of a streaming output is passed on as it comes, after `mask_headers`. If not, the whole
@@ -210,6 +235,7 @@ fn mask_body<S: Shape>(
     body: Bytes,
     mut masked: Vec<String>,
     masks: &dyn Fn(Class) -> bool,
+    minting: Option<&mut Minting<'_>>,
 ) -> Result<(Bytes, Vec<String>), MaskError> {
     for encoding in headers.get_all(CONTENT_ENCODING) {
         if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
@@ -217,7 +243,11 @@ fn mask_body<S: Shape>(
             return Err(MaskError::Encoded { encoding });
         }
     }
-    if let Some(document) = mask_document(layout, protocol, &body, masks)? {
+    let document = match minting {
+        Some(minting) => mint_document(layout, protocol, &body, masks, minting)?,
+        None => mask_document(layout, protocol, &body, masks)?,
+    };
+    if let Some(document) = document {
         headers::repair(headers, &document.body);
         masked.extend(document.paths);
         return Ok((document.body, masked));
@@ -257,6 +287,60 @@ fn mask_document<S: Shape>(
     if matches!(layout, Layout::Payload { shape, .. } if shape.kind().is_opaque()) {
         return Ok(None);
     }
+    let mut edits = Edits::new(masks);
+    let text = walk(layout, protocol, body, &mut edits)?;
+    Ok(edits.apply(text))
+}
+
+/// The same where temporary credentials are in it.
+fn mint_document<S: Shape>(
+    layout: Layout<S>,
+    protocol: Protocol,
+    body: &[u8],
+    masks: &dyn Fn(Class) -> bool,
+    minting: &mut Minting<'_>,
+) -> Result<Option<Masked>, MaskError> {
+    let mut edits = Edits::new(masks);
+    let text = walk(minting.mints.over(layout), protocol, body, &mut edits)?;
+    let found = edits.found();
+    if found.is_empty() && minting.mints.always() {
+        return edits.contradiction();
+    }
+    let mut real = Vec::new();
+    for (fresh, places) in found.sets() {
+        real.extend([fresh.secret_access_key.clone(), fresh.session_token.clone()]);
+        let dummy = (minting.issue)(fresh);
+        let token = dummy.session_token.as_deref().unwrap_or_default();
+        let values = [&dummy.access_key_id, &dummy.secret_access_key, token];
+        for ((range, quoted), value) in places.into_iter().zip(values) {
+            // Dummies are letters and digits.
+            let with = if quoted {
+                format!("\"{value}\"")
+            } else {
+                value.to_owned()
+            };
+            edits.replace(range, with);
+        }
+    }
+    let masked = edits.apply(text);
+    // What stands there twice would still be there.
+    let left = masked.as_ref().map_or(body, |it| &it.body);
+    let left = std::str::from_utf8(left).unwrap_or_default();
+    if real.iter().any(|it| left.contains(it.as_str())) {
+        return Err(MaskError::Contradiction {
+            path: BODY.to_owned(),
+        });
+    }
+    Ok(masked)
+}
+
+/// Walks through a document; returns its text.
+fn walk<'b, S: Shape>(
+    layout: Layout<S>,
+    protocol: Protocol,
+    body: &'b [u8],
+    edits: &mut Edits<'_>,
+) -> Result<&'b str, MaskError> {
     let (format, mask): (_, fn(_, _, &mut Edits<'_>) -> _) = match protocol {
         Protocol::Json10 | Protocol::Json11 | Protocol::RestJson => ("JSON", json::mask),
         Protocol::Query | Protocol::Ec2 | Protocol::RestXml | Protocol::S3 => ("XML", xml::mask),
@@ -266,7 +350,6 @@ fn mask_document<S: Shape>(
         format,
         reason: error.to_string(),
     })?;
-    let mut edits = Edits::new(masks);
-    mask(layout, text, &mut edits)?;
-    Ok(edits.apply(text))
+    mask(layout, text, edits)?;
+    Ok(text)
 }

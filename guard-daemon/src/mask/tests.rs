@@ -382,6 +382,7 @@ fn headers_follow_the_body() {
             body,
             vec!["header x".to_owned()],
             &credentials,
+            None,
         )
     };
     let mut headers = HeaderMap::new();

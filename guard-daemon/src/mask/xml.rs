@@ -5,9 +5,12 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use quick_xml::Reader;
+use quick_xml::escape::unescape;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
+use zeroize::Zeroizing;
 
 use super::edits::{Edits, Left, Step};
+use super::minted::{self, Spot};
 use super::{Class, Format, Kind, Layout, MaskError, Shape, replacement};
 
 /// Finds what is to be masked in `text`.
@@ -88,6 +91,8 @@ enum State<S> {
     Entry(S),
     /// Masked, one value.
     Leaf(Kind),
+    /// A part of credentials: plain text.
+    Minted(minted::Part),
     /// Masked, with what is in it: elements if there are any, else a value. `entry`: of the map `shape`.
     Masked {
         shape: Option<S>,
@@ -116,6 +121,9 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
         let left = self.edits.enter(step)?;
         let state = match child {
             Child::Is(state) => state,
+            Child::Target(shape, _) if shape.part().is_some() => {
+                shape.part().map_or(State::Plain, State::Minted)
+            }
             Child::Target(shape, class) if self.edits.masks(class) => {
                 self.edits.note();
                 State::masked(Some(shape))
@@ -123,6 +131,9 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
             Child::Target(shape, _) if shape.kind().is_aggregate() => State::Inside(shape),
             Child::Target(..) => State::Plain,
         };
+        if matches!(&state, State::Inside(shape) if shape.is_set()) {
+            self.edits.begin_set()?;
+        }
         if matches!(state, State::Leaf(_) | State::Masked { .. }) {
             // An empty element gets its value here: it has no content to replace.
             let value = match &state {
@@ -152,6 +163,7 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
         };
         Ok(match &mut parent.state {
             State::Plain | State::Leaf(_) => plain,
+            State::Minted(_) => return self.edits.contradiction(),
             State::Wrapper { left: 1, shape } => (Step::Unnamed, Child::Is(State::Inside(*shape))),
             State::Wrapper { left, shape } => {
                 let state = State::Wrapper {
@@ -214,6 +226,8 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
         };
         let text = self.text[content.clone()].trim_ascii();
         match frame.state {
+            State::Minted(part) => self.take(part, content)?,
+            State::Inside(shape) if shape.is_set() => self.edits.end_set()?,
             State::Leaf(kind) if !empty => {
                 self.edits.replace(content, replacement::of(kind, text));
             }
@@ -240,6 +254,25 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
         }
         self.edits.leave(frame.left);
         Ok(())
+    }
+}
+
+impl<S: Shape> Walk<'_, '_, '_, S> {
+    /// Takes a part of credentials: text with references, and nothing else.
+    fn take(&mut self, part: minted::Part, range: Range<usize>) -> Result<(), MaskError> {
+        let raw = self.text[range.clone()].trim_ascii();
+        let decoded = unescape(raw).ok().filter(|_| !raw.contains('<'));
+        let Some(text) = decoded else {
+            return self.edits.contradiction();
+        };
+        let text = Zeroizing::new(text.into_owned());
+        let quoted = false;
+        let spot = Spot {
+            range,
+            text,
+            quoted,
+        };
+        self.edits.take(part, spot)
     }
 }
 

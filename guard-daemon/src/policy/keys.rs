@@ -17,20 +17,39 @@ const MOST_VALUES: usize = 1024;
 /// The condition keys of guard's own, as documentation writes them.
 pub const GUARD_KEYS: &[&str] = &[
     "guard:AccessLevel",
+    "guard:Agent",
+    "guard:AgentInstance",
+    "guard:AgentVersion",
+    "guard:DatabaseUser",
     "guard:Executable",
     "guard:Host",
+    "guard:Human",
+    "guard:HumanEmail",
+    "guard:HumanIssuer",
+    "guard:LoginUid",
     "guard:Operation",
+    "guard:Reason",
     "guard:Service",
     "guard:Session",
+    "guard:Uid",
     "guard:User",
 ];
+
+/// What the keys of labels begin with: the label `team` is `guard:Label/team`.
+pub const LABEL_KEYS: &str = "guard:Label/";
+
+/// The label of a key, in any case, where it is one of a label.
+pub fn label_of(key: &str) -> Option<&str> {
+    let (start, label) = key.split_at_checked(LABEL_KEYS.len())?;
+    (start.eq_ignore_ascii_case(LABEL_KEYS) && !label.is_empty()).then_some(label)
+}
 
 /// Whether a key, in any case, is one of guard's own that it does not have.
 pub(super) fn is_no_guard_key(key: &str) -> bool {
     let own = key
         .get(..6)
         .is_some_and(|it| it.eq_ignore_ascii_case("guard:"));
-    own && !GUARD_KEYS.iter().any(|it| it.eq_ignore_ascii_case(key))
+    own && label_of(key).is_none() && !GUARD_KEYS.iter().any(|it| it.eq_ignore_ascii_case(key))
 }
 
 /// Knows the values of condition keys in the context of one request.
@@ -142,5 +161,34 @@ fn is_bounded(value: &KeyValue) -> bool {
         KeyValue::Many(values) => {
             values.len() <= MOST_VALUES && values.iter().all(|value| value.len() <= LONGEST_VALUE)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_own_keys_are_those_listed_and_labels() {
+        for own in [
+            "guard:User",
+            "GUARD:humanemail",
+            "guard:Label/team",
+            "guard:label/a/b",
+        ] {
+            assert!(!is_no_guard_key(own), "{own}");
+        }
+        for none in [
+            "guard:",
+            "guard:Humen",
+            "guard:Label",
+            "guard:Label/",
+            "guard:Labels/a",
+        ] {
+            assert!(is_no_guard_key(none), "{none}");
+        }
+        assert!(!is_no_guard_key("aws:PrincipalTag/guard"));
+        assert_eq!(label_of("GUARD:label/Team"), Some("Team"));
+        assert_eq!(label_of("guard:äabel/x"), None);
     }
 }

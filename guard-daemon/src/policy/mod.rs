@@ -9,11 +9,13 @@
 mod anonymous;
 mod built_in;
 mod condition;
+mod credentials;
 mod document;
 mod evaluate;
 mod index;
 mod json;
 mod keys;
+mod length;
 pub mod lint;
 mod mask;
 mod network;
@@ -24,6 +26,7 @@ mod profile;
 mod reach;
 #[cfg(test)]
 mod sample;
+mod session_policy;
 mod statement;
 mod text;
 mod truth;
@@ -34,13 +37,19 @@ use std::sync::Arc;
 pub use anonymous::ANONYMOUS;
 pub use built_in::{BUILT_IN, STANDARD, built_in};
 pub use condition::{OperatorError, ValueError};
+pub use credentials::{
+    CredentialTerms, CredentialsError, GITLAB_VARIABLE, Role, SessionPolicyMode, WebIdentity,
+    check_variable,
+};
 pub use evaluate::{ConditionTrace, Decider, StatementTrace, Trace};
-pub use keys::{ConditionKeys, GUARD_KEYS, NothingKnown};
+pub use keys::{ConditionKeys, GUARD_KEYS, LABEL_KEYS, NothingKnown, label_of};
+pub use length::{Length, LengthError};
 pub use mask::Masked;
 pub use network::HostError;
 pub use pattern::PatternError;
 pub use problem::{LARGEST_DOCUMENTS, LARGEST_PROFILE, PolicyError, Problem};
 pub use reach::{Publish, Reach, ReachError, Temporary};
+pub use session_policy::{Extent, NoSessionPolicy, SessionPolicy};
 pub use text::TextError;
 pub use truth::Truth;
 
@@ -98,7 +107,9 @@ pub struct Profile {
     hosts: network::AllowList,
     reach: Reach,
     mode: Mode,
+    max_session: Option<Length>,
     masking: mask::Masking,
+    credentials: CredentialTerms,
     policy: evaluate::Policy,
     condition_keys: Vec<String>,
 }
@@ -151,6 +162,11 @@ impl Profile {
         profile::parse(source)
     }
 
+    /// How long its sessions may last at the most.
+    pub fn max_session(&self) -> Option<Length> {
+        self.max_session
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
@@ -195,6 +211,16 @@ impl Profile {
     /// Whether decisions hold, or are recorded only.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The role whose credentials its sessions use, as far as it says (`[credentials]`).
+    pub fn credentials(&self) -> &CredentialTerms {
+        &self.credentials
+    }
+
+    /// What AWS itself can enforce of it: an inline session policy for the role's credentials.
+    pub fn session_policy(&self) -> Result<SessionPolicy, NoSessionPolicy> {
+        session_policy::derive(self.mode, &self.policy)
     }
 
     /// Whether members of this class are masked in every answer.

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::condition::{OperatorError, ValueError};
-use super::keys::GUARD_KEYS;
+use super::credentials::CredentialsError;
+use super::keys::{GUARD_KEYS, LABEL_KEYS};
+use super::length::LengthError;
 use super::network::HostError;
 use super::pattern::PatternError;
 use super::reach::ReachError;
@@ -100,6 +102,9 @@ pub enum PolicyError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
+    /// A bad length of time.
+    #[error("`max_session`: {0}")]
+    Length(LengthError),
     /// Not TOML, an unknown key or value, or a value of another type.
     #[error("{0}; docs/policy.md lists what a profile may say")]
     Syntax(String),
@@ -190,7 +195,10 @@ pub enum Problem {
     )]
     ConditionKey(String),
     /// A condition key that guard does not have.
-    #[error("guard has no condition key {0:?}; its keys are {keys}", keys = GUARD_KEYS.join(", "))]
+    #[error(
+        "guard has no condition key {0:?}; its keys are {keys} and {LABEL_KEYS}NAME",
+        keys = GUARD_KEYS.join(", ")
+    )]
     GuardKey(String),
     /// A value of the wrong type for its operator.
     #[error("{text:?}: {error}")]
@@ -216,6 +224,9 @@ pub enum Problem {
         /// What is wrong with it.
         error: ReachError,
     },
+    /// Something of `[credentials]`.
+    #[error("{0}")]
+    Credentials(CredentialsError),
     /// A bad host pattern.
     #[error("{text:?}: {error}")]
     Host {

@@ -20,7 +20,8 @@ pub struct Reach {
     pub unix: Vec<PathBuf>,
     /// Whose directories for temporary files it has (`sandbox.tmp`).
     pub temporary: Temporary,
-    /// Files and directories of the host that stay visible where their place is private (`sandbox.show`).
+    /// Files and directories of the host that stay visible where their place is private or holds AWS keys
+    /// (`sandbox.show`).
     pub show: Vec<PathBuf>,
 }
 

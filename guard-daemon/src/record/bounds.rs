@@ -1,7 +1,5 @@
 //! Keeps every entry within a journal line: what the agent sends may be long, the record of it may not.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 
 use super::chain::{LINE_BYTES, OVERHEAD_BYTES};
@@ -11,63 +9,73 @@ use super::entry::Entry;
 pub(super) const ENTRY_BYTES: usize = LINE_BYTES - OVERHEAD_BYTES;
 
 /// Bytes per string and elements per list, tried in this order until the entry fits. The last step fits
-/// whatever the content is: no entry has more than 38 strings, 8 lists and two lists of lists (`access`, `keys`), and
-/// an escaped byte takes six.
-const STEPS: [(usize, usize); 6] = [
+/// whatever the content is, in less than 16 KiB: no entry has more than 38 strings, 8 lists and two lists of lists
+/// (`access`, `keys`), and an escaped byte takes six. `who` takes less than 24 KiB, by its own bounds.
+const STEPS: [(usize, usize); 7] = [
     (8192, 256),
     (2048, 128),
     (512, 64),
     (128, 32),
     (48, 16),
     (32, 7),
+    (16, 4),
 ];
 
-/// The entry as a JSON object of at most `ENTRY_BYTES`. Strings and lists that are too long are cut and
-/// end with a marker that says how much is missing: `{"cut": N}` in a list of objects.
-pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, serde_json::Error> {
+/// The entry as a JSON object of at most `ENTRY_BYTES`, with the members `who` (`,"who":…`, or nothing) at its end.
+/// Strings and lists that are too long are cut and end with a marker that says how much is missing: `{"cut": N}` in
+/// a list of objects.
+pub(super) fn encode(entry: &Entry, who: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut encoded = shortened(entry, ENTRY_BYTES.saturating_sub(who.len()))?;
+    if !who.is_empty() {
+        encoded.pop();
+        encoded.extend_from_slice(who);
+        encoded.push(b'}');
+    }
+    Ok(encoded)
+}
+
+fn shortened(entry: &Entry, most: usize) -> Result<Vec<u8>, serde_json::Error> {
     let whole = serde_json::to_vec(entry)?;
-    if whole.len() <= ENTRY_BYTES {
+    if whole.len() <= most {
         return Ok(whole);
     }
+    let whole: Value = serde_json::from_slice(&whole)?;
     let mut cut = Vec::new();
     for (bytes, elements) in STEPS {
-        let mut value: Value = serde_json::from_slice(&whole)?;
-        shorten(&mut value, bytes, elements);
-        cut = serde_json::to_vec(&value)?;
-        if cut.len() <= ENTRY_BYTES {
+        cut = serde_json::to_vec(&shorter(&whole, bytes, elements))?;
+        if cut.len() <= most {
             break;
         }
     }
     Ok(cut)
 }
 
-fn shorten(value: &mut Value, bytes: usize, elements: usize) {
+/// A copy of which no string and no list is longer than this.
+fn shorter(value: &Value, bytes: usize, elements: usize) -> Value {
     match value {
         Value::String(text) if text.len() > bytes => {
-            let missing = text.len() - text.floor_char_boundary(bytes);
-            text.truncate(text.floor_char_boundary(bytes));
-            // Writing to a string does not fail.
-            let _ = write!(text, "…[{missing} bytes cut]");
+            let kept = text.floor_char_boundary(bytes);
+            let missing = text.len() - kept;
+            Value::String(format!("{}…[{missing} bytes cut]", &text[..kept]))
         }
         Value::Array(list) => {
+            let kept = list.iter().take(elements);
+            let mut kept: Vec<Value> = kept.map(|it| shorter(it, bytes, elements)).collect();
             if list.len() > elements {
                 let missing = list.len() - elements;
-                list.truncate(elements);
-                list.push(match list.first() {
+                kept.push(match list.first() {
                     Some(Value::Object(_)) => json!({ "cut": missing }),
                     _ => Value::String(format!("…[{missing} elements cut]")),
                 });
             }
-            for element in list {
-                shorten(element, bytes, elements);
-            }
+            Value::Array(kept)
         }
         Value::Object(members) => {
-            for member in members.values_mut() {
-                shorten(member, bytes, elements);
-            }
+            let members = members.iter();
+            let shorter = members.map(|(name, it)| (name.clone(), shorter(it, bytes, elements)));
+            Value::Object(shorter.collect())
         }
-        _ => {}
+        other => other.clone(),
     }
 }
 
@@ -82,7 +90,13 @@ mod tests {
     #[test]
     fn a_usual_entry_is_kept_whole() {
         for entry in samples::all() {
-            assert_eq!(encode(&entry).unwrap(), serde_json::to_vec(&entry).unwrap());
+            let plain = serde_json::to_string(&entry).unwrap();
+            assert_eq!(encode(&entry, b"").unwrap(), plain.as_bytes());
+            let with = String::from_utf8(encode(&entry, br#","who":{"uid":1}"#).unwrap()).unwrap();
+            assert_eq!(
+                with,
+                format!(r#"{},"who":{{"uid":1}}}}"#, &plain[..plain.len() - 1])
+            );
         }
     }
 
@@ -94,7 +108,7 @@ mod tests {
             session: None,
             event: Event::ExchangeDecided(Box::new(decided)),
         };
-        let text = String::from_utf8(encode(&entry).unwrap()).unwrap();
+        let text = String::from_utf8(encode(&entry, b"").unwrap()).unwrap();
         assert!(text.contains(r#""path":"/bucket/key""#), "{text}");
         assert!(!text.contains("Signature"));
     }
@@ -118,14 +132,17 @@ mod tests {
                 level: Some(unit.repeat(length)),
                 resources: vec![Some(unit.repeat(length / 1000 + 40)); count / 10],
             };
-            decided.access = vec![access; count / 10];
+            decided.access = vec![access; count / 100];
             let key = Key {
                 key: long.clone(),
                 values: Some(vec![unit.repeat(length / 1000 + 40); count / 10]),
             };
-            decided.keys = vec![key; count / 10];
+            decided.keys = vec![key; count / 100];
             let entry = Entry { session: None, event: Event::ExchangeDecided(Box::new(decided)) };
-            let bytes = encode(&entry).unwrap();
+            // The longest that there is, or none.
+            let who = format!(r#","who":{{"reason":"{}"}}"#, "x".repeat(24 * 1024));
+            let who = if count % 2 == 0 { who.as_bytes() } else { b"" };
+            let bytes = encode(&entry, who).unwrap();
             prop_assert!(bytes.len() <= ENTRY_BYTES);
             prop_assert!(!bytes.contains(&b'\n'));
             let back: Entry = serde_json::from_slice(&bytes).unwrap();

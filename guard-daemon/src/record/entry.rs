@@ -1,9 +1,10 @@
 //! What a journal entry says. docs/journal.md is the schema for readers; keep both true.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::session::{Identity, SessionId};
 
@@ -34,7 +35,7 @@ pub enum Event {
     SessionResumed,
     /// A session ended.
     SessionEnded {
-        /// Why: `exited`, `detached`, `launcher-gone`, `daemon-stopped`, `recovered`, `tampered`.
+        /// Why: `exited`, `expired`, `detached`, `launcher-gone`, `daemon-stopped`, `recovered`, `tampered`.
         cause: String,
     },
     /// A decision on an exchange; durable before any byte of the request goes upstream.
@@ -119,17 +120,80 @@ pub enum Event {
         /// One sentence for people.
         detail: String,
     },
-    /// A call that guard itself makes with the session's real credentials; durable before it leaves.
-    OwnCall {
-        /// The service.
+    /// A metadata service gave a process of the session dummies; durable before it did. Once for each process and
+    /// set.
+    DummiesServed {
+        /// The process.
+        process: Process,
+        /// `imds`, `ecs` or `pod-identity`.
         service: String,
-        /// The operation.
-        operation: String,
-        /// The host.
-        host: String,
-        /// The access key id that it leaves with.
-        signing_key: String,
+        /// The access key id of the dummies.
+        dummy_key: String,
     },
+    /// An answer held temporary credentials, and the session got dummies for them; durable before it did.
+    CredentialsMinted {
+        /// The exchange.
+        exchange: String,
+        /// The access key id of the dummies.
+        dummy_key: String,
+        /// The real one, with which calls leave that are signed with the dummies.
+        real_key: String,
+        /// The ARN of the principal that they are of, where the answer told.
+        #[serde(default)]
+        arn: Option<String>,
+        /// When both end.
+        #[serde(with = "time::serde::rfc3339")]
+        expiry: OffsetDateTime,
+    },
+    /// A call that guard itself makes for the session; durable before it leaves.
+    OwnCall(OwnCall),
+    /// The session's role has new credentials; durable before any call leaves with them.
+    CredentialsObtained {
+        /// The role's ARN.
+        role: String,
+        /// The assumed role's ARN, as CloudTrail has it.
+        arn: String,
+        /// The access key id.
+        real_key: String,
+        /// When they end.
+        #[serde(with = "time::serde::rfc3339")]
+        expiry: OffsetDateTime,
+    },
+}
+
+/// A call that guard itself makes for a session.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct OwnCall {
+    /// The service.
+    pub service: String,
+    /// The operation.
+    pub operation: String,
+    /// The host.
+    pub host: String,
+    /// The access key id that it leaves with; absent where nobody signs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<String>,
+    /// What it says of the session, where it assumes a role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumes: Option<Box<Assumes>>,
+}
+
+/// What STS is told of a session that assumes a role.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Assumes {
+    /// The role's ARN.
+    pub role: String,
+    /// The role session's name.
+    pub session_name: String,
+    /// The source identity, where one is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<String>,
+    /// The session tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// SHA-256 of the session policy, hexadecimal, where one goes along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_sha256: Option<String>,
 }
 
 /// The process that made a connection.
@@ -211,6 +275,22 @@ pub struct ExchangeDecided {
     pub presented_key: Option<String>,
     /// The access key id that it leaves with.
     pub signing_key: Option<String>,
+    /// Where credentials come from that calls of the session minted: those calls, the first of them made with the
+    /// session's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<Assumed>,
+}
+
+/// A call that minted credentials.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Assumed {
+    /// Its exchange.
+    pub exchange: String,
+    /// The operation, as `service:Operation`.
+    pub operation: String,
+    /// The ARN of the principal that the credentials are of, where the answer told.
+    #[serde(default)]
+    pub arn: Option<String>,
 }
 
 impl ExchangeDecided {

@@ -11,7 +11,9 @@ use super::bounds;
 use super::chain::Tip;
 use super::entry::{Entry, Event};
 use super::segment::{SEGMENT_BYTES, Segments, Store};
+use super::who::Known;
 use super::writer::{Append, Writer};
+use crate::session::{Identity, SessionId};
 
 /// Entries that may wait for the writer; more make `append` wait for room.
 const QUEUE: usize = 1024;
@@ -21,6 +23,7 @@ const QUEUE: usize = 1024;
 #[derive(Clone)]
 pub struct Journal {
     writer: Arc<Thread>,
+    known: Arc<Known>,
 }
 
 /// Why an entry could not be made durable.
@@ -98,12 +101,25 @@ impl Journal {
         Self::open_with(directory, SEGMENT_BYTES)
     }
 
+    /// Makes a session known: from now on each of its entries says whose it is.
+    pub fn introduce(&self, session: &SessionId, identity: &Identity) -> Result<(), JournalError> {
+        self.known
+            .introduce(session, identity)
+            .map_err(|error| JournalError::encode(&error))
+    }
+
+    /// Forgets a session that has ended, once what was under way then is recorded, too.
+    pub fn forget(&self, session: &SessionId) {
+        self.known.forget(session);
+    }
+
     /// Appends an entry and returns its sequence number once it is on stable storage.
     ///
     /// An entry that is too long is shortened, not refused. Dropping the future does not take the entry
     /// back.
     pub async fn append(&self, entry: Entry) -> Result<u64, JournalError> {
-        let entry = encode(&entry)?;
+        let who = entry.session.as_ref().and_then(|id| self.known.of(id));
+        let entry = encode(&entry, who.as_deref())?;
         let (answer, answered) = oneshot::channel();
         let queue = self.writer.queue.as_ref().ok_or(JournalError::Stopped)?;
         let gone = queue.send(Append { entry, answer }).await.is_err();
@@ -122,10 +138,11 @@ impl Journal {
                 bytes: torn.bytes,
                 kept_in: torn.kept_in,
             };
-            first.push(encode(&Entry {
+            let entry = Entry {
                 session: None,
                 event,
-            })?);
+            };
+            first.push(encode(&entry, None)?);
         }
         Self::start(segments, tip, &first)
     }
@@ -152,6 +169,7 @@ impl Journal {
                 queue: Some(queue),
                 thread: Some(thread),
             }),
+            known: Arc::default(),
         })
     }
 }
@@ -161,6 +179,12 @@ impl JournalError {
         Self::Open {
             path: path.to_owned(),
             source: Arc::new(source),
+        }
+    }
+
+    fn encode(error: &serde_json::Error) -> Self {
+        Self::Encode {
+            reason: error.to_string(),
         }
     }
 }
@@ -180,8 +204,6 @@ impl Drop for Thread {
     }
 }
 
-fn encode(entry: &Entry) -> Result<Vec<u8>, JournalError> {
-    bounds::encode(entry).map_err(|error| JournalError::Encode {
-        reason: error.to_string(),
-    })
+fn encode(entry: &Entry, who: Option<&[u8]>) -> Result<Vec<u8>, JournalError> {
+    bounds::encode(entry, who.unwrap_or_default()).map_err(|error| JournalError::encode(&error))
 }

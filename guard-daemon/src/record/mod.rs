@@ -1,7 +1,7 @@
 //! The journal: an append-only, hash-chained record of everything a session did.
 //!
 //! `entry` says what is recorded, `journal` makes it durable, `chain` is the form of a line,
-//! `segment` the files, `writer` the thread between them. `read`, `verify` and `show` are the other
+//! `who` whose it is, `segment` the files, `writer` the thread between them. `read`, `verify` and `show` are the other
 //! side: they need the files only, no daemon. docs/journal.md is the same for readers.
 
 mod bounds;
@@ -12,6 +12,7 @@ pub mod read;
 mod segment;
 pub mod show;
 pub mod verify;
+pub mod who;
 mod writer;
 
 #[cfg(test)]

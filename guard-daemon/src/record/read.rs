@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::chain::{self, LINE_BYTES, Link};
 use super::entry::Entry;
 use super::segment;
+use super::who::Who;
 
 /// The lines of a journal, from its first to its last; a writer may go on meanwhile.
 pub struct Lines {
@@ -70,6 +71,24 @@ impl Line {
             _ => None,
         }
     }
+
+    /// Whose it is; `None` where the line does not say: the daemon's own, and those of
+    /// guards that did not write it yet.
+    pub fn who(&self) -> Option<Who> {
+        match &self.content {
+            Content::Whole(bytes) => serde_json::from_slice(bytes)
+                .ok()
+                .and_then(|line: Signed| line.who),
+            _ => None,
+        }
+    }
+}
+
+/// The member of a line that says whose it is.
+#[derive(serde::Deserialize)]
+struct Signed {
+    #[serde(default)]
+    who: Option<Who>,
 }
 
 struct Open {

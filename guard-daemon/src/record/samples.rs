@@ -1,9 +1,34 @@
 //! One entry of every type, for tests and for the examples in docs/journal.md.
 
-use super::entry::{Access, Entry, Event, ExchangeCompleted, ExchangeDecided, Parent, Process};
-use crate::session::{Identity, SessionId};
+use super::entry::{
+    Access, Entry, Event, ExchangeCompleted, ExchangeDecided, OwnCall, Parent, Process,
+};
+use crate::session::{Agent, Human, Identity, SessionId};
 
 pub(super) const SESSION: &str = "7b1e09c44f2ad310";
+
+pub(super) fn identity() -> Identity {
+    let text = str::to_owned;
+    Identity {
+        uid: 1000,
+        user: text("ada"),
+        loginuid: Some(1000),
+        host: text("runner-3"),
+        reason: Some(text("nightly report")),
+        command: vec![text("claude"), text("-p"), text("make the report")],
+        human: Some(Human {
+            issuer: text("https://sso.acme.example"),
+            subject: text("00u1ada"),
+            email: Some(text("ada@acme.example")),
+        }),
+        agent: Some(Agent {
+            name: text("claude"),
+            version: Some(text("2.1.4")),
+            instance: Some(text("runner-3/7")),
+        }),
+        labels: [(text("team"), text("data"))].into(),
+    }
+}
 
 pub(super) fn process() -> Process {
     Process {
@@ -56,6 +81,7 @@ pub(super) fn decided(exchange: &str) -> ExchangeDecided {
         authentication: None,
         presented_key: Some("AKIAGUARD7B1E09C44F2".to_owned()),
         signing_key: None,
+        assumed: Vec::new(),
     }
 }
 
@@ -82,17 +108,7 @@ pub(super) fn all() -> Vec<Entry> {
     let text = str::to_owned;
     vec![
         of_session(Event::SessionStarted {
-            identity: Identity {
-                uid: 1000,
-                user: text("ada"),
-                loginuid: Some(1000),
-                host: text("runner-3"),
-                reason: Some(text("nightly report")),
-                command: vec![text("claude"), text("-p"), text("make the report")],
-                human: None,
-                agent: None,
-                labels: std::collections::BTreeMap::new(),
-            },
+            identity: identity(),
             profile: text("standard"),
             profile_sha256: text(
                 "5f0c1c4a0f7f6b9b2a63b1f6d1f2e0b4e8f5a5f7d6c3b2a190817263544f3e2d",
@@ -145,12 +161,13 @@ pub(super) fn all() -> Vec<Entry> {
                 "process 41310 (agent) holds a packet socket that was made before, which cannot be destroyed",
             ),
         }),
-        of_session(Event::OwnCall {
+        of_session(Event::OwnCall(OwnCall {
             service: text("sts"),
             operation: text("GetCallerIdentity"),
             host: text("sts.eu-west-1.amazonaws.com"),
-            signing_key: text("AKIAIOSFODNN7EXAMPLE"),
-        }),
+            signing_key: Some(text("AKIAIOSFODNN7EXAMPLE")),
+            assumes: None,
+        })),
         of_session(Event::ConnectionPublished {
             peer: ([127, 0, 0, 1], 53412).into(),
             host: ([127, 0, 0, 1], 8080).into(),
@@ -158,5 +175,14 @@ pub(super) fn all() -> Vec<Entry> {
         }),
         of_session(Event::ProcessExecuted { process: process() }),
         of_session(Event::ProcessesUnrecorded { count: 214 }),
+        of_session(Event::CredentialsMinted {
+            exchange: format!("{SESSION}-3"),
+            dummy_key: text("ASIAQ5LFVX3JKMT2W7HY"),
+            real_key: text("ASIAIOSFODNN7EXAMPLE"),
+            arn: Some(text(
+                "arn:aws:sts::123456789012:assumed-role/reports/nightly",
+            )),
+            expiry: time::macros::datetime!(2026-11-26 01:06:59 UTC),
+        }),
     ]
 }

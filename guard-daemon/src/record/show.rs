@@ -4,8 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::entry::{Event, ExchangeCompleted, ExchangeDecided, Process};
+use super::entry::{Event, ExchangeCompleted, ExchangeDecided, OwnCall, Process};
 use super::read::Line;
+use crate::session::Identity;
 
 /// Resources that are named; further ones are counted.
 const RESOURCES: usize = 3;
@@ -29,6 +30,8 @@ pub struct Summary {
     pub reason: String,
     /// What came of it.
     pub outcome: String,
+    /// The person and the agent it was done for, where they are known.
+    pub who: String,
 }
 
 /// Sums a line up; the error says why it is not a journal line.
@@ -44,6 +47,7 @@ pub fn summary(line: &Line) -> Result<Summary, String> {
         session: place.session.unwrap_or_else(|| "-".to_owned()),
         process: "-".to_owned(),
         decision: "-".to_owned(),
+        who: line.who().map(|who| who.to_string()).unwrap_or_default(),
         ..Summary::default()
     };
     if !place.intact {
@@ -61,14 +65,7 @@ impl Summary {
         match event {
             Event::SessionStarted {
                 identity, profile, ..
-            } => {
-                self.what = format!("session started: {}", identity.command.join(" "));
-                self.reason = identity.reason.unwrap_or_default();
-                self.add(&format!(
-                    "{}@{}, profile {profile}",
-                    identity.user, identity.host
-                ));
-            }
+            } => self.fill_started(identity, &profile),
             Event::SessionResumed => self.what.push_str("session resumed"),
             Event::Finding { code, detail } => {
                 self.what = format!("finding {code}");
@@ -114,33 +111,37 @@ impl Summary {
                 code,
                 detail,
             } => {
-                self.process = process.as_ref().map_or("-".to_owned(), of);
                 let name = host.or_else(|| destination.map(|address| address.to_string()));
-                self.what = name.map_or(code.clone(), |name| format!("{code} {name}"));
-                self.decision = String::from("refuse");
-                self.reason = detail;
+                self.fill_refused(process.as_ref(), name.as_deref(), &code, detail);
             }
             Event::Approval {
                 approval,
                 state,
                 approver,
                 reason,
-            } => {
-                self.what = format!("approval {approval}");
-                self.decision = state;
-                self.reason = reason.unwrap_or_default();
-                if let Some(approver) = approver {
-                    self.add(&format!("by {approver}"));
-                }
-            }
-            Event::OwnCall {
+            } => self.fill_approval(&approval, state, approver, reason),
+            Event::DummiesServed {
+                process,
                 service,
-                operation,
-                host,
+                dummy_key,
+            } => {
+                self.process = of(&process);
+                self.what = format!("{service} gave out {dummy_key}");
+            }
+            Event::CredentialsMinted {
+                exchange,
+                dummy_key,
+                real_key,
+                arn,
                 ..
             } => {
+                let of = arn.as_deref().unwrap_or("a principal that is not told");
+                self.what = format!("{exchange} minted {dummy_key} for {real_key} of {of}");
+            }
+            Event::OwnCall(call) => self.fill_own_call(&call),
+            Event::CredentialsObtained { arn, real_key, .. } => {
                 self.process = String::from("guard");
-                self.what = format!("{service}:{operation} at {host}, guard's own call");
+                self.what = format!("credentials {real_key} of {arn}");
             }
             Event::JournalRecovered { bytes, kept_in } => {
                 self.what.push_str("journal recovered");
@@ -148,6 +149,60 @@ impl Summary {
                     "{bytes} B of an unfinished line kept in {kept_in}"
                 ));
             }
+        }
+    }
+
+    fn fill_refused(
+        &mut self,
+        process: Option<&Process>,
+        name: Option<&str>,
+        code: &str,
+        detail: String,
+    ) {
+        self.process = process.map_or("-".to_owned(), of);
+        self.what = name.map_or(code.to_owned(), |name| format!("{code} {name}"));
+        self.decision = String::from("refuse");
+        self.reason = detail;
+    }
+
+    fn fill_started(&mut self, identity: Identity, profile: &str) {
+        self.what = format!("session started: {}", identity.command.join(" "));
+        self.reason = identity.reason.unwrap_or_default();
+        self.add(&format!(
+            "{}@{}, profile {profile}",
+            identity.user, identity.host
+        ));
+        for (key, value) in &identity.labels {
+            self.add(&format!("{key}={value}"));
+        }
+    }
+
+    fn fill_approval(
+        &mut self,
+        approval: &str,
+        state: String,
+        approver: Option<String>,
+        reason: Option<String>,
+    ) {
+        self.what = format!("approval {approval}");
+        self.decision = state;
+        self.reason = reason.unwrap_or_default();
+        if let Some(approver) = approver {
+            self.add(&format!("by {approver}"));
+        }
+    }
+
+    fn fill_own_call(&mut self, call: &OwnCall) {
+        self.process = String::from("guard");
+        let OwnCall {
+            service,
+            operation,
+            host,
+            ..
+        } = call;
+        self.what = format!("{service}:{operation} at {host}, guard's own call");
+        if let Some(assumes) = &call.assumes {
+            self.add(&format!("role {}", assumes.role));
         }
     }
 

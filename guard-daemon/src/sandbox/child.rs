@@ -155,6 +155,7 @@ fn environment(changes: &Changes, reach: &Reach, host: &Host) -> Result<Vec<CStr
             variables.extend(value.map(|value| (name.into(), value)));
         }
     }
+    environment::forget_keys(&mut variables);
     environment::forget_hidden(&mut variables, &reach.unix);
     variables.insert("XDG_RUNTIME_DIR".into(), runtime_directory(invoker).into());
     for name in &changes.unset {

@@ -11,8 +11,10 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::broker::DummyCredentials;
+use crate::intercept::metadata::CONTAINER_URI;
 use crate::session::SessionId;
 
 /// Names the session inside it.
@@ -46,11 +48,14 @@ const DIRECTORIES: &str = "SSL_CERT_DIR";
 /// Options for every JVM.
 const JAVA: &str = "JAVA_TOOL_OPTIONS";
 
+const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+
 /// Amazon Bedrock's bearer token.
 const BEARER: &str = "AWS_BEARER_TOKEN_BEDROCK";
 
 /// What would lead a client to credentials or routes that are not the session's.
-const UNSET: [&str; 30] = [
+const UNSET: [&str; 47] = [
     DIRECTORIES,
     BEARER,
     "AWS_SESSION_TOKEN",
@@ -66,6 +71,25 @@ const UNSET: [&str; 30] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_VAULT",
+    "AWS_LOGIN_CACHE_DIRECTORY",
+    // A stand-in for the metadata service, which would give out other keys.
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    // Older names: the first SDKs for Java and the tools before the CLI; s3fs; Ansible and the EC2 tools.
+    "AWS_ACCESS_KEY",
+    "AWS_SECRET_KEY",
+    "AWS_CREDENTIAL_PROFILES_FILE",
+    "AWSACCESSKEYID",
+    "AWSSECRETACCESSKEY",
+    "AWSSESSIONTOKEN",
+    "EC2_ACCESS_KEY",
+    "EC2_SECRET_KEY",
+    // boto 2's.
+    "AWS_CREDENTIAL_FILE",
+    "BOTO_CONFIG",
+    // CI's identity tokens, which AssumeRoleWithWebIdentity takes.
+    "CI_JOB_JWT",
+    "CI_JOB_JWT_V1",
+    "CI_JOB_JWT_V2",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
@@ -82,6 +106,9 @@ const UNSET: [&str; 30] = [
     "SUDO_USER",
     "SUDO_COMMAND",
     "SUDO_HOME",
+    // Whoever has them can be taken for the person or job that the session is for.
+    "GUARD_IDENTITY_TOKEN",
+    "GITLAB_OIDC_TOKEN",
 ];
 
 /// Variables that name sockets, or what is behind one, of programs outside. Kept where the profile lets
@@ -164,6 +191,52 @@ pub(super) fn forget_hidden(variables: &mut BTreeMap<OsString, OsString>, unix: 
             variables.remove(OsStr::new(name));
         }
     }
+}
+
+/// Variables whose values are the user's keys; every other one that holds such a value goes with them.
+const SECRETS: [&str; 4] = [
+    SECRET_KEY,
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+];
+
+/// Bytes of the shortest value that is looked for in others.
+const SHORTEST_SECRET: usize = 16;
+
+/// Bearer tokens, one for each service that takes them (`AWS_BEARER_TOKEN_BEDROCK`).
+const BEARERS: &str = "AWS_BEARER_TOKEN_";
+
+/// rclone takes a remote's every option from `RCLONE_CONFIG_<REMOTE>_<OPTION>`, and a default for all remotes from
+/// `RCLONE_S3_<OPTION>`.
+const RCLONE: &str = "RCLONE_";
+const RCLONE_KEYS: [&str; 3] = ["_ACCESS_KEY_ID", "_SECRET_ACCESS_KEY", "_SESSION_TOKEN"];
+
+/// Removes the user's AWS keys and tokens under whatever name, before the session's changes are made.
+pub(super) fn forget_keys(variables: &mut BTreeMap<OsString, OsString>) {
+    let is_bearer = |name: &[u8]| name.starts_with(BEARERS.as_bytes());
+    let is_remote = |name: &[u8]| {
+        let ends = |end: &&str| name.ends_with(end.as_bytes());
+        name.starts_with(RCLONE.as_bytes()) && RCLONE_KEYS.iter().any(ends)
+    };
+    let named = |name: &OsString| {
+        let bytes = name.as_encoded_bytes();
+        is_bearer(bytes) || is_remote(bytes) || SECRETS.iter().any(|known| name == known)
+    };
+    let secrets: Vec<Zeroizing<Vec<u8>>> = variables
+        .iter()
+        .filter(|(name, value)| named(name) && value.len() >= SHORTEST_SECRET)
+        .map(|(_, value)| Zeroizing::new(value.as_encoded_bytes().to_vec()))
+        .collect();
+    variables.retain(|name, value| {
+        let value = value.as_encoded_bytes();
+        let holds = |secret: &Zeroizing<Vec<u8>>| {
+            value
+                .windows(secret.len())
+                .any(|it| it == secret.as_slice())
+        };
+        !named(name) && !secrets.iter().any(holds)
+    });
 }
 
 /// Changes to the environment of the confined command.
@@ -250,24 +323,67 @@ pub fn roots(user: &BTreeMap<String, String>) -> Roots {
     }
 }
 
-/// The changes for a session. `bearer`: the user had a bearer token, so that the session gets one. `user` is `relevant` of what the user had set; without a region, what the
-/// user had is left.
+/// How the command gets its credentials.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// In variables of its environment.
+    #[default]
+    Env,
+    /// From guard's container endpoint, which gives out temporary ones.
+    Container,
+}
+
+/// What a session signs with, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Handed<'a> {
+    /// Its own dummies.
+    pub dummy: &'a DummyCredentials,
+    /// The user had a bearer token, so that the session gets one.
+    pub bearer: bool,
+    /// How it gets the dummies.
+    pub delivery: Delivery,
+    /// The region; where it is not known, what the user had is left.
+    pub region: Option<&'a str>,
+}
+
+/// The changes for a session. `user` is `relevant` of what the user had set.
 pub fn changes(
     session: &SessionId,
-    dummy: &DummyCredentials,
-    bearer: bool,
-    region: Option<&str>,
+    handed: Handed<'_>,
     files: Files<'_>,
     user: &BTreeMap<String, String>,
 ) -> Changes {
+    let Handed {
+        dummy,
+        bearer,
+        delivery,
+        region,
+    } = handed;
+    let mut unset = UNSET.map(str::to_owned).to_vec();
     let mut set = BTreeMap::new();
     let mut put = |name: &str, value: String| {
         set.insert(name.to_owned(), value);
     };
     let text = |path: &Path| path.to_string_lossy().into_owned();
     put(SESSION, session.to_string());
-    put("AWS_ACCESS_KEY_ID", dummy.access_key_id.clone());
-    put("AWS_SECRET_ACCESS_KEY", dummy.secret_access_key.clone());
+    match delivery {
+        Delivery::Env => {
+            put(KEY_ID, dummy.access_key_id.clone());
+            put(SECRET_KEY, dummy.secret_access_key.clone());
+        }
+        Delivery::Container => {
+            unset.extend([KEY_ID, SECRET_KEY].map(str::to_owned));
+            put(
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                CONTAINER_URI.to_owned(),
+            );
+            put(
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+                dummy.container_token().to_string(),
+            );
+        }
+    }
     if bearer {
         put(BEARER, dummy.bearer_token().to_string());
     }
@@ -285,10 +401,7 @@ pub fn changes(
         put(name, text(files.extra));
     }
     put(JAVA, java_options(user.get(JAVA), files.trust_store));
-    Changes {
-        set,
-        unset: UNSET.map(str::to_owned).to_vec(),
-    }
+    Changes { set, unset }
 }
 
 /// The user's options with ours behind them: of a property set twice, the JVM takes the last.
@@ -346,6 +459,15 @@ mod tests {
         }
     }
 
+    fn handed<'a>(dummy: &'a DummyCredentials, region: Option<&'a str>) -> Handed<'a> {
+        Handed {
+            dummy,
+            bearer: false,
+            delivery: Delivery::Env,
+            region,
+        }
+    }
+
     fn dummy() -> DummyCredentials {
         DummyCredentials {
             access_key_id: "AKIAEXAMPLEEXAMPLE00".to_owned(),
@@ -361,9 +483,7 @@ mod tests {
     fn changes_for(pairs: &[(&str, &str)], region: Option<&str>) -> Changes {
         changes(
             &SessionId::random(),
-            &dummy(),
-            false,
-            region,
+            handed(&dummy(), region),
             files(),
             &user(pairs),
         )
@@ -469,6 +589,49 @@ mod tests {
             "CONTAINER_HOST DBUS_SESSION_BUS_ADDRESS DISPLAY DOCKER_HOST HOME SSH_AUTH_SOCK TMUX \
              WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR"
         );
+    }
+
+    #[test]
+    fn the_container_endpoint_takes_the_place_of_keys() {
+        let dummy = dummy();
+        let handed = Handed {
+            delivery: Delivery::Container,
+            ..handed(&dummy, None)
+        };
+        let changes = changes(&SessionId::random(), handed, files(), &BTreeMap::new());
+        for name in [KEY_ID, SECRET_KEY] {
+            assert!(changes.unset.iter().any(|it| it == name) && !changes.set.contains_key(name));
+        }
+        assert_eq!(
+            changes.set["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
+            CONTAINER_URI
+        );
+        let token = &changes.set["AWS_CONTAINER_AUTHORIZATION_TOKEN"];
+        assert_eq!(*token, *dummy.container_token());
+    }
+
+    #[test]
+    fn keys_are_forgotten_under_every_name() {
+        let secret = "wJalrXUtnFEMIbPxRfiCYEXAMPLEKEY";
+        let nested = format!("{{\"key\": \"{secret}\"}}");
+        let mut variables: BTreeMap<OsString, OsString> = [
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_SESSION_TOKEN", "short"),
+            ("TF_VAR_secret", secret),
+            ("DEPLOY_JSON", nested.as_str()),
+            ("AWS_BEARER_TOKEN_ELSEWHERE", "bearer-token-of-the-user"),
+            ("COPY", "bearer-token-of-the-user"),
+            ("RCLONE_CONFIG_B_SECRET_ACCESS_KEY", "x"),
+            ("RCLONE_CONFIG_B_TYPE", "s3"),
+            ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000"),
+            ("UNRELATED", "a short text"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        forget_keys(&mut variables);
+        let left: Vec<_> = variables.into_keys().collect();
+        let expected = ["AWS_ENDPOINT_URL_S3", "RCLONE_CONFIG_B_TYPE", "UNRELATED"];
+        assert_eq!(left, expected);
     }
 
     #[test]

@@ -122,8 +122,13 @@ pub struct Isolated {
 }
 
 impl Isolated {
-    /// Forks both. From here on this process receives signals only in `wait`.
-    pub fn fork(command: &[OsString], invoker: &Invoker) -> Result<Self, LaunchError> {
+    /// Forks both, which first `forget` what of the launcher's memory is not for them. From here on this process
+    /// receives signals only in `wait`.
+    pub fn fork(
+        command: &[OsString],
+        invoker: &Invoker,
+        forget: &dyn Fn(),
+    ) -> Result<Self, LaunchError> {
         streams::check()?;
         let threads = fs::read_dir("/proc/self/task")
             .map_err(system("cannot read /proc/self/task"))?
@@ -146,12 +151,17 @@ impl Isolated {
         unshare(CloneFlags::CLONE_NEWPID).map_err(system(
             "cannot make a pid namespace (guard run needs root with all capabilities, outside containers that drop them)",
         ))?;
-        let init = Forked::fork(|channel| init::run(&plan, channel))?.isolated()?;
+        let init = Forked::fork(|channel| {
+            forget();
+            init::run(&plan, channel)
+        })?
+        .isolated()?;
         let namespaces = Namespaces::of(init.number()).map_err(system(
             "cannot open the session's namespaces; is /proc mounted?",
         ))?;
         let inherited = init.channel.as_raw_fd();
         let waiting = Forked::fork(|channel| {
+            forget();
             // The first process takes its end for the launcher's.
             // SAFETY: the descriptor is open in this copy of the process, which never uses it again.
             drop(unsafe { OwnedFd::from_raw_fd(inherited) });
@@ -273,6 +283,14 @@ fn plan(command: &[OsString], invoker: &Invoker) -> Result<Plan, LaunchError> {
         host: Host {
             invoker: invoker.clone(),
             executable: executable(&command[0], &directory),
+            stores: mounts::stores::named(
+                |name| {
+                    std::env::var_os(name)
+                        .filter(|it| !it.is_empty())
+                        .map(PathBuf::from)
+                },
+                &directory,
+            ),
             directory,
             temporary,
             terminals: streams::terminals(),

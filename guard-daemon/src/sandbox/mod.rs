@@ -21,6 +21,7 @@ pub mod mounts;
 pub mod network;
 mod privileges;
 mod report;
+pub mod secrets;
 mod streams;
 pub mod trust;
 pub mod user;

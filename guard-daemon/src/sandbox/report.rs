@@ -34,6 +34,8 @@ pub enum Stage {
     Kernel,
     /// Covering unix sockets.
     Sockets,
+    /// Hiding AWS keys.
+    Stores,
     /// Making host directories read-only.
     ReadOnly,
     /// Entering the namespaces.
@@ -66,7 +68,7 @@ pub enum Stage {
 
 impl Stage {
     /// All that are sent.
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Isolated,
         Self::Mounted,
         Self::Namespaces,
@@ -79,6 +81,7 @@ impl Stage {
         Self::Hide,
         Self::Kernel,
         Self::Sockets,
+        Self::Stores,
         Self::ReadOnly,
         Self::Join,
         Self::Directory,
@@ -124,6 +127,7 @@ impl fmt::Display for Stage {
             Self::Hide => "cannot hide guard's own directory",
             Self::Kernel => "cannot remove a kernel file system from view",
             Self::Sockets => "cannot cover a unix socket",
+            Self::Stores => "cannot hide a file or directory of AWS keys",
             Self::ReadOnly => "cannot make a directory of the host read-only",
             Self::Join => "cannot enter the session's namespaces",
             Self::Directory => "cannot enter the working directory in the session",

@@ -19,6 +19,9 @@ use super::environment::{Files, Roots};
 /// The Java trust store's password: Java's own convention. It protects nothing, certificates are public.
 pub(super) const STORE_PASSWORD: &str = "changeit";
 
+/// The empty file among a session's files.
+pub(super) const EMPTY: &str = "aws-empty";
+
 /// Rounds of key derivation for the store. Java's default is 10000, which would only slow down
 /// starting a session, since the password is no secret.
 const STORE_ITERATIONS: u32 = 100;
@@ -128,7 +131,7 @@ pub fn write(
         bundle: directory.join("ca-bundle.pem"),
         extra: directory.join("ca-extra.pem"),
         trust_store: directory.join("trust.p12"),
-        empty: directory.join("aws-empty"),
+        empty: directory.join(EMPTY),
     };
     create(&files.bundle, bundle.pem().as_bytes())?;
     create(&files.extra, extra.pem().as_bytes())?;

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use nix::unistd::{Gid, Uid, User, getgrouplist};
+use nix::unistd::{Gid, Uid, User, getgrouplist, getgroups, setegid, seteuid, setgroups};
 
 /// The user that the command runs as.
 #[derive(Clone, Debug)]
@@ -61,6 +61,20 @@ impl Invoker {
             numeric("SUDO_UID", variable("SUDO_UID"))?,
             numeric("SUDO_GID", variable("SUDO_GID"))?,
         )
+    }
+
+    /// Does something with the user's rights to files, in a process of root's. For all of its threads: it must have no
+    /// other that needs root's.
+    pub fn with_rights<T>(&self, work: impl FnOnce() -> T) -> nix::Result<T> {
+        let groups = getgroups()?;
+        setgroups(&self.groups)?;
+        setegid(self.gid)?;
+        seteuid(self.uid)?;
+        let result = work();
+        seteuid(Uid::from_raw(0))?;
+        setegid(Gid::from_raw(0))?;
+        setgroups(&groups)?;
+        Ok(result)
     }
 
     fn of(person: Option<u32>, group: Option<u32>) -> Result<Self, UserError> {

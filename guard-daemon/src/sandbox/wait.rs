@@ -38,6 +38,9 @@ pub trait Tether {
 
     /// Tries to find it again, shortly; `false` where that makes no sense any more.
     fn retry(&mut self) -> bool;
+
+    /// Says what is due of the session's time; when to be asked again.
+    fn tick(&mut self) -> Option<Duration>;
 }
 
 /// The signals that the launcher receives instead of being interrupted by them: all but those that its
@@ -73,6 +76,7 @@ pub(super) fn supervise(child: Pid, tether: &mut impl Tether) -> io::Result<End>
         if let Some(end) = changes(child)? {
             return Ok(end);
         }
+        let due = tether.tick();
         // The daemon says nothing unasked, so anything readable is the end of the connection.
         let gone = {
             let mut sources = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -81,10 +85,10 @@ pub(super) fn supervise(child: Pid, tether: &mut impl Tether) -> io::Result<End>
                     .connection()
                     .map(|connection| PollFd::new(connection, PollFlags::POLLIN)),
             );
-            let patience = if searching {
-                PollTimeout::try_from(RETRY).unwrap_or(PollTimeout::MAX)
-            } else {
-                PollTimeout::NONE
+            let retry = searching.then_some(RETRY);
+            let patience = match due.into_iter().chain(retry).min() {
+                Some(soonest) => PollTimeout::try_from(soonest).unwrap_or(PollTimeout::MAX),
+                None => PollTimeout::NONE,
             };
             match poll(&mut sources, patience) {
                 Err(Errno::EINTR) => continue,

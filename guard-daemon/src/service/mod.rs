@@ -79,6 +79,12 @@ pub fn run(config: Config, embedded: bool) -> Result<(), ServiceError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(ServiceError::NotRoot);
     }
+    if let Err(error) = crate::seal::pin() {
+        tracing::warn!(
+            "guard's memory can be swapped ({error}); if this host has swap, encrypt it, or give guard CAP_IPC_LOCK or \
+             an unlimited RLIMIT_MEMLOCK"
+        );
+    }
     if embedded {
         embedded::detach().map_err(system("cannot leave the launcher's session"))?;
     }

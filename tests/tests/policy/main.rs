@@ -2,11 +2,13 @@
 //! requests, made from a seed, must be decided alike.
 //!
 //! `elements` looks at single elements and operators in all their corners, where each difference must be of a class
-//! with a reason; `layers` at whole sets of policies, where there may be none.
+//! with a reason; `layers` at whole sets of policies, where there may be none; `session` at the session policies that are
+//! derived from profiles.
 
 mod elements;
 mod generate;
 mod layers;
+mod session;
 mod simulate;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@
 
 mod calls;
 mod files;
+mod keys;
 mod processes;
 mod streams;
 mod terminal;

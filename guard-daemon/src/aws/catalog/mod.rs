@@ -51,8 +51,13 @@ pub fn sources() -> impl Iterator<Item = Source> {
     })
 }
 
+/// What an operation's response holds that is worth masking, by botocore's name of the service and the
+/// operation's API name.
+pub fn output(service_name: &str, operation: &str) -> Option<Output> {
+    service(service_name)?.operation(operation)?.output()
+}
+
 /// The service with this botocore name.
-#[cfg(test)]
 pub(super) fn service(name: &str) -> Option<Service> {
     let services = &tables().services;
     let place = services

@@ -8,7 +8,7 @@ use percent_encoding::{
     AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode,
 };
 
-use super::{Payload, Presented, SigV4Error, is_s3, pairs, signature_parameter};
+use super::{AUTHORITY, Payload, Presented, SigV4Error, is_s3, pairs, signature_parameter};
 use crate::aws::RequestView;
 
 /// RFC 3986 §2.3 unreserved characters stay as they are.
@@ -150,7 +150,7 @@ fn headers(signed: &[String], request: &RequestView<'_>) -> Result<String, SigV4
         }
         if separator == ':' {
             // HTTP/2 carries the host as `:authority`.
-            if name != HOST.as_str() {
+            if name != HOST.as_str() && name != AUTHORITY {
                 return Err(SigV4Error::NotSent(name.clone()));
             }
             block.push(':');

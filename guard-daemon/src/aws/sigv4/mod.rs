@@ -184,6 +184,9 @@ pub enum SigV4Error {
     Unsignable(&'static str),
 }
 
+/// How the SDK for JavaScript signs the host of an HTTP/2 request: by the name that it has there.
+const AUTHORITY: &str = ":authority";
+
 /// The key that a day's signatures in a scope are made with.
 fn hmac_key(secret: &str, day: &str, scope: Scope<'_>) -> Key {
     let secret = Zeroizing::new(format!("AWS4{secret}"));

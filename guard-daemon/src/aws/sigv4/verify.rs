@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 
 use super::{
-    Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp, version2,
-    version4a,
+    AUTHORITY, Algorithm, Form, Payload, Presented, SigV4Error, canonical, hmac_key, stamp,
+    version2, version4a,
 };
 use crate::aws::{RequestView, Scope};
 
@@ -109,7 +109,8 @@ fn in_time(presented: &Presented, now: SystemTime) -> Result<(), SigV4Error> {
 }
 
 fn all_signed(presented: &Presented, request: &RequestView<'_>) -> Result<(), SigV4Error> {
-    let signed = |name: &str| presented.signed_headers.iter().any(|known| known == name);
+    let named = |name: &str| presented.signed_headers.iter().any(|known| known == name);
+    let signed = |name: &str| named(name) || (name == "host" && named(AUTHORITY));
     let url = presented.form != Form::Header;
     // Without x-amz-date the signature's date is that of `Date`, which then must be covered.
     let dated = !url && !request.headers.contains_key("x-amz-date");
@@ -169,6 +170,14 @@ mod tests {
                 body: BodyView::Unread,
             },
         )
+    }
+
+    #[test]
+    fn an_http2_host_is_signed_by_either_name() {
+        let of = |signed: &[&str]| covered(Form::Header, signed, &["x-amz-date"]);
+        assert_eq!(of(&[":authority", "x-amz-date"]), Ok(()));
+        assert_eq!(of(&["host", "x-amz-date"]), Ok(()));
+        assert!(of(&["x-amz-date"]).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::aws::catalog;
 use crate::cli::terminal::printable;
 use crate::config::{Config, ConfigError};
 use crate::policy::lint::{self, Actions, KeyType, Model};
-use crate::policy::{GUARD_KEYS, Source, SourceDocument};
+use crate::policy::{GUARD_KEYS, LABEL_KEYS, Source, SourceDocument, label_of};
 
 /// Bytes a policy document may have.
 const LARGEST: u64 = 1024 * 1024;
@@ -93,6 +93,7 @@ struct Catalog;
 impl Actions for Catalog {
     fn action(&self, name: &str) -> Option<Model> {
         let action = catalog::action(name)?;
+        let labels = format!("{LABEL_KEYS}${{Name}}");
         let guards = GUARD_KEYS.iter().map(|it| (*it).to_owned());
         Some(Model {
             resources: action
@@ -103,6 +104,7 @@ impl Actions for Catalog {
                 .condition_keys()
                 .map(str::to_owned)
                 .chain(guards)
+                .chain([labels])
                 .collect(),
         })
     }
@@ -112,8 +114,11 @@ impl Actions for Catalog {
     }
 
     fn key_type(&self, key: &str) -> Option<KeyType> {
-        // guard's own keys are text.
-        if GUARD_KEYS.iter().any(|it| it.eq_ignore_ascii_case(key)) {
+        if ["guard:uid", "guard:loginuid"].contains(&key) {
+            return Some(KeyType::Numeric);
+        }
+        // The others of guard's own are text.
+        if label_of(key).is_some() || GUARD_KEYS.iter().any(|it| it.eq_ignore_ascii_case(key)) {
             return Some(KeyType::String);
         }
         Some(match catalog::condition_key(key)?.kind()? {

@@ -1,6 +1,8 @@
 //! The upstream's answer on its way to the client.
 
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
+use http::response::Parts;
 use http::{Method, Response, Version};
 use hyper::body::Incoming;
 
@@ -9,49 +11,111 @@ use super::super::forward;
 use super::super::outcome::Completion;
 use super::super::refusal::Refusal;
 use super::Exchange;
-use crate::aws::Protocol;
+use super::authenticate::Authenticated;
+use super::mint::Handed;
 use crate::aws::catalog::Output;
-use crate::mask;
+use crate::aws::{Call, Protocol};
+use crate::broker::DummyCredentials;
+use crate::mask::minted::Mints;
+use crate::mask::{self, MaskError, Minting};
 use crate::policy::Masked;
 
+/// What is to be changed in an answer.
+pub(super) struct Edits {
+    protocol: Protocol,
+    output: Output,
+    masked: Masked,
+    /// It has temporary credentials, which never pass, whatever is masked.
+    mints: Option<&'static Mints>,
+}
+
+impl Edits {
+    /// `None` where the answer passes as it comes.
+    pub(super) fn of(call: &Call, masked: Masked) -> Option<Self> {
+        let output = call.output?;
+        let mut candidates = call.candidates.iter();
+        let mints = candidates.find_map(|(service, operation)| Mints::of(service, operation));
+        let changes =
+            mints.is_some() || forward::has_masked(output, |class| masked.contains(class));
+        changes.then_some(Self {
+            protocol: call.protocol,
+            output,
+            masked,
+            mints,
+        })
+    }
+
+    /// The answer's body as it is sent, the paths of what changed in it, and the dummies that are in it.
+    fn apply(
+        &self,
+        parts: &mut Parts,
+        body: Bytes,
+    ) -> Result<(Bytes, Vec<String>, Handed), MaskError> {
+        let mut handed = Handed::new();
+        let mut issue = |fresh| {
+            let dummy = DummyCredentials::temporary();
+            handed.push((fresh, dummy.clone()));
+            dummy
+        };
+        let mut minting = self.mints.map(|mints| Minting {
+            mints,
+            issue: &mut issue,
+        });
+        let masks = |class| self.masked.contains(class);
+        let (body, paths) = mask::mask_response(
+            self.output,
+            self.protocol,
+            parts,
+            body,
+            &masks,
+            minting.as_mut(),
+        )?;
+        Ok((body, paths, handed))
+    }
+}
+
 impl Exchange {
-    /// Passes the answer on: as it arrives, or masked where it holds what is to be masked.
+    /// Passes the answer on: as it arrives, or changed where it holds what is to be changed.
     pub(super) async fn answer(
         &self,
         response: Response<Incoming>,
-        output: Option<(Output, Masked)>,
-        protocol: Protocol,
+        edits: Option<Edits>,
+        from: &Authenticated,
         mut completion: Completion,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let (mut parts, body) = response.into_parts();
         completion.answered(parts.status, &parts.headers);
         forward::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::HTTP_11;
-        let Some((output, masked)) = output.filter(|_| parts.status.is_success()) else {
+        let Some(edits) = edits.filter(|_| parts.status.is_success()) else {
             return Ok(Response::from_parts(
                 parts,
                 ResponseBody::through(body, completion),
             ));
         };
-        let unmasked = |completion: &mut Completion, text: String| {
+        let withheld = |completion: &mut Completion, text: String| {
             completion.fail("not-masked", &text);
             Refusal::failed(format!("the call ran, but its answer is withheld: {text}"))
         };
         let limit = self.gateway.config.limits.response_body_bytes;
         let bytes = forward::read_answer(&parts.headers, body, limit)
             .await
-            .map_err(|error| unmasked(&mut completion, error.to_string()))?;
+            .map_err(|error| withheld(&mut completion, error.to_string()))?;
         completion.received(bytes.len());
-        let (bytes, paths) = mask::mask_response(output, protocol, &mut parts, bytes, &|class| {
-            masked.contains(class)
-        })
-        .map_err(|error| unmasked(&mut completion, error.to_string()))?;
+        let (bytes, paths, handed) = edits
+            .apply(&mut parts, bytes)
+            .map_err(|error| withheld(&mut completion, error.to_string()))?;
+        if let Some(mints) = edits.mints {
+            self.hand_out(mints, from, handed)
+                .await
+                .map_err(|text| withheld(&mut completion, text))?;
+        }
+        completion.masked(paths);
         if self.reply.method != Method::HEAD {
             parts
                 .headers
                 .insert(CONTENT_LENGTH, (bytes.len() as u64).into());
         }
-        completion.masked(paths);
         completion.finish();
         Ok(Response::from_parts(parts, ResponseBody::whole(bytes)))
     }

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::super::outcome;
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
+use super::inside::Inside;
 use super::{Exchange, view};
 use crate::aws::bearer::{self, Bearer};
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, Algorithm, DeclaredPayload, Form, Payload, Presented, SigV4Error};
+use crate::aws::sigv4::{self, Algorithm, DeclaredPayload, Form, Payload, Presented};
 use crate::aws::{BodyView, Call, RequestView, Scope};
 use crate::broker::Issue;
 
@@ -25,6 +27,7 @@ pub(super) struct Authenticated {
     pub(super) by: By,
     /// Never `Absent`: the digest of the whole body then.
     pub(super) payload: DeclaredPayload,
+    pub(super) inside: Inside,
 }
 
 /// How a request was authenticated.
@@ -52,20 +55,23 @@ impl Exchange {
         let view = view(parts, &caller.server_name, BodyView::Unread);
         if let Some(bearer) = bearer::presented(&view)? {
             self.decided.authentication = Some("bearer".to_owned());
-            return self.bearer(bearer, body).await;
+            return self.bearer(bearer, view.headers, body).await;
         }
         let Some(presented) = sigv4::presented(&view)? else {
             self.decided.authentication = Some("none".to_owned());
             let payload = sigv4::declared_payload(view.headers)?;
-            return self.authenticated(By::Nobody, payload, body).await;
+            return self
+                .authenticated(By::Nobody, payload, view.headers, body)
+                .await;
         };
         if presented.form != Form::Header {
             self.decided.authentication = Some("url".to_owned());
         }
         let issue = self.issue(&presented)?;
+        check_token(&presented, &issue)?;
         let payload = sigv4::declared_payload_of(&presented, &view)?;
         let by = By::Signature { presented, issue };
-        let authenticated = self.authenticated(by, payload, body).await?;
+        let authenticated = self.authenticated(by, payload, view.headers, body).await?;
         if let By::Signature { presented, issue } = &authenticated.by {
             verify(presented, &view, authenticated.payload(), issue)?;
         }
@@ -88,17 +94,22 @@ impl Exchange {
                 "the temporary credentials have expired; get new ones where these came from",
             ));
         }
+        if let Some(minted) = issue.minted() {
+            self.decided.assumed.clone_from(&minted.chain);
+        }
         Ok(issue)
     }
 
     async fn bearer(
         &mut self,
         bearer: Bearer<'_>,
+        headers: &HeaderMap,
         body: &mut Spool<Incoming>,
     ) -> Result<Authenticated, Refusal> {
         let by = match bearer {
             Bearer::Made { presented, query } => {
                 let issue = self.issue(&presented)?;
+                check_token(&presented, &issue)?;
                 verify(&presented, &query.view(), Payload::Bytes(b""), &issue)?;
                 By::Bearer { issue, made: true }
             }
@@ -114,28 +125,44 @@ impl Exchange {
             }
         };
         // Whatever signs it in the token's place needs the digest.
-        self.authenticated(by, DeclaredPayload::Absent, body).await
+        self.authenticated(by, DeclaredPayload::Absent, headers, body)
+            .await
     }
 
     async fn authenticated(
         &self,
         by: By,
         payload: DeclaredPayload,
+        headers: &HeaderMap,
         body: &mut Spool<Incoming>,
     ) -> Result<Authenticated, Refusal> {
+        let inside = Inside::of(&by, &payload, headers)?;
+        body.look_into(inside.content());
         let payload = match payload {
             DeclaredPayload::Absent => {
                 body.collect().await?;
                 DeclaredPayload::Sha256(body.sha256().unwrap_or_default())
             }
-            DeclaredPayload::Streaming(_) => {
-                let form = "chunk-signed bodies (x-amz-content-sha256: STREAMING-AWS4-…)";
-                return Err(SigV4Error::Unsupported(form).into());
-            }
             declared => declared,
         };
-        Ok(Authenticated { by, payload })
+        Ok(Authenticated {
+            by,
+            payload,
+            inside,
+        })
     }
+}
+
+/// The session token that a request carries must be that of its dummies.
+fn check_token(presented: &Presented, issue: &Issue) -> Result<(), Refusal> {
+    if issue.has_token(presented.session_token.as_deref()) {
+        return Ok(());
+    }
+    Err(Refusal::denied(
+        Code::InvalidAccessKey,
+        "the session token is not the one that goes with the access key; use the credentials as they were given out, \
+         all three parts of them",
+    ))
 }
 
 fn verify(

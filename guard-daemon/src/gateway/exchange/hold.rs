@@ -14,9 +14,9 @@ use super::super::spool::Spool;
 use super::authenticate::Authenticated;
 use super::{Exchange, NOT_RECORDED};
 use crate::approval::{Outcome, Question};
-use crate::aws::Call;
 use crate::aws::error::Code;
 use crate::aws::sigv4::DeclaredPayload;
+use crate::aws::{Call, token};
 use crate::record::entry::Process;
 
 impl Exchange {
@@ -28,12 +28,19 @@ impl Exchange {
         call: &Call,
         body: &mut Spool<Incoming>,
     ) -> Result<(), Refusal> {
+        if from.converses() {
+            return Err(Refusal::denied(
+                Code::AccessDenied,
+                "this call needs a person's approval, but its input is a stream of events that go on while it runs, and \
+                 nobody can approve what is not said yet; allow or deny it in the profile",
+            ));
+        }
         let digest = if let DeclaredPayload::Sha256(digest) = &from.payload {
             digest.clone()
         } else {
             // The signature does not cover the body; the approval must.
             body.collect().await?;
-            body.sha256().unwrap_or_default()
+            body.content_sha256().ok_or(BodyError::Gone)?
         };
         let host = &self.caller.server_name;
         let fingerprint = fingerprint::of(&self.session.id, host, parts, &digest);
@@ -61,6 +68,12 @@ impl Exchange {
             [] => "unknown operation".to_owned(),
             names => names.join(" or "),
         };
+        // A token is for elsewhere, and who it makes of its bearer there is what a person must know.
+        let place = if self.caller.server_name == token::HOST {
+            format!("{}{}", self.decided.host, self.decided.path)
+        } else {
+            self.caller.server_name.clone()
+        };
         Question {
             session: self.session.id.clone(),
             exchange: self.decided.exchange.clone(),
@@ -70,7 +83,7 @@ impl Exchange {
                 "{}:{operation} in {} at {}",
                 call.service.unwrap_or("unknown service"),
                 call.region.as_deref().unwrap_or("no region"),
-                self.caller.server_name,
+                place,
             ),
             statement: self.decided.statement.clone(),
             requester: format!(

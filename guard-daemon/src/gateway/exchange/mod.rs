@@ -8,7 +8,10 @@
 mod answer;
 mod authenticate;
 mod hold;
+mod inside;
+mod mint;
 mod send;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,17 +24,17 @@ use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
 
+use self::answer::Edits;
 use self::authenticate::{Authenticated, By};
 use self::send::Leaving;
 use super::body::ResponseBody;
 use super::outcome::{self, Completion};
 use super::refusal::{Record, Refusal};
 use super::spool::{READ_AHEAD, Spool};
-use super::{Gateway, admit, forward};
-use crate::aws::catalog::Output;
+use super::{Gateway, admit};
 use crate::aws::error::Code;
 use crate::aws::{self, BodyView, Call, Protocol, RequestView};
-use crate::broker::Principal;
+use crate::broker::{MintedFor, Principal};
 use crate::context::{self, Context};
 use crate::policy::{Decision, Effect, Masked, Mode};
 use crate::record::entry::{Entry, Event, ExchangeDecided, Process};
@@ -57,7 +60,12 @@ pub async fn run(
 ) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     let directory = gateway.config.state_dir.join("spool");
-    let mut body = Spool::new(body, directory, gateway.config.limits.request_body_bytes);
+    let limit = if caller.server_name == aws::token::HOST {
+        aws::token::LARGEST as u64
+    } else {
+        gateway.config.limits.request_body_bytes
+    };
+    let mut body = Spool::new(body, directory, limit);
     let mut exchange = Exchange::new(gateway, session, caller, &parts);
     match exchange.pass(parts, &mut body).await {
         Ok(response) => response,
@@ -94,22 +102,25 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
+        self.check_term()?;
+        if self.caller.server_name == aws::token::HOST {
+            return self.token(&parts, body).await;
+        }
         let from = self.authenticate(&parts, body).await?;
         let call = self.identify(&parts, &from, body).await?;
-        let output = self.decide(&parts, &from, &call, body).await?;
+        let edits = self.decide(&parts, &from, &call, body).await?;
         let leaving = self.leaving(&from, &call).await?;
         let mut completion = self.record_allowed(&leaving).await?;
-        let plain = output.is_some();
+        let plain = edits.is_some();
         let request = self
             .sign(parts, &from, body, plain, &leaving, completion.sent())
             .await
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
         let response = self.session.upstream.send(request).await.map_err(|error| {
             completion.fail(error.code(), &error.to_string());
-            Refusal::failed(error.to_string())
+            Refusal::not_sent(&error)
         })?;
-        self.answer(response, output, call.protocol, completion)
-            .await
+        self.answer(response, edits, &from, completion).await
     }
 
     fn new(
@@ -155,7 +166,7 @@ impl Exchange {
         let scope = from.scope();
         if aws::needs_body(&view(parts, host, BodyView::Unread), scope, &wanted) {
             body.collect().await?;
-        } else if parts.headers.contains_key(TRANSFER_ENCODING) {
+        } else if parts.headers.contains_key(TRANSFER_ENCODING) && !from.converses() {
             // A bad chunk at the beginning leaves nothing half sent; a later one breaks the request off, which
             // AWS then does not take for a whole one.
             body.fill_to(READ_AHEAD).await?;
@@ -163,7 +174,7 @@ impl Exchange {
         from.check_digest(body)?;
         let account = match &from.by {
             By::Nobody => None,
-            _ => self.principal(false).await.map(|it| it.account),
+            _ => self.principal(from, false).await.map(|it| it.account),
         };
         let request = view(parts, host, body.view());
         let call = aws::identify(&request, scope, account.as_deref(), &wanted)
@@ -177,38 +188,25 @@ impl Exchange {
 
     /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once in a
     /// session, where it is not known, or not `whole` and needs to be.
-    async fn principal(&self, whole: bool) -> Option<Principal> {
-        self.session
-            .credentials
-            .resolve_principal(whole, |request| self.ask_on_record(request))
-            .await
-    }
-
-    /// A call of guard's own is in CloudTrail like any other, so it is on record before it leaves.
-    async fn ask_on_record(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
-        let credentials = self.session.credentials.credentials().await;
-        let credentials = credentials.map_err(|error| error.to_string())?;
-        let call = Event::OwnCall {
-            service: "sts".to_owned(),
-            operation: "GetCallerIdentity".to_owned(),
-            host: request.uri().host().unwrap_or_default().to_owned(),
-            signing_key: credentials.access_key_id().to_owned(),
-        };
-        if !self.append(call).await {
-            return Err(NOT_RECORDED.to_owned());
+    async fn principal(&self, from: &Authenticated, whole: bool) -> Option<Principal> {
+        if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
+            match &minted.principal {
+                MintedFor::Named(principal) => return Some(principal.clone()),
+                MintedFor::Unknown => return None,
+                MintedFor::Session => {}
+            }
         }
-        let answer = self.session.upstream.ask(request).await;
-        answer.map_err(|error| error.to_string())
+        self.session.credentials.resolve_principal(whole).await
     }
 
-    /// Lets the profile decide, and a person where it says so. Returns the output that is to be masked.
+    /// Lets the profile decide, and a person where it says so. Returns what is to be changed in the answer.
     async fn decide(
         &mut self,
         parts: &Parts,
         from: &Authenticated,
         call: &Call,
         body: &mut Spool<Incoming>,
-    ) -> Result<Option<(Output, Masked)>, Refusal> {
+    ) -> Result<Option<Edits>, Refusal> {
         let (decision, masked) = self.ask(parts, from, call).await;
         self.decided.statement = decision.statement.as_deref().map(str::to_owned);
         self.decided.reason = decision.reason.to_string();
@@ -219,10 +217,8 @@ impl Exchange {
                 ..Refusal::denied(Code::AccessDenied, &*decision.reason)
             });
         }
-        let output = call
-            .output
-            .filter(|output| forward::has_masked(*output, |class| masked.contains(class)));
-        if output.is_some() && call.protocol == Protocol::Cbor {
+        let edits = Edits::of(call, masked);
+        if edits.is_some() && call.protocol == Protocol::Cbor {
             return Err(Refusal::denied(
                 Code::AccessDenied,
                 "the answer has secret members, and guard cannot mask them in CBOR; use a client that speaks JSON \
@@ -232,7 +228,7 @@ impl Exchange {
         if effect == Effect::Approve {
             self.hold(parts, from, call, body).await?;
         }
-        Ok(output.map(|output| (output, masked)))
+        Ok(edits)
     }
 
     /// Asks the profile, in the context of the call.
@@ -247,7 +243,8 @@ impl Exchange {
         let principal = if anonymous {
             None
         } else {
-            self.principal(context::asks_principal(&profile)).await
+            self.principal(from, context::asks_principal(&profile))
+                .await
         };
         let context = Context {
             region: call.region.as_deref(),
@@ -262,7 +259,7 @@ impl Exchange {
             now: OffsetDateTime::now_utc(),
             session: Some(context::Caller {
                 session: self.session.id.as_str(),
-                user: &self.session.identity.user,
+                identity: &self.session.identity,
                 executable: self.caller.process.exe.as_deref(),
             }),
         };
@@ -285,8 +282,18 @@ impl Exchange {
         Effect::Allow
     }
 
+    /// Nothing leaves a session whose time is over.
+    fn check_term(&self) -> Result<(), Refusal> {
+        match self.session.term.refusal() {
+            Some(text) => Err(Refusal::denied(Code::AccessDenied, text)),
+            None => Ok(()),
+        }
+    }
+
     /// Makes the decision durable. Only what this returned for may leave.
     async fn record_allowed(&mut self, leaving: &Leaving) -> Result<Completion, Refusal> {
+        // It may have been held, or have come slowly.
+        self.check_term()?;
         self.decided.signing_key = leaving.key().map(str::to_owned);
         "allow".clone_into(&mut self.decided.decision);
         let (journal, session) = (self.gateway.journal.clone(), self.session.id.clone());

@@ -96,7 +96,7 @@ impl Exchange {
         let length = http_body::Body::size_hint(&body).exact();
         forward::prepare(&mut parts, host, length, plain)
             .map_err(|error| Refusal::failed(error.to_string()))?;
-        match leaving {
+        let head = match leaving {
             Leaving::Signed {
                 credentials,
                 region,
@@ -108,7 +108,7 @@ impl Exchange {
                 let scope = own.or_else(|| from.scope()).ok_or_else(|| {
                     Refusal::failed("the request has no scope to be signed for".to_owned())
                 })?;
-                sigv4::sign(
+                let signed = sigv4::sign(
                     &mut parts,
                     host,
                     from.payload(),
@@ -116,11 +116,15 @@ impl Exchange {
                     credentials,
                     SignAs {
                         algorithm: from.algorithm(),
-                        s3_session: false,
+                        s3_session: from
+                            .issue()
+                            .and_then(|issue| issue.minted())
+                            .is_some_and(|minted| minted.express),
                     },
                     SystemTime::now(),
                 )
                 .map_err(|error| Refusal::failed(error.to_string()))?;
+                Some((signed, scope, credentials))
             }
             Leaving::Bearer(token) => {
                 let mut value = HeaderValue::try_from(format!("Bearer {}", token.secret()))
@@ -132,10 +136,16 @@ impl Exchange {
                     })?;
                 value.set_sensitive(true);
                 parts.headers.insert(AUTHORIZATION, value);
+                None
             }
-            Leaving::Unsigned => {}
-        }
-        let body = RequestBody::new(body, sent);
+            Leaving::Unsigned => None,
+        };
+        let head = head
+            .as_ref()
+            .map(|(signed, scope, keys)| (signed, *scope, *keys));
+        let body = from
+            .body_leaving(body, head, sent)
+            .map_err(|error| Refusal::failed(error.to_string()))?;
         Ok(Request::from_parts(parts, body))
     }
 }

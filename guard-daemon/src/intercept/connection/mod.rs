@@ -17,6 +17,7 @@ use self::refusal::{
 };
 use super::client_hello::{self, Hello, Opening, OpeningError};
 use super::local;
+use super::metadata::Service;
 use super::passthrough::{self, IDLE_TIMEOUT};
 use super::surroundings::{Surroundings, Unrecorded};
 use crate::gateway::exchange::Caller;
@@ -50,6 +51,18 @@ impl<S: Surroundings> Connection<'_, S> {
         // The hooks send loopback here only where the session shares the host's network: `guard attach`.
         if is_host_loopback(self.destination.ip()) {
             return self.loopback(port).await;
+        }
+        if let Some(service) = Service::at(self.destination) {
+            if let Some(refusal) = self.over(&self.destination.ip().to_string()) {
+                return self.refuse(refusal, &[]).await;
+            }
+            let Self {
+                around,
+                process,
+                destination,
+                stream,
+            } = self;
+            return around.metadata(service, process, destination, stream).await;
         }
         // Elsewhere than on 443 the server may speak first (SSH, SMTP, databases): nothing to wait for.
         if let Some(host) = &name
@@ -169,6 +182,16 @@ impl<S: Surroundings> Connection<'_, S> {
         self.refuse(refusal, &alert).await;
     }
 
+    /// The refusal of a connection once the session's time is over.
+    fn over(&self, host: &str) -> Option<Refusal> {
+        let detail = self.around.term().refusal()?;
+        Some(Refusal {
+            code: local::ENDED,
+            host: Some(host.to_owned()),
+            detail,
+        })
+    }
+
     /// How a name stands at this connection's port.
     fn standing(&self, host: &str) -> Standing {
         let port = self.destination.port();
@@ -186,7 +209,10 @@ impl<S: Surroundings> Connection<'_, S> {
             });
         }
         if self.around.allows_host(host, port) {
-            return Standing::Allowed;
+            return match self.over(host) {
+                Some(refusal) => Standing::Refused(refusal),
+                None => Standing::Allowed,
+            };
         }
         Standing::Refused(Refusal {
             code: "host-not-allowed",

@@ -433,3 +433,25 @@ async fn the_hosts_loopback_is_reached_at_listed_ports_only() {
         serving.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn once_the_session_is_over_a_host_is_refused_and_aws_is_left_to_the_gateway() {
+    let mut stage = Stage::new();
+    stage.term = crate::term::Term::new(Some(crate::term::Limit::starting_now(
+        crate::policy::Length::seconds(1),
+    )));
+    let stage = Arc::new(stage);
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    let (client, serving) = connect(&stage, "allowed.example:22").await;
+    let _ = say(client, b"x").await;
+    serving.await.unwrap();
+    let Event::Refused { code, detail, .. } = stage.last_event() else {
+        panic!("{:?}", stage.events());
+    };
+    assert_eq!(code, local::ENDED);
+    assert!(detail.contains("ended at its time"), "{detail}");
+    assert!(stage.dialled.lock().unwrap().is_empty());
+    let (client, _) = connect(&stage, "s3.amazonaws.com:443").await;
+    let pem = stage.authority().certificate_pem();
+    tls(client, Some(pem), "s3.amazonaws.com").await.unwrap();
+}

@@ -19,6 +19,7 @@ use super::passthrough;
 use super::surroundings::{Surroundings, Unrecorded};
 use crate::record::entry::{Event, Process};
 use crate::sandbox::network::Namespace;
+use crate::term::Term;
 
 /// The way out: a listener on the session's loopback that leads to the same port of the host's.
 pub(super) struct ToHost<S> {
@@ -43,6 +44,10 @@ impl<S: Surroundings> Door for ToHost<S> {
             drop(permit);
         }))
     }
+
+    fn term(&self) -> &Term {
+        self.around.term()
+    }
 }
 
 /// Copies between a connection and a port of the host's loopback.
@@ -52,6 +57,10 @@ pub(super) async fn to_host<S: Surroundings>(
     port: u16,
     stream: TcpStream,
 ) {
+    if let Some(detail) = around.term().refusal() {
+        let host = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        return turn_away(around, &stream, Some(process), host, (ENDED, detail)).await;
+    }
     let passed = Event::ConnectionPassed {
         process: process.clone(),
         host: "localhost".to_owned(),
@@ -86,6 +95,11 @@ impl<S: Surroundings> Door for IntoSession<S> {
             turn_away(&*self.around, &stream, None, Some(self.host), FULL).await;
             return None;
         };
+        if let Some(detail) = self.around.term().refusal() {
+            let host = Some(self.host);
+            turn_away(&*self.around, &stream, None, host, (ENDED, detail)).await;
+            return None;
+        }
         let (around, namespace) = (self.around.clone(), self.namespace.clone());
         let (host, port) = (self.host, self.port);
         Some(Box::pin(async move {
@@ -103,6 +117,10 @@ impl<S: Surroundings> Door for IntoSession<S> {
             }
             drop(permit);
         }))
+    }
+
+    fn term(&self) -> &Term {
+        self.around.term()
     }
 }
 
@@ -168,6 +186,9 @@ async fn turn_away<S: Surroundings>(
     // It is refused either way.
     let _ = around.record(event).await;
 }
+
+/// The code of what is refused once the session's time is over.
+pub(super) const ENDED: &str = "session-ended";
 
 const FULL: (&str, &str) = ("limit", super::TOO_MANY);
 

@@ -4,6 +4,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::intercept::accept::accept;
 use crate::intercept::tests::Stage;
+use crate::policy::Length;
+use crate::term::Limit;
 
 /// A listener in the session's place that leads to `port` of the host's loopback.
 async fn way_out(stage: &Arc<Stage>, port: u16, room: usize) -> SocketAddr {
@@ -121,4 +123,28 @@ async fn connections_past_the_limit_are_reset_and_so_are_those_that_nobody_serve
     assert!(talk(way_out(&stage, port, 1).await).await.is_err());
     assert_eq!(stage.refusals(), ["upstream-connect"]);
     assert!(talk(way_in(&stage, port).await).await.is_err());
+}
+
+#[tokio::test]
+async fn the_sessions_end_is_that_of_its_connections() {
+    let mut stage = Stage::new();
+    stage.term = Term::new(Some(Limit::starting_now(Length::seconds(1))));
+    let stage = Arc::new(stage);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = listener.local_addr().unwrap().port();
+    let out = way_out(&stage, silent, 2).await;
+    let mut client = TcpStream::connect(out).await.unwrap();
+    let (_far, _) = listener.accept().await.unwrap();
+    assert!(!stage.term.enforce());
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    assert!(stage.term.enforce());
+    let ended = timeout(Duration::from_secs(5), client.read(&mut [0])).await;
+    assert!(matches!(ended.unwrap(), Ok(0) | Err(_)), "it goes on");
+    // From now on nobody is let in, and the record says why.
+    let into = way_in(&stage, silent).await;
+    for address in [out, into] {
+        let refused = timeout(Duration::from_secs(5), talk(address)).await;
+        assert!(!matches!(refused.unwrap(), Ok(reply) if !reply.is_empty()));
+    }
+    assert_eq!(stage.refusals(), [ENDED, ENDED]);
 }

@@ -122,6 +122,11 @@ impl Policy {
         &self.keys
     }
 
+    /// What holds where no statement matches.
+    pub(super) fn default(&self) -> Effect {
+        self.default
+    }
+
     /// All statements.
     pub(super) fn statements(&self) -> impl Iterator<Item = &Statement> {
         let limits = self.limits.iter().flat_map(|limit| &limit.statements);
@@ -194,7 +199,7 @@ impl Policy {
                 match (closed, first) {
                     (Some(limit), _) => (Effect::Deny, By::Limit(limit)),
                     (None, Some(at)) => (self.ordered[at].effect, By::Statement(at)),
-                    (None, None) => (self.default(action.is_some()), By::Default),
+                    (None, None) => (self.by_default_on(action.is_some()), By::Default),
                 }
             }
         };
@@ -213,7 +218,7 @@ impl Policy {
     }
 
     /// What holds where no statement matches. Nobody can mean to allow an action that nobody can name.
-    fn default(&self, action_known: bool) -> Effect {
+    fn by_default_on(&self, action_known: bool) -> Effect {
         match self.default {
             Effect::Allow if !action_known => Effect::Approve,
             default => default,

@@ -1,6 +1,7 @@
 //! A profile's text and its policy documents → a checked, compiled profile; every error names its place and
 //! what to write instead.
 
+mod credentials;
 mod layers;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use toml::Spanned;
 use self::layers::{Layers, layers};
 use super::evaluate::{Parts, Policy};
 use super::keys::Keys;
+use super::length::Length;
 use super::mask::{Masking, Rule as MaskRule};
 use super::network::AllowList;
 use super::problem::{LARGEST_PROFILE, LONGEST_NAME, Misplaced, PolicyError, Problem};
@@ -28,6 +30,7 @@ use crate::mask::Class;
 #[serde(deny_unknown_fields)]
 struct File {
     name: Option<Spanned<String>>,
+    max_session: Option<Spanned<String>>,
     #[serde(default)]
     mode: Mode,
     #[serde(default = "deny")]
@@ -36,6 +39,8 @@ struct File {
     network: Network,
     #[serde(default)]
     sandbox: Sandbox,
+    #[serde(default)]
+    credentials: credentials::Written,
     #[serde(default)]
     mask: Mask,
     #[serde(default)]
@@ -144,6 +149,14 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
         })?;
     }
     let reach = reach(&file).map_err(wrong)?;
+    let credentials = file.credentials.terms().map_err(wrong)?;
+    let max_session = match &file.max_session {
+        Some(text) => Some(
+            Length::parse(text.get_ref())
+                .map_err(|error| wrong(Misplaced(text.span(), Problem::Length(error))))?,
+        ),
+        None => None,
+    };
     let mut keys = Keys::default();
     let mut statements = Vec::new();
     for (written, effect, sid) in rules(&file.statement).map_err(wrong)? {
@@ -177,6 +190,8 @@ pub(super) fn parse(source: &Source) -> Result<Profile, PolicyError> {
         hosts,
         reach,
         mode: file.mode,
+        credentials,
+        max_session,
         masking,
         policy: Policy::new(Parts {
             profile: own_name.to_owned(),

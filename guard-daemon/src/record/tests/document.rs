@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::super::journal::Journal;
+use super::super::who::Who;
 use super::super::{read, samples, show};
 use super::{append, filled, runtime, segment, sound};
 
@@ -31,6 +32,9 @@ fn the_documented_examples_are_a_journal_with_every_entry_type() {
         let serde_json::Value::Object(now) = serde_json::to_value(sample).unwrap() else {
             panic!()
         };
+        let own = documented["session"].is_null();
+        let who = serde_json::to_value(Who::of(&samples::identity())).unwrap();
+        assert_eq!(documented.get("who"), (!own).then_some(&who));
         for (key, value) in now {
             assert_eq!(
                 documented[&key], value,

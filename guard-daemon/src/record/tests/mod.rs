@@ -18,7 +18,9 @@ use super::entry::{Entry, Event};
 use super::journal::{Journal, JournalError};
 use super::segment::{SEGMENT_BYTES, Segments, Store};
 use super::verify::{Problem, Report, verify};
+use super::who::Who;
 use super::{read, samples};
+use crate::session::SessionId;
 
 fn entry(cause: &str) -> Entry {
     Entry {
@@ -52,9 +54,45 @@ fn segment(directory: &Path, number: u32) -> PathBuf {
 /// A journal with one entry of every type.
 fn filled(directory: &Path) {
     let journal = Journal::open(directory).unwrap();
+    let session = SessionId::parse(samples::SESSION).unwrap();
+    journal.introduce(&session, &samples::identity()).unwrap();
     for entry in samples::all() {
         runtime().block_on(journal.append(entry)).unwrap();
     }
+}
+
+#[test]
+fn every_entry_of_a_session_says_whose_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path());
+    sound(directory.path());
+    let who = Who::of(&samples::identity());
+    for line in read::lines(directory.path()).unwrap() {
+        let line = line.unwrap();
+        let own = line.link().unwrap().session.is_none();
+        assert_eq!(line.who(), (!own).then(|| who.clone()), "{line:?}");
+        assert!(line.entry().is_some());
+    }
+    // What is under way as a session ends is recorded after it; and what an older guard wrote reads as before.
+    let journal = Journal::open(directory.path()).unwrap();
+    let session = SessionId::random();
+    let ended = |session: &SessionId| Entry {
+        session: Some(session.clone()),
+        ..entry("late")
+    };
+    runtime().block_on(journal.append(ended(&session))).unwrap();
+    journal.introduce(&session, &samples::identity()).unwrap();
+    journal.forget(&session);
+    runtime().block_on(journal.append(ended(&session))).unwrap();
+    let lines: Vec<_> = read::lines(directory.path())
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let [.., before, after] = &lines[..] else {
+        panic!("two entries more")
+    };
+    assert_eq!((before.who(), after.who()), (None, Some(who)));
+    assert!(before.entry().is_some());
 }
 
 #[test]

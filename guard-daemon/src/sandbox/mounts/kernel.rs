@@ -1,10 +1,7 @@
 //! File systems that are windows into the kernel: /proc and /sys of the session's own, and none through
 //! which cgroups, eBPF programs, traces or other processes could be reached.
 
-use std::ffi::OsString;
-use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +11,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{Statfs, statfs};
 
-use super::super::cgroup::unescape;
 use super::super::report::{Report, Stage, at, on};
 use super::private::Directories;
+use super::table::{self, Mount};
 use super::{read_only, syscalls, tmpfs};
 
 /// File systems that a session does not see, by the names in /proc/self/mountinfo and their magic numbers
@@ -122,11 +119,13 @@ impl Window {
 
 /// The mounts that no session may see, the deepest first.
 fn windows(directories: &Directories) -> Result<Vec<Window>, Report> {
-    let table = fs::read("/proc/self/mountinfo").map_err(at(Stage::Kernel))?;
+    let table = table::read().map_err(at(Stage::Kernel))?;
     let mut found: Vec<Window> = table
-        .split(|&b| b == b'\n')
-        .filter_map(Mount::read)
-        .filter_map(|Mount { path, kind, device }| {
+        .into_iter()
+        .filter_map(|mount| {
+            let Mount {
+                path, kind, device, ..
+            } = mount;
             let number = |list: &[(&str, i64)]| {
                 let found = list.iter().find(|(name, _)| name.as_bytes() == kind);
                 found.map(|(_, number)| Shows::Kind(*number))
@@ -146,29 +145,6 @@ fn windows(directories: &Directories) -> Result<Vec<Window>, Report> {
         .collect();
     found.reverse();
     Ok(found)
-}
-
-/// A line of mountinfo (proc_pid_mountinfo(5)).
-#[derive(Debug, Eq, PartialEq)]
-struct Mount<'a> {
-    path: PathBuf,
-    kind: &'a [u8],
-    device: u64,
-}
-
-impl<'a> Mount<'a> {
-    fn read(line: &'a [u8]) -> Option<Self> {
-        let mut fields = line.split(|&b| b == b' ');
-        let device = std::str::from_utf8(fields.nth(2)?).ok()?;
-        let (major, minor) = device.split_once(':')?;
-        let point = fields.nth(1)?;
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        Some(Self {
-            path: OsString::from_vec(unescape(point)).into(),
-            kind,
-            device: libc::makedev(major.parse().ok()?, minor.parse().ok()?),
-        })
-    }
 }
 
 /// The magic number of a file system.
@@ -238,21 +214,6 @@ pub(super) fn protect_settings() -> Result<(), Report> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_lines_of_mountinfo() {
-        let line = b"41 31 0:38 / /sys/fs/a\\040b rw,relatime shared:9 master:1 - cgroup2 none rw";
-        let expected = Mount {
-            path: "/sys/fs/a b".into(),
-            kind: b"cgroup2",
-            device: 38,
-        };
-        assert_eq!(Mount::read(line), Some(expected));
-        let plain = b"23 27 0:22 / /sys rw,relatime - sysfs sysfs rw";
-        assert_eq!(Mount::read(plain).unwrap().kind, b"sysfs");
-        assert_eq!(Mount::read(b""), None);
-        assert_eq!(Mount::read(b"1 2 3 /"), None);
-    }
 
     #[test]
     fn kinds_are_known_by_their_numbers() {

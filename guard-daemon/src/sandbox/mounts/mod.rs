@@ -2,16 +2,18 @@
 //!
 //! Everything is there as on the host, but: /proc, /sys and /dev are its own, directories for temporary
 //! files and for sockets are private (`private`), single files in them are shown again (`show`), guard's
-//! own directories, kernel file systems (`kernel`) and unix sockets (`sockets`) are hidden.
+//! own directories, kernel file systems (`kernel`), unix sockets (`sockets`) and AWS keys (`stores`) are hidden.
 //!
-//! Nothing of the host is changed: the namespace is a copy, and nothing is passed on from or to it.
+//! But for an empty `~/.aws`, nothing of the host is changed: the namespace is a copy, and nothing is passed on from or to it.
 
 mod devices;
 mod kernel;
 mod private;
 mod show;
 pub(super) mod sockets;
+pub(super) mod stores;
 mod syscalls;
+mod table;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -50,6 +52,8 @@ pub(super) struct Host {
     pub(super) executable: Option<PathBuf>,
     /// Directories that the environment names for temporary files.
     pub(super) temporary: Vec<PathBuf>,
+    /// Where its environment says that AWS keys are.
+    pub(super) stores: Vec<PathBuf>,
     /// Terminals among the standard streams.
     pub(super) terminals: Vec<PathBuf>,
     /// The group that terminals belong to.
@@ -91,6 +95,10 @@ pub(super) fn build(order: &Order, host: &Host) -> Result<(), Report> {
     syscalls::restrict(Path::new("/"), SAFE, true).map_err(at(Stage::Private))?;
     let files = handed(&world.files)?;
     let directories = private::find(&host.invoker, world.reach.temporary)?;
+    let stores = stores::find(host)?;
+    let empty = world.files.join(super::trust::EMPTY);
+    let empty = open(&empty, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(on(Stage::Stores, &empty))?;
     let shown = show::take(world, host, &directories)?;
 
     kernel::own_sysfs()?;
@@ -106,7 +114,8 @@ pub(super) fn build(order: &Order, host: &Host) -> Result<(), Report> {
     if host.invoker.uid.is_root() {
         protect_schedules()?;
     }
-    sockets::cover(sockets, &host.invoker, shown.allowed())
+    sockets::cover(sockets, &host.invoker, shown.allowed())?;
+    stores::cover(&stores, &world.reach, host, &empty)
 }
 
 /// The session's own files, before guard's directories are covered.

@@ -94,6 +94,19 @@ pub(super) fn find(invoker: &Invoker, temporary: Temporary) -> Result<Directorie
 }
 
 impl Directories {
+    /// Just these. They are covered by their caller.
+    pub(super) fn only(paths: impl Iterator<Item = PathBuf>) -> Self {
+        let private = |path| Private {
+            path,
+            mode: 0,
+            owner: (0, 0),
+        };
+        Self {
+            all: paths.map(private).collect(),
+            systems: Vec::new(),
+        }
+    }
+
     /// Whether a path lies in a private directory and can be shown there. The directories themselves cannot,
     /// nor the users' own in /run/user: they are the places of sockets to come.
     pub(super) fn hold(&self, path: &Path) -> bool {

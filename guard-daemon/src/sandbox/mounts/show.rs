@@ -15,7 +15,6 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::{Gid, Uid, getgroups, setegid, seteuid, setgroups};
 
 use super::super::report::{Report, Stage, on};
 use super::super::user::Invoker;
@@ -46,6 +45,7 @@ struct Item {
 }
 
 /// What is shown, taken from the host before its place is covered.
+#[derive(Default)]
 pub(super) struct Shown {
     items: Vec<Item>,
     links: Vec<(PathBuf, PathBuf)>,
@@ -77,11 +77,7 @@ pub(super) fn take(world: &World, host: &Host, directories: &Directories) -> Res
             .collect();
         (files, sockets)
     })?;
-    let mut shown = Shown {
-        items: Vec::new(),
-        links: Vec::new(),
-        allowed: Vec::new(),
-    };
+    let mut shown = Shown::default();
     for (trace, file) in &sockets {
         let found = fstat(file).map_err(on(Stage::Show, &trace.real))?;
         shown.allowed.push((found.st_dev, found.st_ino));
@@ -92,17 +88,23 @@ pub(super) fn take(world: &World, host: &Host, directories: &Directories) -> Res
         real: host.directory.clone(),
         links: Vec::new(),
     };
-    for (trace, file) in files.into_iter().chain(sockets).chain([(directory, here)]) {
-        if directories.hold(&trace.real) {
-            shown.items.push(item(trace.real, &file, directories)?);
-        }
-        let links = trace.links.into_iter();
-        shown
-            .links
-            .extend(links.filter(|(link, _)| directories.hold(link)));
-    }
-    // What holds others comes before them.
-    shown.items.sort_by_key(|item| item.path.as_os_str().len());
+    let all = files.into_iter().chain(sockets).chain([(directory, here)]);
+    shown.add(all, directories)?;
+    Ok(shown)
+}
+
+/// Opens these paths, where they lie in one of the directories.
+pub(super) fn take_named(
+    paths: &[PathBuf],
+    invoker: &Invoker,
+    directories: &Directories,
+) -> Result<Shown, Report> {
+    let found = as_user(invoker, || {
+        let found = paths.iter().filter_map(|path| reach(path));
+        found.collect::<Vec<_>>()
+    })?;
+    let mut shown = Shown::default();
+    shown.add(found.into_iter(), directories)?;
     Ok(shown)
 }
 
@@ -137,6 +139,24 @@ fn item(path: PathBuf, file: &OwnedFd, directories: &Directories) -> Result<Item
 }
 
 impl Shown {
+    fn add(
+        &mut self,
+        all: impl Iterator<Item = (Trace, OwnedFd)>,
+        directories: &Directories,
+    ) -> Result<(), Report> {
+        for (trace, file) in all {
+            if directories.hold(&trace.real) {
+                self.items.push(item(trace.real, &file, directories)?);
+            }
+            let links = trace.links.into_iter();
+            let links = links.filter(|(link, _)| directories.hold(link));
+            self.links.extend(links);
+        }
+        // What holds others comes before them.
+        self.items.sort_by_key(|item| item.path.as_os_str().len());
+        Ok(())
+    }
+
     /// Makes everything visible again, after the private directories were covered.
     pub(super) fn place(&self) -> Result<(), Report> {
         for (at, item) in self.items.iter().enumerate() {
@@ -228,22 +248,12 @@ fn trace(path: &Path) -> io::Result<Trace> {
 }
 
 /// Does something with the user's rights to files.
-fn as_user<T>(invoker: &Invoker, work: impl FnOnce() -> T) -> Result<T, Report> {
+pub(super) fn as_user<T>(invoker: &Invoker, work: impl FnOnce() -> T) -> Result<T, Report> {
     let failed = |errno: Errno| Report {
         detail: "as the invoking user".to_owned(),
         ..super::super::report::at(Stage::Show)(errno)
     };
-    let groups = getgroups().map_err(failed)?;
-    setgroups(&invoker.groups)
-        .and_then(|()| setegid(invoker.gid))
-        .and_then(|()| seteuid(invoker.uid))
-        .map_err(failed)?;
-    let result = work();
-    seteuid(Uid::from_raw(0))
-        .and_then(|()| setegid(Gid::from_raw(0)))
-        .and_then(|()| setgroups(&groups))
-        .map_err(failed)?;
-    Ok(result)
+    invoker.with_rights(work).map_err(failed)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::sandbox::cgroup::Cgroup;
 use crate::sandbox::environment::Changes;
 use crate::sandbox::network::Namespace;
 use crate::session::SessionId;
+use crate::term::Limit;
 
 /// A tree that was confined.
 pub struct Attached {
@@ -26,6 +27,8 @@ pub struct Attached {
     pub session: SessionId,
     /// A file of shell assignments for new programs of the tree.
     pub environment: PathBuf,
+    /// Its end, where it has one.
+    pub limit: Option<Limit>,
     /// What is open, one sentence each.
     pub limits: Vec<String>,
     /// What else the person at the terminal should know.
@@ -34,9 +37,11 @@ pub struct Attached {
 
 impl Sessions {
     /// Confines a tree that runs, and serves its traffic until it is let go or its cgroup is gone.
+    /// `loginuid` is the user that logged in to the process that asks.
     pub async fn attach(
         self: &Arc<Self>,
         request: AttachSession,
+        loginuid: Option<u32>,
     ) -> Result<Attached, SessionError> {
         let open = self.open.read().await;
         if !*open {
@@ -50,11 +55,14 @@ impl Sessions {
         self.refuse_overlap(&tree.cgroup)?;
         let remains = self.remains(&id, &tree.place);
         let place = tree.place.clone();
-        let attached = self.surround(id.clone(), request, tree, &remains).await;
+        let attached = self
+            .surround(id.clone(), request, loginuid, tree, &remains)
+            .await;
         if attached.is_err() {
             // The tree was not confined, and is not to be harmed.
             self.release(&id, &remains, &place).await;
             remains.forget().await;
+            self.gateway.journal.forget(&id);
         }
         attached
     }
@@ -82,6 +90,7 @@ impl Sessions {
         self: &Arc<Self>,
         id: SessionId,
         request: AttachSession,
+        loginuid: Option<u32>,
         tree: Tree,
         remains: &Remains,
     ) -> Result<Attached, SessionError> {
@@ -90,9 +99,11 @@ impl Sessions {
         {
             return Err(SessionError::Root { pid, comm });
         }
+        let identity = self.identities.establish(request.starter, loginuid).await?;
         let saved = self
-            .saved(id.clone(), tree.place.clone(), request.terms)
+            .saved(id.clone(), tree.place.clone(), identity, request.terms)
             .await?;
+        let limit = saved.limit;
         let session = self.session(&saved).await?;
         let (changes, mut warnings) = self.hand_out(&session, &saved, remains).await?;
         let environment = write_environment(remains, &changes).map_err(SessionError::Save)?;
@@ -138,6 +149,7 @@ impl Sessions {
         Ok(Attached {
             session: id,
             environment,
+            limit,
             limits,
             warnings,
         })

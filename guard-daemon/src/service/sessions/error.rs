@@ -5,8 +5,10 @@ use std::io;
 use crate::broker::BrokerError;
 use crate::config::ConfigError;
 use crate::gateway::upstream::UpstreamError;
+use crate::identity::IdentityError;
 use crate::kernel::KernelError;
 use crate::kernel::tracker::TrackerError;
+use crate::policy::{CredentialsError, Length};
 use crate::record::journal::JournalError;
 use crate::sandbox::cgroup::CgroupError;
 use crate::sandbox::network::NetworkError;
@@ -50,12 +52,28 @@ pub enum SessionError {
         /// Its name.
         comm: String,
     },
+    /// It is to last longer than it may.
+    #[error(
+        "the session is to last {asked}, and may last {most} at the most (max_session); ask for less"
+    )]
+    TooLong {
+        /// How long it is to last.
+        asked: Length,
+        /// How long it may.
+        most: Length,
+    },
     /// The profile.
     #[error("the profile cannot be used")]
     Profile(#[from] ConfigError),
+    /// Who it is for.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The credentials.
     #[error("the AWS credentials cannot be used")]
     Broker(#[from] BrokerError),
+    /// The role whose credentials it is to have.
+    #[error("the session's role cannot be used")]
+    Role(#[from] CredentialsError),
     /// The way out.
     #[error("the way out cannot be set up")]
     Upstream(#[from] UpstreamError),

@@ -12,6 +12,7 @@ use crate::sandbox::environment::Changes;
 use crate::sandbox::mounts::World;
 use crate::sandbox::network::{self, Namespace};
 use crate::session::SessionId;
+use crate::term::Limit;
 
 /// A session that has started.
 pub struct Started {
@@ -21,16 +22,20 @@ pub struct Started {
     pub environment: Changes,
     /// What the session is to see of the host.
     pub world: World,
+    /// Its end, where it has one.
+    pub limit: Option<Limit>,
     /// What the person at the terminal should know.
     pub warnings: Vec<String>,
 }
 
 impl Sessions {
-    /// Confines the process and serves its traffic. `launcher` is the process that asks.
+    /// Confines the process and serves its traffic. `launcher` is the process that asks, `loginuid` the user
+    /// that logged in to it.
     pub async fn start(
         self: &Arc<Self>,
         request: StartSession,
         launcher: u32,
+        loginuid: Option<u32>,
     ) -> Result<Started, SessionError> {
         let open = self.open.read().await;
         if !*open {
@@ -38,10 +43,13 @@ impl Sessions {
         }
         let id = SessionId::random();
         let remains = Remains::of(&id, &self.gateway.config.runtime_dir, &self.hierarchy);
-        let started = self.confine(id.clone(), request, launcher, &remains).await;
+        let started = self
+            .confine(id.clone(), request, (launcher, loginuid), &remains)
+            .await;
         if started.is_err() {
             remains.clear().await;
             self.untrack(&id).await;
+            self.gateway.journal.forget(&id);
         }
         started
     }
@@ -51,7 +59,7 @@ impl Sessions {
         self: &Arc<Self>,
         id: SessionId,
         request: StartSession,
-        launcher: u32,
+        (launcher, loginuid): (u32, Option<u32>),
         remains: &Remains,
     ) -> Result<Started, SessionError> {
         let (pid, init) = (request.pid, request.init);
@@ -60,7 +68,11 @@ impl Sessions {
         let namespace = Namespace::of_process(init)?;
         check_shared(pid, &namespace)?;
         let place = Place::Launched { pid };
-        let saved = self.saved(id.clone(), place, request.terms).await?;
+        let identity = self.identities.establish(request.starter, loginuid).await?;
+        let saved = self
+            .saved(id.clone(), place, identity, request.terms)
+            .await?;
+        let limit = saved.limit;
         let session = self.session(&saved).await?;
         let (environment, warnings) = self.hand_out(&session, &saved, remains).await?;
 
@@ -100,6 +112,7 @@ impl Sessions {
             session: id,
             environment,
             world,
+            limit,
             warnings,
         })
     }

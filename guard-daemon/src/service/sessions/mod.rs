@@ -24,18 +24,21 @@ use tokio::sync::{OnceCell, RwLock, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
-use crate::broker::{DummyCredentials, Issued, Owner, Source};
+use crate::broker::{DummyCredentials, Issued, Owner, RoleRequest, Source};
 use crate::control::wire::{SessionView, Terms};
-use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
+use crate::gateway::{Gateway, OwnWay};
+use crate::identity::Identities;
+use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
-use crate::policy::Profile;
+use crate::policy::{CredentialTerms, Length, Profile};
 use crate::record::entry::{Entry, Event};
 use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::network;
 use crate::sandbox::trust;
-use crate::session::{Session, SessionId};
+use crate::session::{Identity, Session, SessionId};
+use crate::term::{Limit, Term};
 
 pub use attached::Attached;
 pub use error::SessionError;
@@ -47,6 +50,9 @@ pub(super) use saved::sessions as saved_sessions;
 use saved::{Place, Saved};
 pub(super) use supervise::check_tracker;
 
+/// Why a session ends whose time is over.
+const EXPIRED: &str = "expired";
+
 /// How long a stopping daemon waits for sessions that are just starting.
 const STARTING: Duration = Duration::from_secs(20);
 
@@ -54,6 +60,7 @@ const STARTING: Duration = Duration::from_secs(20);
 pub struct Sessions {
     gateway: Arc<Gateway>,
     hierarchy: Hierarchy,
+    identities: Identities,
     running: Mutex<BTreeMap<SessionId, Running>>,
     /// `true` while sessions may start; starting ones hold it for reading.
     open: RwLock<bool>,
@@ -95,6 +102,7 @@ impl Sessions {
         occupied: watch::Sender<usize>,
     ) -> Self {
         Self {
+            identities: Identities::new(&gateway.config.identity, &gateway.config.upstream),
             gateway,
             hierarchy,
             running: Mutex::default(),
@@ -170,6 +178,7 @@ impl Sessions {
                     Place::Attached { .. } | Place::Moved { .. } => None,
                 },
                 cgroup: running.cgroup.name(&self.hierarchy),
+                limit: running.saved.limit,
                 age_seconds: now().saturating_sub(running.saved.since),
                 enforced: running.enforced.clone(),
                 limits: running.limits.clone(),
@@ -190,31 +199,54 @@ impl Sessions {
         found.map(|(id, _)| id.clone())
     }
 
-    /// What a new session is saved as.
+    /// What a new session is saved as. From here on the journal knows whose its entries are; the caller has it
+    /// forgotten where the session does not start.
     async fn saved(
         &self,
         id: SessionId,
         place: Place,
+        identity: Identity,
         mut terms: Terms,
     ) -> Result<Saved, SessionError> {
         let profile = self
             .gateway
             .config
             .profile_source(terms.profile.as_deref())?;
+        let limit = self.limit(terms.duration, &profile)?;
         terms.profile = None;
         let files = terms.aws.files();
         // On a file system that hangs, this one session does.
         let files = tokio::task::spawn_blocking(move || saved::digests(files)).await?;
+        self.gateway.journal.introduce(&id, &identity)?;
         Ok(Saved {
             id,
             place,
             generation: 0,
             since: now(),
+            identity,
+            limit,
             terms,
             profile,
             dummy: DummyCredentials::random(),
             files,
         })
+    }
+
+    /// The end of a session that begins now: the shortest of what was asked for, the profile's and the
+    /// configuration's `max_session`. What asks for more is refused.
+    fn limit(
+        &self,
+        asked: Option<u64>,
+        profile: &crate::policy::Source,
+    ) -> Result<Option<Limit>, SessionError> {
+        let profile = Profile::load(profile).map_err(crate::config::ConfigError::from)?;
+        let own = self.gateway.config.limits.max_session;
+        let most = own.into_iter().chain(profile.max_session()).min();
+        let asked = asked.map(Length::seconds);
+        match (asked, most) {
+            (Some(asked), Some(most)) if asked > most => Err(SessionError::TooLong { asked, most }),
+            (asked, most) => Ok(asked.or(most).map(Limit::starting_now)),
+        }
     }
 
     /// A session as exchanges see it.
@@ -223,25 +255,38 @@ impl Sessions {
             Arc::new(Profile::load(&saved.profile).map_err(crate::config::ConfigError::from)?);
         let terms = &saved.terms;
         let owner = Owner {
-            uid: terms.identity.uid,
+            uid: saved.identity.uid,
             gid: terms.gid,
         };
-        let credentials = Source::new(&terms.aws, owner).await?;
         let flags: Vec<(String, String)> = terms.upstream.connect.clone().into_iter().collect();
         let upstream = self
             .gateway
             .config
             .upstream
             .merge(&flags, &terms.upstream.roots)?;
-        let upstream = Upstream::new(&upstream)?;
+        let upstream = Arc::new(Upstream::new(&upstream)?);
+        let way = Arc::new(OwnWay {
+            journal: self.gateway.journal.clone(),
+            session: saved.id.clone(),
+            upstream: Arc::clone(&upstream),
+        });
+        let role = CredentialTerms::role(profile.credentials(), &terms.role)?
+            .map(|role| RoleRequest::new(role, &saved.id, &saved.identity, &profile))
+            .transpose()?;
+        let credentials = Source::new(&terms.aws, owner, role, way).await?;
+        let until = saved.limit.map(|limit| limit.wall_time());
+        let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
             id: saved.id.clone(),
-            identity: terms.identity.clone(),
+            identity: saved.identity.clone(),
             profile,
-            issued: Issued::new(saved.dummy.clone()),
+            issued: Issued::kept_in(saved.dummy.clone(), until, kept)
+                .map_err(SessionError::Save)?,
+            term: Term::new(saved.limit),
             credentials,
             bearer: terms.aws.bearer.clone(),
-            upstream: Arc::new(upstream),
+            upstream,
+            lent: Lent::default(),
             names: Names::of_generation(saved.generation),
         }))
     }
@@ -256,19 +301,21 @@ impl Sessions {
         let authority = Arc::clone(&self.gateway.authority);
         let directory = remains.files();
         let roots = environment::roots(&saved.terms.environment);
-        let (files, warnings) = tokio::task::spawn_blocking(move || {
+        let (files, mut warnings) = tokio::task::spawn_blocking(move || {
             trust::write(&directory, authority.certificate_pem(), &roots)
         })
         .await??;
-        let region = session.credentials.region();
-        let changes = environment::changes(
-            &session.id,
-            session.issued.own(),
-            session.bearer.is_some(),
-            region,
-            files.names(),
-            &saved.terms.environment,
-        );
+        warnings.extend_from_slice(session.credentials.warnings());
+        let handed = environment::Handed {
+            dummy: session.issued.own(),
+            bearer: session.bearer.is_some(),
+            delivery: saved.terms.delivery,
+            region: session.credentials.region(),
+        };
+        let mut changes =
+            environment::changes(&session.id, handed, files.names(), &saved.terms.environment);
+        // With such a token the tree could assume the role itself, without a session policy.
+        changes.unset.extend(saved.terms.aws.tokens.keys().cloned());
         Ok((changes, warnings))
     }
 
@@ -305,6 +352,7 @@ impl Sessions {
             hooks,
             cgroup: remains.cgroup().clone(),
             launched: matches!(saved.place, Place::Launched { .. }),
+            session: Arc::clone(&session),
             claimed: Arc::clone(&claimed),
         };
         let supervising = tokio::spawn(supervise::watch(Arc::downgrade(self), supervised));
@@ -327,19 +375,27 @@ impl Sessions {
 
     /// Ends a session. The tree first: what still runs must not see its gateway go away.
     async fn conclude(&self, id: &SessionId, cause: &str, tree: Tree) {
-        let (serving, supervising, ended, remains, place) = {
+        let (over, serving, supervising, ended, remains, place) = {
             let running = self.running();
             let Some(session) = running.get(id) else {
                 return;
             };
             let place = session.saved.place.clone();
+            let over = session.session.term.is_over();
             (
+                over,
                 session.serving.abort_handle(),
                 session.supervising.clone(),
                 Arc::clone(&session.ended),
                 self.remains(id, &place),
                 place,
             )
+        };
+        // Whatever noticed it: a tree that went when it was told to has ended at its time.
+        let cause = if over && matches!(cause, "exited" | "launcher-gone") {
+            EXPIRED
+        } else {
+            cause
         };
         ended
             .get_or_init(|| async {
@@ -362,6 +418,7 @@ impl Sessions {
                     },
                 )
                 .await;
+                self.gateway.journal.forget(id);
                 // Until now its processes were to be known as confined.
                 self.running().remove(id);
                 tracing::info!("session {id} ended: {cause}");

@@ -40,6 +40,10 @@ impl Sessions {
             }
         };
         let remains = self.remains(id, &saved.place);
+        // Whatever is recorded of it from here on says whose it is.
+        if let Err(error) = self.gateway.journal.introduce(id, &saved.identity) {
+            tracing::error!("session {id}: {error}");
+        }
         if !remains.cgroup().is_populated() {
             return self.give_up(id, &remains, None).await;
         }
@@ -130,6 +134,7 @@ impl Sessions {
         self.untrack(id).await;
         let cause = "recovered".to_owned();
         self.record(id, Event::SessionEnded { cause }).await;
+        self.gateway.journal.forget(id);
         Resumption::Ended
     }
 }

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::broker::DummyCredentials;
 use crate::control::wire::Terms;
 use crate::policy::Source;
-use crate::session::SessionId;
+use crate::session::{Identity, SessionId};
+use crate::term::Limit;
 
 /// Bytes of a file that is read: a request's terms, a profile's text and its policy documents are bounded by one
 /// MiB each.
@@ -31,6 +32,11 @@ pub(in crate::service) struct Saved {
     pub(super) generation: u32,
     /// Seconds since the epoch when it started.
     pub(super) since: u64,
+    /// Who it is for, as it was verified then. The token itself is never written.
+    pub(super) identity: Identity,
+    /// Its end, where it has one.
+    #[serde(default)]
+    pub(super) limit: Option<Limit>,
     pub(super) terms: Terms,
     /// The profile in force: the file may say something else by now.
     pub(super) profile: Source,
@@ -104,10 +110,18 @@ impl Saved {
 
     /// Removes the file of a session; none is fine.
     pub(super) fn remove(runtime_dir: &Path, id: &SessionId) -> io::Result<()> {
-        match fs::remove_file(file(runtime_dir, id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let issued = issued(runtime_dir, id);
+        for path in [
+            issued.with_extension("issued-new"),
+            issued,
+            file(runtime_dir, id),
+        ] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     /// The configuration files that are not as they were at the start.
@@ -147,6 +161,11 @@ fn directory(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("saved")
 }
 
+/// The file of a session's further dummies.
+pub(super) fn issued(runtime_dir: &Path, id: &SessionId) -> PathBuf {
+    directory(runtime_dir).join(format!("{id}.issued"))
+}
+
 fn file(runtime_dir: &Path, id: &SessionId) -> PathBuf {
     directory(runtime_dir).join(format!("{id}.json"))
 }
@@ -157,7 +176,6 @@ mod tests {
 
     use super::*;
     use crate::broker::Selection;
-    use crate::session::Identity;
 
     fn saved(config: &Path) -> Saved {
         Saved {
@@ -165,21 +183,25 @@ mod tests {
             place: Place::Launched { pid: 7 },
             generation: 0,
             since: 1,
+            identity: Identity {
+                uid: 0,
+                user: "root".to_owned(),
+                loginuid: None,
+                host: "h".to_owned(),
+                reason: None,
+                command: vec!["true".to_owned()],
+                human: None,
+                agent: None,
+                labels: BTreeMap::new(),
+            },
+            limit: None,
             terms: Terms {
-                identity: Identity {
-                    uid: 0,
-                    user: "root".to_owned(),
-                    loginuid: None,
-                    host: "h".to_owned(),
-                    reason: None,
-                    command: vec!["true".to_owned()],
-                    human: None,
-                    agent: None,
-                    labels: BTreeMap::new(),
-                },
                 gid: 0,
                 profile: None,
+                duration: None,
                 aws: Selection::default(),
+                role: crate::policy::CredentialTerms::default(),
+                delivery: crate::sandbox::environment::Delivery::Env,
                 upstream: crate::config::UpstreamConfig::default(),
                 environment: BTreeMap::new(),
             },

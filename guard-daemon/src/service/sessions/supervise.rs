@@ -6,19 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::Sessions;
+use super::resumed::Frozen;
 use super::saved::{Place, Saved};
+use super::{EXPIRED, Sessions};
 use crate::kernel::Hooks;
 use crate::kernel::tracker::Tracker;
 use crate::policy::{Reach, Temporary};
 use crate::record::entry::Event;
 use crate::sandbox::cgroup::Cgroup;
-use crate::session::SessionId;
+use crate::session::{Session, SessionId};
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// How long the processes of a session whose time is over have before they are killed.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a session that was picked up waits for its launcher.
 const UNCLAIMED: Duration = Duration::from_secs(30);
@@ -29,6 +35,7 @@ pub(super) struct Supervised {
     pub(super) hooks: Arc<Hooks>,
     pub(super) cgroup: Cgroup,
     pub(super) launched: bool,
+    pub(super) session: Arc<Session>,
     pub(super) claimed: Arc<AtomicBool>,
 }
 
@@ -44,10 +51,31 @@ pub(super) async fn watch(sessions: Weak<Sessions>, supervised: Supervised) {
     let since = Instant::now();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut over = None;
     let finding = loop {
         ticks.tick().await;
         if let Some(finding) = supervised.look(since) {
             break finding;
+        }
+        if !supervised.session.term.enforce() {
+            continue;
+        }
+        let Some(since) = over else {
+            over = Some(Instant::now());
+            let Some(sessions) = sessions.upgrade() else {
+                return;
+            };
+            sessions.say_over(&supervised).await;
+            if supervised.launched {
+                supervised.terminate().await;
+            }
+            continue;
+        };
+        if supervised.launched && since.elapsed() >= GRACE {
+            break Finding {
+                cause: EXPIRED,
+                tampered: None,
+            };
         }
     };
     let id = supervised.id;
@@ -64,6 +92,24 @@ pub(super) async fn watch(sessions: Weak<Sessions>, supervised: Supervised) {
 }
 
 impl Sessions {
+    /// Puts on record that a session's time is over.
+    async fn say_over(&self, supervised: &Supervised) {
+        let Some(limit) = supervised.session.term.limit() else {
+            return;
+        };
+        let fate = if supervised.launched {
+            "its processes are told to end, and killed after 10 s"
+        } else {
+            "its tree stays confined, and nothing leaves it, until somebody lets it go: guard detach"
+        };
+        let id = &supervised.id;
+        let detail = format!("its time is over ({}); {fate}", limit.describe());
+        tracing::info!("session {id}: {detail}");
+        let code = "session-expired".to_owned();
+        self.record(id, Event::Finding { code, detail }).await;
+        self.gateway.approvals.close_session(id).await;
+    }
+
     /// Kills a tree that is not held any more; says so in the record.
     async fn kill_tampered(&self, id: &SessionId, detail: &str) {
         if !self.running().contains_key(id) {
@@ -86,6 +132,23 @@ impl Sessions {
 const TAMPERED: &str = "tampered";
 
 impl Supervised {
+    /// Tells every process of the tree to end; its first one has no ear for that. The tree is frozen meanwhile, so
+    /// that no number passes to another process and none is missed.
+    async fn terminate(&self) {
+        let frozen = Frozen::new(self.cgroup.clone()).await;
+        if let Err(error) = &frozen {
+            // It will be killed all the same.
+            tracing::warn!("session {}: {error}", self.id);
+            return;
+        }
+        for pid in self.cgroup.processes() {
+            if let Ok(pid) = i32::try_from(pid) {
+                // One that was killed meanwhile needs no telling.
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+        }
+    }
+
     fn look(&self, since: Instant) -> Option<Finding> {
         let plain = |cause| {
             Some(Finding {
@@ -174,7 +237,7 @@ pub(super) fn standing(
             if reach.temporary == Temporary::Shared {
                 limits.push(OPEN_WHERE_SHARED.to_owned());
             }
-            if saved.terms.identity.uid == 0 {
+            if saved.identity.uid == 0 {
                 limits.push(OPEN_TO_ROOT.to_owned());
             }
         }

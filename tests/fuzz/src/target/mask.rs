@@ -27,7 +27,7 @@ pub(crate) fn run(data: &[u8]) {
     let output = call.output.expect("an answer with secrets");
     let mask = |body: Bytes| {
         let mut parts = http::Response::new(()).into_parts().0;
-        mask_response(output, call.protocol, &mut parts, body, &|_| true)
+        mask_response(output, call.protocol, &mut parts, body, &|_| true, None)
     };
     let Ok((once, paths)) = mask(Bytes::copy_from_slice(body)) else {
         return;

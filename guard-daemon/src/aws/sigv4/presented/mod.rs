@@ -13,7 +13,8 @@ use http::header::{AUTHORIZATION, DATE, HOST};
 
 use self::query::QuerySignature;
 use super::{
-    Algorithm, Form, Presented, SigV4Error, decoded, pairs, signature_parameter, stamp, version4a,
+    AUTHORITY, Algorithm, Form, Presented, SigV4Error, decoded, pairs, signature_parameter, stamp,
+    version4a,
 };
 use crate::aws::RequestView;
 
@@ -322,10 +323,8 @@ fn signed_headers(list: &str) -> Result<Vec<String>, SigV4Error> {
     if names.len() > SIGNED_HEADERS {
         return Err(malformed("it names more than 128 headers"));
     }
-    if names
-        .iter()
-        .any(|name| name.is_empty() || !name.bytes().all(token))
-    {
+    let well = |name: &str| name == AUTHORITY || (!name.is_empty() && name.bytes().all(token));
+    if !names.iter().all(|name| well(name)) {
         return Err(malformed(
             "it must be lower-case header names joined by ';'",
         ));
@@ -333,7 +332,7 @@ fn signed_headers(list: &str) -> Result<Vec<String>, SigV4Error> {
     if !names.is_sorted_by(|a, b| a < b) {
         return Err(malformed("its names must be in order, each once"));
     }
-    if !names.contains(&HOST.as_str()) {
+    if !names.contains(&HOST.as_str()) && !names.contains(&AUTHORITY) {
         return Err(SigV4Error::NotSigned(HOST.as_str().to_owned()));
     }
     Ok(names.into_iter().map(str::to_owned).collect())

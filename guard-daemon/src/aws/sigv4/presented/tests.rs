@@ -89,6 +89,11 @@ fn reads_both_forms() {
         wanted
     );
 
+    // As the SDK for JavaScript signs over HTTP/2.
+    let value = header(CREDENTIAL, ":authority;x-amz-date", SIGNATURE);
+    let wanted = Ok(Some(expected(Form::Header, &[":authority", "x-amz-date"])));
+    assert_eq!(read("", &[("authorization", &value), DATE_HEADER]), wanted);
+
     assert_eq!(read("", &[]), Ok(None));
     assert_eq!(
         read("list-type=2&x-id=ListObjectsV2", &[DATE_HEADER]),

@@ -1,0 +1,249 @@
+//! What a token gives access to, in IAM's terms, as if it were a call.
+
+use std::borrow::Cow;
+
+use super::{Asked, repository};
+use crate::aws::{
+    Access, Call, Candidates, Confidence, KeyValue, Keys, Operation, Protocol, Resource, catalog,
+    endpoint,
+};
+
+impl Asked {
+    /// The call that a token stands for. `account` is the account of the real credentials, where known.
+    ///
+    /// The resource of RDS (`rds-db:connect`) names the database by an id that its host name does not tell, and
+    /// the token for MSK is good for every cluster of the region: these resources are unknown.
+    pub fn call(&self, account: Option<&str>) -> Call {
+        let region = self.region();
+        let partition = endpoint::partition_of(region);
+        let (service, operation, access) = self.access(&|service, resource| match account {
+            Some(account) => Resource::Arn(format!(
+                "arn:{partition}:{service}:{region}:{account}:{resource}"
+            )),
+            None => Resource::Unknown,
+        });
+        let unknown = access
+            .iter()
+            .any(|access| access.resources.contains(&Resource::Unknown));
+        Call {
+            protocol: Protocol::RestJson,
+            partition,
+            region: Some(region.to_owned()),
+            service: Some(service),
+            operation: Operation::Known(operation),
+            candidates: Candidates(Vec::new()),
+            access,
+            keys: self.keys(),
+            confidence: if unknown {
+                Confidence::Partial
+            } else {
+                Confidence::Exact
+            },
+            output: None,
+        }
+    }
+
+    /// Service, operation and accesses; `arn` makes the ARN of a resource of a service.
+    fn access(
+        &self,
+        arn: &dyn Fn(&str, &str) -> Resource,
+    ) -> (&'static str, &'static str, Vec<Access>) {
+        match self {
+            Self::Rds { .. } => (
+                "rds",
+                "GenerateDbAuthToken",
+                vec![access("rds-db:connect", vec![Resource::Unknown])],
+            ),
+            Self::Eks { cluster, .. } => (
+                "eks",
+                "GetToken",
+                vec![
+                    access("sts:GetCallerIdentity", vec![Resource::Any]),
+                    access(
+                        "eks:AccessKubernetesApi",
+                        vec![arn("eks", &format!("cluster/{cluster}"))],
+                    ),
+                ],
+            ),
+            Self::Codecommit { path, .. } => {
+                let repository =
+                    repository(path).map_or(Resource::Unknown, |name| arn("codecommit", name));
+                let of = |action| access(action, vec![repository.clone()]);
+                (
+                    "codecommit",
+                    "GetCredentials",
+                    // The password is good for both.
+                    vec![of("codecommit:GitPull"), of("codecommit:GitPush")],
+                )
+            }
+            Self::Msk { .. } => (
+                "kafka",
+                "GenerateAuthToken",
+                vec![access("kafka-cluster:Connect", vec![Resource::Unknown])],
+            ),
+            Self::Elasticache {
+                cache,
+                serverless,
+                username,
+                ..
+            } => {
+                let kind = if *serverless {
+                    "serverlesscache"
+                } else {
+                    "replicationgroup"
+                };
+                let resources = vec![
+                    arn("elasticache", &format!("{kind}:{cache}")),
+                    arn("elasticache", &format!("user:{username}")),
+                ];
+                (
+                    "elasticache",
+                    "GenerateAuthToken",
+                    vec![access("elasticache:Connect", resources)],
+                )
+            }
+            Self::Memorydb {
+                cluster, username, ..
+            } => {
+                let resources = vec![
+                    arn("memorydb", &format!("cluster/{cluster}")),
+                    arn("memorydb", &format!("user/{username}")),
+                ];
+                (
+                    "memorydb",
+                    "GenerateAuthToken",
+                    vec![access("memorydb:Connect", resources)],
+                )
+            }
+            Self::Dsql {
+                hostname,
+                admin,
+                region,
+            } => {
+                let cluster = hostname
+                    .strip_suffix(&format!(".dsql.{region}.on.aws"))
+                    .filter(|id| !id.is_empty() && !id.contains('.'));
+                let cluster = cluster.map_or(Resource::Unknown, |id| {
+                    arn("dsql", &format!("cluster/{id}"))
+                });
+                let (operation, action) = if *admin {
+                    ("GenerateDbConnectAdminAuthToken", "dsql:DbConnectAdmin")
+                } else {
+                    ("GenerateDbConnectAuthToken", "dsql:DbConnect")
+                };
+                ("dsql", operation, vec![access(action, vec![cluster])])
+            }
+        }
+    }
+
+    /// `guard:Host` is the host that the token is for, `guard:DatabaseUser` whom it makes of its bearer there.
+    fn keys(&self) -> Keys {
+        let mut keys = Keys::default();
+        let mut tell = |key: &str, value: &str| keys.push(key, KeyValue::One(value.to_owned()));
+        tell("guard:host", &self.host());
+        if let Self::Rds { username, .. }
+        | Self::Elasticache { username, .. }
+        | Self::Memorydb { username, .. } = self
+        {
+            tell("guard:databaseuser", username);
+        }
+        keys
+    }
+}
+
+fn access(action: &'static str, resources: Vec<Resource>) -> Access {
+    Access {
+        level: catalog::action(action).map(catalog::ActionModel::level),
+        action: Some(Cow::Borrowed(action)),
+        resources,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Asked> {
+        let region = || "eu-west-1".to_owned();
+        vec![
+            Asked::Rds {
+                hostname: "db.x.eu-west-1.rds.amazonaws.com".to_owned(),
+                port: 5432,
+                username: "app".to_owned(),
+                region: region(),
+            },
+            Asked::Eks {
+                cluster: "prod".to_owned(),
+                region: region(),
+            },
+            Asked::Codecommit {
+                host: "git-codecommit.eu-west-1.amazonaws.com".to_owned(),
+                path: "v1/repos/tool".to_owned(),
+            },
+            Asked::Msk { region: region() },
+            Asked::Elasticache {
+                cache: "c".to_owned(),
+                serverless: true,
+                username: "u".to_owned(),
+                region: region(),
+            },
+            Asked::Memorydb {
+                cluster: "c".to_owned(),
+                username: "u".to_owned(),
+                region: region(),
+            },
+            Asked::Dsql {
+                hostname: "abc.dsql.eu-west-1.on.aws".to_owned(),
+                admin: true,
+                region: region(),
+            },
+        ]
+    }
+
+    #[test]
+    fn actions_and_resources_are_those_of_the_service_authorization_reference() {
+        for asked in all() {
+            asked.check().unwrap();
+            for access in asked.call(Some("123456789012")).access {
+                let name = access.action.clone().unwrap();
+                let action = catalog::action(&name).unwrap_or_else(|| panic!("{name} is unknown"));
+                assert_eq!(action.name(), name);
+                for resource in access.resources {
+                    if let Resource::Arn(arn) = resource {
+                        assert!(
+                            action.resource_types().any(|it| it.may_be(&arn)),
+                            "{name} on {arn}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_an_account_no_resource_is_made_up() {
+        for asked in all() {
+            for access in asked.call(None).access {
+                assert!(
+                    !access
+                        .resources
+                        .iter()
+                        .any(|it| matches!(it, Resource::Arn(_))),
+                    "{access:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_that_does_not_tell_the_cluster_is_none() {
+        let asked = Asked::Dsql {
+            hostname: "abc.dsql-x.eu-west-1.on.aws".to_owned(),
+            admin: false,
+            region: "eu-west-1".to_owned(),
+        };
+        let call = asked.call(Some("123456789012"));
+        assert_eq!(call.access[0].resources, [Resource::Unknown]);
+        assert_eq!(call.confidence, Confidence::Partial);
+    }
+}

@@ -1,0 +1,53 @@
+//! The content of an aws-chunked body: what a person approves.
+
+use aws_lc_rs::digest::{self, SHA256};
+use bytes::Bytes;
+
+use super::Framing;
+use super::parse::{ChunkError, Parser, Part};
+
+/// Digests the content of a body that is collected. How it is cut into chunks and how they are signed does not
+/// count: both change when the client sends the same again, and the signatures when it leaves.
+pub(in crate::gateway) struct Content {
+    parser: Parser,
+    hash: digest::Context,
+    trailers: Vec<String>,
+}
+
+impl Content {
+    /// Of a body with this framing.
+    pub(in crate::gateway) fn of(framing: Framing) -> Self {
+        Self {
+            parser: framing.parser(),
+            hash: digest::Context::new(&SHA256),
+            trailers: Vec::new(),
+        }
+    }
+
+    /// Reads on.
+    pub(in crate::gateway) fn take(&mut self, mut data: Bytes) -> Result<(), ChunkError> {
+        while let Some(part) = self.parser.next(&mut data)? {
+            match part {
+                Part::Data(data) => self.hash.update(&data),
+                Part::Trailer { canonical, .. } => self.trailers.push(canonical),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// SHA-256 of the content, hexadecimal, or where there are trailers, of that and them; `None` before the end.
+    pub(in crate::gateway) fn sha256(&self) -> Option<String> {
+        if !self.parser.is_over() {
+            return None;
+        }
+        let content = hex::encode(self.hash.clone().finish());
+        if self.trailers.is_empty() {
+            return Some(content);
+        }
+        let mut trailers = self.trailers.clone();
+        trailers.sort_unstable();
+        let all = format!("{content}\n{}", trailers.concat());
+        Some(hex::encode(digest::digest(&SHA256, all.as_bytes())))
+    }
+}

@@ -1,0 +1,145 @@
+//! Temporary credentials that an answer holds: the client gets dummies of its session in their place.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use time::OffsetDateTime;
+
+use super::authenticate::Authenticated;
+use super::{Exchange, NOT_RECORDED};
+use crate::broker::{DummyCredentials, LONGEST_CHAIN, Minted, MintedFor, Principal};
+use crate::mask::minted::{Fresh, Mints, Whose};
+use crate::record::entry::{Assumed, Event};
+
+/// How long dummies hold where the answer does not say when the credentials end: the longest that AWS gives
+/// (GetSessionToken), since AWS refuses what has ended, too.
+const UNTOLD: Duration = Duration::from_hours(36);
+
+/// What an answer minted, with the dummies that stand there now.
+pub(super) type Handed = Vec<(Fresh, DummyCredentials)>;
+
+impl Exchange {
+    /// Makes dummies known that an answer has by now. They are kept for the next daemon, and on record, before the
+    /// answer is released.
+    pub(super) async fn hand_out(
+        &self,
+        mints: &Mints,
+        from: &Authenticated,
+        handed: Handed,
+    ) -> Result<(), String> {
+        if handed.is_empty() {
+            return Ok(());
+        }
+        let mut events = Vec::with_capacity(handed.len());
+        for (fresh, dummy) in handed {
+            let principal = minted_for(mints, from, &fresh);
+            let arn = principal.arn().map(str::to_owned);
+            let expiry = fresh.expiry.unwrap_or_else(|| SystemTime::now() + UNTOLD);
+            let real_key = fresh.access_key_id.clone();
+            let minted = Minted {
+                credentials: Credentials::new(
+                    fresh.access_key_id,
+                    fresh.secret_access_key.as_str(),
+                    Some(fresh.session_token.to_string()),
+                    fresh.expiry,
+                    "minted",
+                ),
+                express: mints.is_express(),
+                principal,
+                chain: self.chain(mints, from, arn.clone())?,
+            };
+            let issue = self.session.issued.mint(dummy, minted, expiry);
+            events.push(Event::CredentialsMinted {
+                exchange: self.decided.exchange.clone(),
+                dummy_key: issue.dummy.access_key_id.clone(),
+                real_key,
+                arn,
+                expiry: OffsetDateTime::from(issue.expiry.unwrap_or(expiry)),
+            });
+        }
+        let session = Arc::clone(&self.session);
+        tokio::task::spawn_blocking(move || session.issued.keep())
+            .await
+            .map_err(|error| error.to_string())
+            .and_then(|kept| kept.map_err(|error| error.to_string()))
+            .map_err(|error| format!("guard could not keep the session's dummies: {error}"))?;
+        for event in events {
+            if !self.append(event).await {
+                return Err(NOT_RECORDED.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// The calls that led to what is minted, this one last.
+    fn chain(
+        &self,
+        mints: &Mints,
+        from: &Authenticated,
+        arn: Option<String>,
+    ) -> Result<Vec<Assumed>, String> {
+        let parent = from.issue().and_then(|issue| issue.minted());
+        let mut chain = parent.map_or_else(Vec::new, |parent| parent.chain.clone());
+        if chain.len() >= LONGEST_CHAIN {
+            return Err(format!(
+                "credentials were minted with minted credentials more than {LONGEST_CHAIN} times in a row"
+            ));
+        }
+        chain.push(Assumed {
+            exchange: self.decided.exchange.clone(),
+            operation: mints.to_string(),
+            arn,
+        });
+        Ok(chain)
+    }
+}
+
+/// Whose the credentials are: the caller's, or of whom the answer names.
+fn minted_for(mints: &Mints, from: &Authenticated, fresh: &Fresh) -> MintedFor {
+    match (mints.whose(), from.issue()) {
+        (Whose::Caller, Some(issue)) => match issue.minted() {
+            Some(minted) => minted.principal.clone(),
+            None => MintedFor::Session,
+        },
+        (Whose::Caller, None) => MintedFor::Unknown,
+        (Whose::Told, _) => told(fresh).map_or(MintedFor::Unknown, MintedFor::Named),
+    }
+}
+
+/// The principal that an answer names; its account is in the ARN.
+fn told(fresh: &Fresh) -> Option<Principal> {
+    let arn = fresh.arn.as_deref()?;
+    let account = arn.split(':').nth(4)?;
+    let digits = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| Principal {
+        account: account.to_owned(),
+        arn: Some(arn.to_owned()),
+        user_id: fresh.user_id.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_of_a_principal_is_that_of_its_arn() {
+        let fresh = |arn: &str| Fresh {
+            access_key_id: "ASIAREAL".to_owned(),
+            secret_access_key: "s".to_owned().into(),
+            session_token: "t".to_owned().into(),
+            expiry: None,
+            arn: Some(arn.to_owned()),
+            user_id: Some("AROA:s".to_owned()),
+        };
+        let arn = "arn:aws:sts::123456789012:assumed-role/R/s";
+        let principal = told(&fresh(arn)).unwrap();
+        assert_eq!(principal.account, "123456789012");
+        assert_eq!(principal.arn.as_deref(), Some(arn));
+        assert_eq!(principal.user_id.as_deref(), Some("AROA:s"));
+        for odd in ["", "arn:aws:sts::x:assumed-role/R/s", "arn:aws:sts::12"] {
+            assert_eq!(told(&fresh(odd)), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! botocore, the AWS CLI and the MSK signer make the same tokens at the same time with the same keys.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
+
+use aws_credential_types::Credentials;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use guard_daemon::aws::token::Asked;
+use guard_tests::{fixture, python_program, skip};
+use serde_json::json;
+
+const NOW: u64 = 1_773_500_966;
+const KEY: &str = "AKIAREALREALREALREAL";
+const SECRET: &str = "a/secret+that leaves";
+
+fn cases() -> Vec<serde_json::Value> {
+    let (west, south) = ("eu-west-1", "cn-north-1");
+    vec![
+        json!({"for": "rds", "hostname": "db.abc.eu-west-1.rds.amazonaws.com", "port": 5432, "username": "app", "region": west}),
+        json!({"for": "rds", "hostname": "db.abc.eu-west-1.rds.amazonaws.com", "port": 3306, "username": "a b+c/é@x~*", "region": west}),
+        json!({"for": "rds", "hostname": "db.abc.eu-west-1.rds.amazonaws.com", "port": 443, "username": "app", "region": west}),
+        json!({"for": "eks", "cluster": "prod-1_a", "region": west}),
+        json!({"for": "eks", "cluster": "prod", "region": south}),
+        json!({"for": "codecommit", "host": "git-codecommit.eu-west-1.amazonaws.com", "path": "v1/repos/My.Repo"}),
+        json!({"for": "codecommit", "host": "vpce-0a.git-codecommit-fips.us-east-1.vpce.amazonaws.com", "path": "v1/repos/r"}),
+        json!({"for": "msk", "region": west}),
+        json!({"for": "elasticache", "cache": "sessions", "serverless": false, "username": "app-1", "region": west}),
+        json!({"for": "elasticache", "cache": "sessions", "serverless": true, "username": "app", "region": west}),
+        json!({"for": "memorydb", "cluster": "m", "username": "app", "region": west}),
+        json!({"for": "dsql", "hostname": "abc.dsql.eu-west-1.on.aws", "admin": false, "region": west}),
+        json!({"for": "dsql", "hostname": "abc.dsql.eu-west-1.on.aws", "admin": true, "region": west}),
+    ]
+}
+
+/// What a server reads of a token: the order of a query's parameters is nobody's concern.
+fn read(token: &str) -> (String, BTreeMap<String, String>) {
+    let (mark, token) = match token.strip_prefix("k8s-aws-v1.") {
+        Some(rest) => ("k8s", rest),
+        None => ("", token),
+    };
+    let url = BASE64_URL_SAFE_NO_PAD
+        .decode(token)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let url = url.unwrap_or_else(|| token.to_owned());
+    let Some((place, query)) = url.split_once('?') else {
+        return (format!("{mark}{url}"), BTreeMap::new());
+    };
+    let pairs = query.split('&').map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap();
+        (name.to_owned(), value.to_owned())
+    });
+    let mut parameters: BTreeMap<_, _> = pairs.collect();
+    // The MSK signer names itself, outside the signature.
+    parameters.remove("User-Agent");
+    (format!("{mark}{place}"), parameters)
+}
+
+fn theirs(cases: &[serde_json::Value], token: Option<&str>) -> Vec<String> {
+    let mut child = Command::new(python_program("python"))
+        .arg(fixture("clients/tokens.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_DEFAULT_REGION", "eu-west-1")
+        .spawn()
+        .unwrap();
+    let given = json!({
+        "now": NOW,
+        "access_key": KEY,
+        "secret_key": SECRET,
+        "session_token": token,
+        "cases": cases,
+    });
+    write!(child.stdin.take().unwrap(), "{given}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn guards_tokens_are_those_of_awss_own_clients() {
+    if !python_program("python").exists() {
+        skip(
+            "guards_tokens_are_those_of_awss_own_clients",
+            "no Python environment; run `cargo xtask setup`",
+        );
+        return;
+    }
+    let cases = cases();
+    let now = UNIX_EPOCH + Duration::from_secs(NOW);
+    for session_token in [None, Some("session/token+==")] {
+        let session = session_token.map(str::to_owned);
+        let credentials = Credentials::new(KEY, SECRET, session, None, "test");
+        let theirs = theirs(&cases, session_token);
+        assert_eq!(theirs.len(), cases.len());
+        for (case, theirs) in cases.iter().zip(theirs) {
+            let asked = Asked::parse(case.to_string().as_bytes()).unwrap();
+            let minted = asked.mint(&credentials, now, None).unwrap();
+            let ours = match &minted.username {
+                Some(name) => format!("{} {}", name.as_str(), minted.token.as_str()),
+                None => minted.token.to_string(),
+            };
+            assert_eq!(read(&ours), read(&theirs), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_token_does_not_outlast_its_session() {
+    let credentials = Credentials::new(KEY, SECRET, None, None, "test");
+    let now = UNIX_EPOCH + Duration::from_secs(NOW);
+    let left = Duration::from_secs(30);
+    for case in cases() {
+        let asked = Asked::parse(case.to_string().as_bytes()).unwrap();
+        let minted = asked.mint(&credentials, now, Some(left)).unwrap();
+        assert!(minted.expires <= now + left, "{case}");
+        let (_, parameters) = read(&minted.token);
+        // CodeCommit's says when it was made alone.
+        if let Some(expires) = parameters.get("X-Amz-Expires") {
+            assert_eq!(expires, "30", "{case}");
+        }
+    }
+}
