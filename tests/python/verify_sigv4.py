@@ -1,4 +1,5 @@
-"""Verifies SigV4 signatures with botocore's own signer: a check that guard's code has no part in.
+"""Verifies SigV4 signatures with botocore's own signer: a check that guard's code has no part in. For Version 4A
+botocore makes the canonical request, and `cryptography` checks what is signed of it.
 
 As a program: one JSON request per line on stdin, `ok` or the reason per line on stdout.
     {"method", "url", "headers": [[name, value]…], "body": base64, "secret"}
@@ -27,10 +28,12 @@ def verify(method, url, headers, body, secret):
     if "X-Amz-Signature" in url or "X-Amz-Credential" in url:
         return "a signature is left in the query"
     algorithm, _, rest = authorizations[0].partition(" ")
-    if algorithm != "AWS4-HMAC-SHA256":
+    asymmetric = algorithm == "AWS4-ECDSA-P256-SHA256"
+    if algorithm != "AWS4-HMAC-SHA256" and not asymmetric:
         return f"algorithm {algorithm}"
     fields = dict(part.strip().split("=", 1) for part in rest.split(","))
-    key, day, region, service, _ = fields["Credential"].split("/")
+    key, day, *region, service, _ = fields["Credential"].split("/")
+    region = None if asymmetric else region[0]
     signed = fields["SignedHeaders"].split(";")
     unsigned = [name for name, _ in lower if name.startswith("x-amz-") and name not in signed]
     if unsigned or "host" not in signed:
@@ -56,8 +59,32 @@ def verify(method, url, headers, body, secret):
         if name in signed:
             to_sign[name] = value
     signer.headers_to_sign = lambda _: to_sign
+    if asymmetric:
+        digest = hashlib.sha256(signer.canonical_request(request).encode()).hexdigest()
+        string = f"{algorithm}\n{stamp}\n{day}/{service}/aws4_request\n{digest}"
+        return asymmetric_mismatch(key, secret, string, fields["Signature"])
     string = signer.string_to_sign(request, signer.canonical_request(request))
     if not hmac.compare_digest(signer.signature(string, request), fields["Signature"]):
+        return "the signature differs"
+    return None
+
+
+def asymmetric_mismatch(key, secret, string, signature):
+    """None where it is the signature of the string; the key as the IAM User Guide derives it."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    for counter in range(1, 255):
+        context = b"\0\0\0\1AWS4-ECDSA-P256-SHA256\0" + key.encode() + bytes([counter]) + (256).to_bytes(4, "big")
+        number = int.from_bytes(hmac.digest(b"AWS4A" + secret.encode(), context, "sha256"), "big")
+        if number <= order - 2:
+            break
+    public = ec.derive_private_key(number + 1, ec.SECP256R1()).public_key()
+    try:
+        public.verify(bytes.fromhex(signature), string.encode(), ec.ECDSA(SHA256()))
+    except InvalidSignature:
         return "the signature differs"
     return None
 

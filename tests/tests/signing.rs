@@ -1,8 +1,16 @@
-//! What guard signs, botocore's own signer signs alike: a check that shares no code with guard.
+//! Signatures, held to what others make of them: AWS's published suite, botocore, the CRT and the JS SDK.
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test's own helper functions fail the test, too"
 )]
+
+#[path = "signing/generated.rs"]
+mod generated;
+#[path = "signing/suite.rs"]
+mod suite;
+#[path = "signing/wire.rs"]
+mod wire;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -146,6 +154,30 @@ fn signed(case: &Case) -> serde_json::Value {
     })
 }
 
+/// A line for whoever reads the test's output.
+fn row(text: &str) {
+    let mut out = std::io::stdout();
+    out.write_all(format!("{text}\n").as_bytes()).unwrap();
+}
+
+/// What a program answers to lines of JSON.
+fn answers(command: &mut Command, lines: &[serde_json::Value]) -> Vec<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    let text = lines.join("\n");
+    let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn botocore_finds_the_same_signatures() {
     let python = python_program("python");
@@ -166,21 +198,10 @@ fn botocore_finds_the_same_signatures() {
     changed["secret"] = json!("another");
     lines.push(changed);
 
-    let mut child = Command::new(python)
-        .arg(fixture("python/verify_sigv4.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    for line in &lines {
-        writeln!(stdin, "{line}").unwrap();
-    }
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let answers = String::from_utf8(output.stdout).unwrap();
-    let answers: Vec<&str> = answers.lines().collect();
+    let answers = answers(
+        Command::new(python).arg(fixture("python/verify_sigv4.py")),
+        &lines,
+    );
     assert_eq!(answers.len(), lines.len());
     for (number, (line, answer)) in lines.iter().zip(answers).enumerate() {
         assert_eq!(answer == "ok", number < good, "{answer}: {line}");

@@ -73,6 +73,7 @@ pub(crate) fn run_all() -> anyhow::Result<Option<String>> {
 pub(crate) fn clients() -> anyhow::Result<()> {
     debian(PACKAGES)?;
     python()?;
+    crt()?;
     node()
 }
 
@@ -168,6 +169,27 @@ fn python() -> anyhow::Result<()> {
         ])
         .arg(&requirements))?;
     stamped(&requirements, &stamp)
+}
+
+/// The CRT signs in Version 4A. It stands apart: where botocore finds it, it signs everything with it.
+fn crt() -> anyhow::Result<()> {
+    let directory = environment().join("crt");
+    if directory.join("awscrt-0.38.0.dist-info").exists() {
+        return Ok(());
+    }
+    run(Command::new(environment().join("venv/bin/python"))
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--upgrade",
+            "--target",
+        ])
+        .arg(directory)
+        .arg("awscrt==0.38.0"))
 }
 
 fn node() -> anyhow::Result<()> {

@@ -54,7 +54,8 @@ const UNSIGNED: [&str; 16] = [
 pub struct SignAs {
     /// What the client signed it with. What came in Version 2 leaves in Version 4.
     pub algorithm: Algorithm,
-    /// Whether the credentials are of S3's `CreateSession`, whose token has a header of its own.
+    /// Whether the credentials are of S3's `CreateSession`, whose token has a header of its own. Not in Version 4A,
+    /// which those buckets do not take.
     pub s3_session: bool,
 }
 
@@ -102,7 +103,7 @@ pub fn sign(
     if checksum {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     }
-    if how.s3_session {
+    if how.s3_session && how.algorithm != Algorithm::EcdsaP256 {
         settings.session_token_name_override = Some("x-amz-s3session-token");
     }
     let identity: Identity = credentials.clone().into();
