@@ -212,7 +212,7 @@ impl Parser {
                 let Some(line) = self.line(input)? else {
                     return Ok(None);
                 };
-                self.head(line).map(Some)
+                self.head(&line).map(Some)
             }
             State::Data { left } => {
                 let here = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
@@ -285,7 +285,7 @@ impl Parser {
         }
     }
 
-    fn head(&mut self, line: Bytes) -> Result<Part, ChunkError> {
+    fn head(&mut self, line: &Bytes) -> Result<Part, ChunkError> {
         let content = &line[..line.len() - CRLF.len()];
         let length = content
             .iter()
