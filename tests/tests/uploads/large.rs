@@ -1,5 +1,6 @@
 //! 200 MB at a time: content, the daemon's memory, and how fast.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -60,9 +61,9 @@ fn sha256(path: &std::path::Path) -> String {
         }
     }
     let digest = hash.finish();
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut hex = String::new();
+    for byte in digest.as_ref() {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    hex
 }
