@@ -21,10 +21,16 @@ impl Guard {
     /// A fresh one, with this profile and, besides the flags, this `guard.toml`.
     pub fn new(profile: &str, config: &str) -> Self {
         let installation = Installation::new().expect("an installation");
-        let profile = showing_clients(profile);
-        std::fs::write(installation.home().join("profile.toml"), profile).expect("profile");
         std::fs::write(installation.home().join("guard.toml"), config).expect("config");
-        Self { installation }
+        let guard = Self { installation };
+        guard.write_profile(profile);
+        guard
+    }
+
+    /// Gives the sessions to come another profile.
+    pub fn write_profile(&self, profile: &str) {
+        let path = self.directory().join("profile.toml");
+        std::fs::write(path, showing_clients(profile)).expect("profile");
     }
 
     /// A directory of the test's own, readable by the confined user.

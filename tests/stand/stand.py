@@ -39,6 +39,7 @@ NAMES = [
     "*.amazonaws.com",
     "*.s3.amazonaws.com",
     "*.us-east-1.amazonaws.com",
+    "portal.sso.us-east-1.amazonaws.com",
     "*.s3.us-east-1.amazonaws.com",
     "*.eu-west-1.amazonaws.com",
     "*.s3.eu-west-1.amazonaws.com",
@@ -108,7 +109,7 @@ def check_signature(environ, body, known):
 
 
 # Where AWS takes requests without a signature, as far as tests need it, and those with a bearer token.
-UNSIGNED_HOSTS = ("cognito-idp.", "cognito-identity.", "public.s3.")
+UNSIGNED_HOSTS = ("cognito-idp.", "cognito-identity.", "portal.sso.", "public.s3.")
 UNSIGNED_ACTIONS = (b"Action=AssumeRoleWithWebIdentity", b"Action=AssumeRoleWithSAML")
 BEARER_HOSTS = ("bedrock-runtime.",)
 # Parameters of STS that are logged.
@@ -176,6 +177,8 @@ class Stand:
             return [b"\xa0"]
         if environ.get("HTTP_HOST", "").startswith("sts."):
             return self.sts(environ, body, start_response)
+        if environ.get("HTTP_HOST", "").startswith("portal.sso."):
+            return self.sso(environ, start_response)
         if ".s3express-" in environ.get("HTTP_HOST", ""):
             return self.express(environ, start_response)
         return self.moto(environ, start_response)
@@ -211,6 +214,18 @@ class Stand:
         self.known[credentials.access_key] = credentials
         with self.lock, open(self.secrets, "a") as written:
             written.write(f"{credentials.secret_key}\n{credentials.token}\n")
+
+    def sso(self, environ, start_response):
+        """IAM Identity Center's portal, for whoever has its access token."""
+        if environ["stand.sso_token"] != "sso-access-token":
+            start_response("401 Unauthorized", [("Content-Length", "0")])
+            return [b""]
+        made = Credentials("ASIASSO" + secrets.token_hex(6).upper(), secrets.token_hex(20), secrets.token_hex(60))
+        self.hand_out(made)
+        found = {"accessKeyId": made.access_key, "secretAccessKey": made.secret_key, "sessionToken": made.token}
+        body = json.dumps({"roleCredentials": found | {"expiration": 4102444800000}}).encode()
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
 
     def express(self, environ, start_response):
         """A directory bucket, which moto knows nothing of: sessions, and objects that are nowhere kept."""
@@ -260,6 +275,10 @@ class Stand:
 
 class Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def make_environ(self):
+        # werkzeug leaves out headers with an underscore in their names.
+        return super().make_environ() | {"stand.sso_token": self.headers.get("x-amz-sso_bearer_token")}
 
     def log_request(self, *_):
         pass

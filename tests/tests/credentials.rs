@@ -291,7 +291,7 @@ fn a_rotated_token_is_used_when_credentials_end_and_all_wait_for_one_refresh() {
         "web_identity = {{ token_file = \"{}\" }}",
         file.display()
     ));
-    write(&guard.directory().join("profile.toml"), &profile);
+    guard.write_profile(&profile);
     write(&file, "first.token.x");
     let before = count(stand, "AssumeRoleWithWebIdentity");
     // Guard uses no credentials with less than a minute left.

@@ -17,6 +17,11 @@ impl Masked {
         self.0 & Self::bit(class) != 0
     }
 
+    /// These and another one.
+    pub fn with(self, class: Class) -> Self {
+        Self(self.0 | Self::bit(class))
+    }
+
     fn bit(class: Class) -> u8 {
         1 << class as u8
     }

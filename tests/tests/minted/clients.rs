@@ -134,6 +134,8 @@ fn credentials_that_ended_are_refused_as_aws_would() {
          found = short.assume_role(RoleArn='arn:aws:iam::123456789012:role/first', RoleSessionName='one', DurationSeconds=4)['Credentials']\n\
          session = boto3.Session(found['AccessKeyId'], found['SecretAccessKey'], found['SessionToken'])\n\
          print(session.client('sts').get_caller_identity()['Arn'], found['AccessKeyId'])\n\
+         boto3.client('iam').create_user(UserName='lasting')\n\
+         print('lasting', boto3.client('iam').create_access_key(UserName='lasting')['AccessKey']['SecretAccessKey'])\n\
          time.sleep(5)\n\
          for name in ('sts', 's3', 'dynamodb'):\n\
          \tclient = session.client(name)\n\
@@ -151,6 +153,7 @@ fn credentials_that_ended_are_refused_as_aws_would() {
         "{said}"
     );
     for line in [
+        "lasting masked-by-guard",
         "sts ExpiredToken 0",
         "s3 ExpiredToken 0",
         "dynamodb ExpiredTokenException 0",

@@ -217,9 +217,9 @@ fn a_signature_says_which_service_or_that_guard_takes_none_such() {
             .unwrap()
             .contains("signed for service")
     );
-    let presigned = "https://b.s3.amazonaws.com/k?SignatureVersion=2&Signature=x";
+    let presigned = "https://sdb.amazonaws.com/?Action=ListDomains&Version=2009-04-15&SignatureVersion=2&Signature=x";
     let answer = answer(&get(presigned, &json!({})));
-    assert_eq!(answer["operation"], "GetObject");
+    assert_eq!(answer["operation"], "ListDomains");
     assert!(
         answer["warning"]
             .as_str()

@@ -17,7 +17,7 @@ use crate::aws::catalog::Output;
 use crate::aws::{Call, Protocol};
 use crate::broker::DummyCredentials;
 use crate::mask::minted::Mints;
-use crate::mask::{self, MaskError, Minting};
+use crate::mask::{self, Class, MaskError, Minting};
 use crate::policy::Masked;
 
 /// What is to be changed in an answer.
@@ -29,10 +29,20 @@ pub(super) struct Edits {
     mints: Option<&'static Mints>,
 }
 
+/// Services that give out keys without an end (`CreateAccessKey`, `CreateBucketAccessKey`): no dummy could stand for one
+/// in the calls that name it later, so that its secret is masked whatever a profile says.
+const OF_LASTING_KEYS: [&str; 2] = ["iam", "lightsail"];
+
 impl Edits {
     /// `None` where the answer passes as it comes.
     pub(super) fn of(call: &Call, masked: Masked) -> Option<Self> {
         let output = call.output?;
+        let mut services = call.candidates.iter().map(|it| it.0);
+        let masked = if services.any(|service| OF_LASTING_KEYS.contains(&service)) {
+            masked.with(Class::Credential)
+        } else {
+            masked
+        };
         let mut candidates = call.candidates.iter();
         let mints = candidates.find_map(|(service, operation)| Mints::of(service, operation));
         let changes =
