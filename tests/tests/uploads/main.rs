@@ -56,6 +56,10 @@ fn a_checking_server_accepts_every_checksum_of_boto3() {
     let guard = Guard::new(ALL, "");
     let count = went_well(&python(&guard, "checksums.py", &[]));
     assert!(count > 10, "{count}");
+    let crt = guard_tests::environment().join("crt");
+    let crt = crt.to_str().expect("UTF-8");
+    let count = went_well(&python(&guard, "checksums.py", &[crt]));
+    assert!(count >= 16, "{count}");
 }
 
 #[test]
