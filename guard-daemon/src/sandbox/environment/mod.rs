@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::secrets::SHORTEST_SECRET;
 use crate::broker::DummyCredentials;
 use crate::intercept::metadata::CONTAINER_URI;
 use crate::session::SessionId;
@@ -200,9 +201,6 @@ const SECRETS: [&str; 4] = [
     "AWS_SECURITY_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 ];
-
-/// Bytes of the shortest value that is looked for in others.
-const SHORTEST_SECRET: usize = 16;
 
 /// Bearer tokens, one for each service that takes them (`AWS_BEARER_TOKEN_BEDROCK`).
 const BEARERS: &str = "AWS_BEARER_TOKEN_";
