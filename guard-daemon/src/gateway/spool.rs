@@ -400,6 +400,12 @@ impl Lease {
         Ok(())
     }
 
+    /// Bytes of memory that are drawn.
+    #[cfg(test)]
+    pub(super) fn drawn(&self) -> u64 {
+        self.memory
+    }
+
     /// Gives back what was drawn of memory.
     pub(super) fn release_memory(&mut self) {
         MEMORY.fetch_sub(std::mem::take(&mut self.memory), Ordering::Relaxed);

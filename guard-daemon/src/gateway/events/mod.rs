@@ -95,10 +95,9 @@ impl<B> Events<B> {
         if self.ended && !self.arriving.is_empty() {
             return Err(EventError::AfterEnd.into());
         }
-        if self.arriving.is_empty() {
-            self.lease.release_memory();
-        }
-        Ok(())
+        // What left is given back, also of a stream whose pieces never end where an envelope does.
+        self.lease.release_memory();
+        self.lease.in_memory(self.arriving.len() as u64)
     }
 
     /// The next envelope's bytes, where all of them are here.

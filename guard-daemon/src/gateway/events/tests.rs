@@ -86,7 +86,7 @@ impl Body for Pieces {
     }
 }
 
-fn resign(all: &[u8], size: usize) -> (Vec<u8>, Result<(), BodyError>) {
+fn chains() -> Chains {
     let date = "20130524T000000Z".to_owned();
     let presented = Presented {
         algorithm: Algorithm::HmacSha256,
@@ -104,11 +104,14 @@ fn resign(all: &[u8], size: usize) -> (Vec<u8>, Result<(), BodyError>) {
         signature: OTHER.to_owned(),
         date,
     };
-    let chains = Chains {
+    Chains {
         arriving: ChunkSigner::of_client(&presented, "dummy secret").expect("a chain"),
         leaving: ChunkSigner::leaving(&signed, SCOPE, &keys("real secret")).expect("a chain"),
-    };
-    let mut events = Events::new(Pieces::new(all, size), chains);
+    }
+}
+
+fn resign(all: &[u8], size: usize) -> (Vec<u8>, Result<(), BodyError>) {
+    let mut events = Events::new(Pieces::new(all, size), chains());
     let mut context = Context::from_waker(std::task::Waker::noop());
     let mut out = Vec::new();
     loop {
@@ -179,6 +182,19 @@ proptest! {
         let (out, _) = resign(&all, size);
         prop_assert!(out.is_empty());
     }
+}
+
+/// Memory is drawn for what waits alone, also where no piece ever ends with an envelope.
+#[test]
+fn a_long_conversation_gives_back_what_left() {
+    let payloads: Vec<_> = (0..50).map(|_| vec![7; 1000]).collect();
+    let all = stream(&payloads, SystemTime::now()).concat();
+    let mut events = Events::new(Pieces::new(&[], 1), chains());
+    for piece in all.chunks(700) {
+        events.take(piece).expect("taken");
+        assert_eq!(events.lease.drawn(), events.arriving.len() as u64);
+    }
+    assert!(events.ended);
 }
 
 #[test]

@@ -183,7 +183,7 @@ impl Asked {
     async fn lend(&self, now: SystemTime) -> Result<Arc<Issue>, String> {
         let issue = self.session.issued.lent(now);
         let key = &issue.dummy.access_key_id;
-        if self.session.lent.is_first(self.process.pid, key) {
+        if !self.session.lent.knows(&self.process, key) {
             let event = Event::DummiesServed {
                 process: self.process.clone(),
                 service: self.service.name().to_owned(),
@@ -193,9 +193,9 @@ impl Asked {
             let kept = tokio::task::spawn_blocking(move || session.issued.keep()).await;
             let kept = kept.is_ok_and(|kept| kept.is_ok());
             if !kept || !self.append(event).await {
-                self.session.lent.forget(self.process.pid, key);
                 return Err("guard could not record this; see the daemon's log".to_owned());
             }
+            self.session.lent.note(&self.process, key);
         }
         Ok(issue)
     }
@@ -245,24 +245,32 @@ fn time(at: SystemTime) -> String {
 
 /// Which processes have which dummies, as far as the journal says so. Bounded; what falls out is recorded again.
 #[derive(Debug, Default)]
-pub struct Lent(Mutex<HashSet<(u32, String)>>);
+pub struct Lent(Mutex<HashSet<Loan>>);
+
+/// A process, by its number and its start, and the dummies' access key id.
+type Loan = (u32, Option<u64>, String);
 
 /// Pairs that are remembered.
 const MOST_LENT: usize = 1024;
 
 impl Lent {
-    fn is_first(&self, pid: u32, key: &str) -> bool {
+    fn knows(&self, process: &Process, key: &str) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.contains(&loan(process, key))
+    }
+
+    /// To be called when it is on record.
+    fn note(&self, process: &Process, key: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_LENT {
             known.clear();
         }
-        known.insert((pid, key.to_owned()))
+        known.insert(loan(process, key));
     }
+}
 
-    fn forget(&self, pid: u32, key: &str) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.remove(&(pid, key.to_owned()));
-    }
+fn loan(process: &Process, key: &str) -> Loan {
+    (process.pid, process.started, key.to_owned())
 }
 
 /// The three parts, under the names that all of these services have for them.

@@ -216,12 +216,24 @@ fn credentials_have_the_form_that_sdks_read() {
 #[test]
 fn a_process_and_its_dummies_are_told_once() {
     let lent = Lent::default();
-    assert!(lent.is_first(1, "a") && lent.is_first(2, "a") && lent.is_first(1, "b"));
-    assert!(!lent.is_first(1, "a"));
-    lent.forget(1, "a");
-    assert!(lent.is_first(1, "a"));
+    let process = |pid, started| Process {
+        pid,
+        started: Some(started),
+        ..Process::default()
+    };
+    assert!(!lent.knows(&process(1, 5), "a"));
+    lent.note(&process(1, 5), "a");
+    assert!(lent.knows(&process(1, 5), "a"));
+    // Other dummies, another process, and another one of the same number.
+    for (other, key) in [
+        (process(1, 5), "b"),
+        (process(2, 5), "a"),
+        (process(1, 6), "a"),
+    ] {
+        assert!(!lent.knows(&other, key));
+    }
     for pid in 0..10_000 {
-        lent.is_first(pid, "c");
+        lent.note(&process(pid, 5), "c");
     }
     assert!(lent.0.lock().unwrap().len() <= MOST_LENT);
 }
