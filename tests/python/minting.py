@@ -7,6 +7,7 @@ usage: minting.py samples   prints a line of JSON per operation: service, operat
                             `masked` must be what it reads from `body`, but for credentials, which are `dummy`
 """
 
+import base64
 import gzip
 import json
 import pathlib
@@ -17,11 +18,13 @@ from datetime import datetime, timezone
 import botocore
 from botocore.loaders import Loader
 from botocore.parsers import create_parser
+from botocore.serialize import RpcV2CBORSerializer
 from moto.core.model import ServiceModel
 from moto.core.serialize import get_serializer_class
 
 KEY, SECRET, TOKEN = ("accesskeyid",), ("secretaccesskey", "secretkey"), ("sessiontoken", "token")
-PROTOCOLS = ("query", "json", "rest-json", "rest-xml")
+TEXT = ("query", "json", "rest-json", "rest-xml")
+CBOR = "smithy-rpc-v2-cbor"
 loader = Loader()
 
 
@@ -90,22 +93,30 @@ class Sample:
         return {"boolean": True, "blob": b"blob", "float": 1.5, "double": 1.5}.get(kind, 1)
 
 
+def written(name, operation, protocol, value):
+    if protocol == CBOR:
+        body = bytearray()
+        RpcV2CBORSerializer()._serialize_data_item(body, value, operation.output_shape)
+        return bytes(body)
+    body = get_serializer_class(name, protocol)(operation).serialize(value)["body"]
+    return body if isinstance(body, bytes) else body.encode()
+
+
 def samples():
     for name in candidates():
         model = service_model(name)
         for operation in map(model.operation_model, model.operation_names):
             if not mints(operation.output_shape):
                 continue
-            line = {"service": name, "operation": operation.name}
             offered = model.metadata.get("protocols") or [model.metadata["protocol"]]
-            protocol = next((it for it in PROTOCOLS if it in offered), None)
-            if protocol:
-                sample = Sample()
-                value = sample.of(operation.output_shape)
-                body = get_serializer_class(name, protocol)(operation).serialize(value)["body"]
-                body = body.decode() if isinstance(body, bytes) else body
-                line |= {"protocol": protocol, "body": body, "secrets": sample.secrets, "sets": sample.sets}
-            print(json.dumps(line))
+            for forms in (TEXT, (CBOR,)):
+                protocol = next((it for it in forms if it in offered), None)
+                if protocol:
+                    sample = Sample()
+                    value = sample.of(operation.output_shape)
+                    body = base64.b64encode(written(name, operation, protocol, value)).decode()
+                    line = {"service": name, "operation": operation.name, "protocol": protocol, "body": body}
+                    print(json.dumps(line | {"secrets": sample.secrets, "sets": sample.sets}))
 
 
 def expected(shape, value, dummy):
@@ -123,7 +134,8 @@ def check():
     for line in map(json.loads, sys.stdin):
         shape = service_model(line["service"]).operation_model(line["operation"]).output_shape
         parser = create_parser(line["protocol"])
-        read = lambda body: parser.parse({"body": body.encode(), "headers": {}, "status_code": 200}, shape)
+        answer = {"headers": {"smithy-protocol": "rpc-v2-cbor"}, "status_code": 200}
+        read = lambda body: parser.parse(answer | {"body": base64.b64decode(body)}, shape)
         before, after = read(line["body"]), read(line["masked"])
         for answer in (before, after):
             answer.pop("ResponseMetadata", None)

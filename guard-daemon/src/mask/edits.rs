@@ -17,7 +17,7 @@ pub(super) const BODY: &str = "(body)";
 /// What is to be replaced in a document, and where the walk through it stands.
 pub(super) struct Edits<'m> {
     masks: &'m dyn Fn(Class) -> bool,
-    replaced: Vec<(Range<usize>, Cow<'static, str>)>,
+    replaced: Vec<(Range<usize>, Cow<'static, [u8]>)>,
     /// The member the walk stands at.
     path: String,
     depth: usize,
@@ -81,7 +81,16 @@ impl<'m> Edits<'m> {
     }
 
     pub(super) fn replace(&mut self, range: Range<usize>, text: impl Into<Cow<'static, str>>) {
-        self.replaced.push((range, text.into()));
+        let bytes = match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        self.put(range, bytes);
+    }
+
+    /// The same for what is no text.
+    pub(super) fn put(&mut self, range: Range<usize>, bytes: impl Into<Cow<'static, [u8]>>) {
+        self.replaced.push((range, bytes.into()));
     }
 
     /// Notes that the member the walk stands at is masked.
@@ -136,20 +145,20 @@ impl<'m> Edits<'m> {
         }
     }
 
-    pub(super) fn apply(mut self, text: &str) -> Option<Masked> {
+    pub(super) fn apply(mut self, document: &[u8]) -> Option<Masked> {
         if self.replaced.is_empty() {
             return None;
         }
         self.replaced.sort_by_key(|(range, _)| range.start);
         let added: usize = self.replaced.iter().map(|(_, with)| with.len()).sum();
-        let mut body = String::with_capacity(text.len() + added);
+        let mut body = Vec::with_capacity(document.len() + added);
         let mut done = 0;
         for (range, with) in &self.replaced {
-            body.push_str(&text[done..range.start]);
-            body.push_str(with);
+            body.extend_from_slice(&document[done..range.start]);
+            body.extend_from_slice(with);
             done = range.end;
         }
-        body.push_str(&text[done..]);
+        body.extend_from_slice(&document[done..]);
         Some(Masked {
             body: body.into(),
             paths: self.masked,

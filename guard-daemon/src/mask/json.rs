@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::edits::{Edits, Step};
-use super::minted::{Part, Spot};
+use super::minted::{Form, Part, Spot};
 use super::{Format, Kind, Layout, MaskError, Shape, replacement};
 
 /// Finds what is to be masked in `text`.
@@ -107,7 +107,7 @@ impl<'a> Walk<'a, '_, '_> {
         let spot = Spot {
             range: self.range(raw),
             text,
-            quoted: true,
+            form: Form::Quoted,
         };
         self.edits.take(part, spot)
     }

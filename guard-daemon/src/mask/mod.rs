@@ -1,10 +1,11 @@
 //! Masks secret members of responses, by the API models, and makes the integrity headers right again.
 //!
-//! `json` and `xml` replace masked values where they stand and leave every other byte as it is; `headers`
+//! `cbor`, `json` and `xml` replace masked values where they stand and leave every other byte as it is; `headers`
 //! does the rest; `minted` knows the answers with temporary credentials, which are not masked but replaced by
 //! dummies. What cannot be understood is an error, and the caller then sends nothing of it on.
 //! docs/masking.md is the same for readers.
 
+mod cbor;
 mod edits;
 mod headers;
 mod json;
@@ -19,6 +20,7 @@ mod xml;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+use memchr::memmem;
 
 use self::edits::{BODY, DEPTH, Edits};
 use self::minted::{Fresh, Mints, Part};
@@ -131,7 +133,7 @@ pub enum MaskError {
         "the response is not well-formed {format}: {reason}; it is withheld, since it may hold secrets"
     )]
     Malformed {
-        /// `JSON` or `XML`.
+        /// `CBOR`, `JSON` or `XML`.
         format: &'static str,
         /// What is wrong and where; never a part of the body.
         reason: String,
@@ -288,8 +290,8 @@ fn mask_document<S: Shape>(
         return Ok(None);
     }
     let mut edits = Edits::new(masks);
-    let text = walk(layout, protocol, body, &mut edits)?;
-    Ok(edits.apply(text))
+    walk(layout, protocol, body, &mut edits)?;
+    Ok(edits.apply(body))
 }
 
 /// The same where temporary credentials are in it.
@@ -301,7 +303,7 @@ fn mint_document<S: Shape>(
     minting: &mut Minting<'_>,
 ) -> Result<Option<Masked>, MaskError> {
     let mut edits = Edits::new(masks);
-    let text = walk(minting.mints.over(layout), protocol, body, &mut edits)?;
+    walk(minting.mints.over(layout), protocol, body, &mut edits)?;
     let found = edits.found();
     if found.is_empty() && minting.mints.always() {
         return edits.contradiction();
@@ -312,21 +314,17 @@ fn mint_document<S: Shape>(
         let dummy = (minting.issue)(fresh);
         let token = dummy.session_token.as_deref().unwrap_or_default();
         let values = [&dummy.access_key_id, &dummy.secret_access_key, token];
-        for ((range, quoted), value) in places.into_iter().zip(values) {
-            // Dummies are letters and digits.
-            let with = if quoted {
-                format!("\"{value}\"")
-            } else {
-                value.to_owned()
-            };
-            edits.replace(range, with);
+        for ((range, form), value) in places.into_iter().zip(values) {
+            edits.put(range, form.write(value));
         }
     }
-    let masked = edits.apply(text);
+    let masked = edits.apply(body);
     // What stands there twice would still be there.
     let left = masked.as_ref().map_or(body, |it| &it.body);
-    let left = std::str::from_utf8(left).unwrap_or_default();
-    if real.iter().any(|it| left.contains(it.as_str())) {
+    if real
+        .iter()
+        .any(|it| memmem::find(left, it.as_bytes()).is_some())
+    {
         return Err(MaskError::Contradiction {
             path: BODY.to_owned(),
         });
@@ -334,22 +332,21 @@ fn mint_document<S: Shape>(
     Ok(masked)
 }
 
-/// Walks through a document; returns its text.
-fn walk<'b, S: Shape>(
+/// Walks through a document.
+fn walk<S: Shape>(
     layout: Layout<S>,
     protocol: Protocol,
-    body: &'b [u8],
+    body: &[u8],
     edits: &mut Edits<'_>,
-) -> Result<&'b str, MaskError> {
+) -> Result<(), MaskError> {
     let (format, mask): (_, fn(_, _, &mut Edits<'_>) -> _) = match protocol {
         Protocol::Json10 | Protocol::Json11 | Protocol::RestJson => ("JSON", json::mask),
         Protocol::Query | Protocol::Ec2 | Protocol::RestXml | Protocol::S3 => ("XML", xml::mask),
-        Protocol::Cbor => return Err(MaskError::Unsupported { what: "CBOR" }),
+        Protocol::Cbor => return cbor::mask(layout, body, edits),
     };
     let text = std::str::from_utf8(body).map_err(|error| MaskError::Malformed {
         format,
         reason: error.to_string(),
     })?;
-    mask(layout, text, edits)?;
-    Ok(text)
+    mask(layout, text, edits)
 }

@@ -367,8 +367,6 @@ fn what_cannot_be_masked_for_sure_is_an_error_that_quotes_nothing() {
         &credentials,
     );
     assert!(matches!(latin1, Err(MaskError::Malformed { .. })));
-    let cbor = mask_document(MEMBERS, Protocol::Cbor, b"\xa0", &credentials).unwrap_err();
-    assert_eq!(cbor, MaskError::Unsupported { what: "CBOR" });
 }
 
 #[test]
@@ -419,7 +417,7 @@ fn paths_are_bounded() {
         edits.leave(left);
     }
     edits.replace(0..0, "");
-    let paths = edits.apply("").unwrap().paths;
+    let paths = edits.apply(b"").unwrap().paths;
     assert_eq!(paths.len(), PATHS + 1);
     assert_eq!(paths.last().unwrap(), "…");
 }

@@ -266,11 +266,10 @@ impl<S: Shape> Walk<'_, '_, '_, S> {
             return self.edits.contradiction();
         };
         let text = Zeroizing::new(text.into_owned());
-        let quoted = false;
         let spot = Spot {
             range,
             text,
-            quoted,
+            form: minted::Form::Bare,
         };
         self.edits.take(part, spot)
     }

@@ -218,13 +218,6 @@ impl Exchange {
             });
         }
         let edits = Edits::of(call, masked);
-        if edits.is_some() && call.protocol == Protocol::Cbor {
-            return Err(Refusal::denied(
-                Code::AccessDenied,
-                "the answer has secret members, and guard cannot mask them in CBOR; use a client that speaks JSON \
-                 or query to this service",
-            ));
-        }
         if effect == Effect::Approve {
             self.hold(parts, from, call, body).await?;
         }

@@ -40,8 +40,31 @@ pub(in crate::mask) struct Spot {
     pub(in crate::mask) range: Range<usize>,
     /// The value, decoded.
     pub(in crate::mask) text: Zeroizing<String>,
-    /// JSON: a replacement is quoted.
-    pub(in crate::mask) quoted: bool,
+    /// How a replacement is written.
+    pub(in crate::mask) form: Form,
+}
+
+/// How a text is written in a document.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::mask) enum Form {
+    /// XML: as it is, what needs no escape.
+    Bare,
+    /// JSON: between quotes, what needs no escape.
+    Quoted,
+    /// CBOR: with its length.
+    Cbor,
+}
+
+impl Form {
+    /// Writes letters and digits, of which dummies are made.
+    pub(in crate::mask) fn write(self, text: &str) -> Vec<u8> {
+        match self {
+            Self::Bare => text.into(),
+            Self::Quoted => format!("\"{text}\"").into(),
+            // Memory takes whatever is written; were it not so, an empty item fails the client's parser.
+            Self::Cbor => minicbor::to_vec(text).unwrap_or_default(),
+        }
+    }
 }
 
 /// What was found.
@@ -131,7 +154,7 @@ impl Found {
     }
 
     /// The sets, each with where its access key id, secret and session token stand.
-    pub(in crate::mask) fn sets(self) -> impl Iterator<Item = (Fresh, [(Range<usize>, bool); 3])> {
+    pub(in crate::mask) fn sets(self) -> impl Iterator<Item = (Fresh, [(Range<usize>, Form); 3])> {
         let (arn, user_id) = (self.arn, self.user_id);
         self.sets.into_iter().filter_map(move |set| {
             let (id, secret, token) = (
@@ -148,9 +171,9 @@ impl Found {
                 user_id: user_id.clone(),
             };
             let places = [
-                (id.range, id.quoted),
-                (secret.range, secret.quoted),
-                (token.range, token.quoted),
+                (id.range, id.form),
+                (secret.range, secret.form),
+                (token.range, token.form),
             ];
             Some((fresh, places))
         })

@@ -13,7 +13,7 @@ use std::fmt;
 
 use super::{Class, Format, Kind, Layout, Shape};
 
-pub(super) use found::{Found, Spot};
+pub(super) use found::{Form, Found, Spot};
 
 pub use found::Fresh;
 

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::Response;
 use proptest::prelude::*;
 
@@ -35,6 +34,18 @@ fn mint(
     masks: bool,
     body: &str,
 ) -> Result<Minted, MaskError> {
+    let (body, paths, fresh) = mint_bytes(service, operation, protocol, masks, body.into())?;
+    let body = String::from_utf8(body).expect("UTF-8");
+    Ok(Minted { body, paths, fresh })
+}
+
+fn mint_bytes(
+    service: &str,
+    operation: &str,
+    protocol: Protocol,
+    masks: bool,
+    body: Vec<u8>,
+) -> Result<(Vec<u8>, Vec<String>, Vec<Fresh>), MaskError> {
     let output = catalog::output(service, operation).expect("an output");
     let mut fresh = Vec::new();
     let mut issue = |it| {
@@ -46,17 +57,15 @@ fn mint(
         issue: &mut issue,
     };
     let (mut parts, ()) = Response::new(()).into_parts();
-    let body = Bytes::from(body.to_owned());
     let (body, paths) = mask_response(
         output,
         protocol,
         &mut parts,
-        body,
+        body.into(),
         &|_| masks,
         Some(&mut minting),
     )?;
-    let body = String::from_utf8(body.into()).expect("UTF-8");
-    Ok(Minted { body, paths, fresh })
+    Ok((body.into(), paths, fresh))
 }
 
 fn answer() -> String {
@@ -222,10 +231,67 @@ fn what_else_is_secret_is_masked_as_ever() {
 }
 
 #[test]
-fn cbor_is_not_read() {
-    let minted = mint("gamelift", "CreateBuild", Protocol::Cbor, false, "\u{1}");
-    let error = minted.map(|it| it.body).unwrap_err();
-    assert_eq!(error, MaskError::Unsupported { what: "CBOR" });
+fn cbor_keeps_all_but_the_three() {
+    // {"UploadCredentials": {"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration": 1(seconds)}, "n": 7}
+    let answer = |id: &str, secret: &str, token: &str, expiration: &[u8]| {
+        let item = |text: &str| minicbor::to_vec(text).unwrap();
+        let mut body = vec![0xa2];
+        body.extend(item("UploadCredentials"));
+        body.push(0xbf);
+        for (name, value) in [
+            ("SecretAccessKey", item(secret)),
+            ("AccessKeyId", item(id)),
+            ("SessionToken", item(token)),
+            ("Expiration", expiration.to_vec()),
+        ] {
+            body.extend(item(name));
+            body.extend(value);
+        }
+        body.extend([0xff, 0x61, b'n', 0x07]);
+        body
+    };
+    let run = |body: Vec<u8>| {
+        mint_bytes(
+            "gamelift",
+            "RequestUploadCredentials",
+            Protocol::Cbor,
+            false,
+            body,
+        )
+    };
+    for expiration in [
+        &b"\xc1\x1a\x70\xdd\x55\x25"[..],
+        b"\xc1\xfb\x41\xdc\x37\x55\x49\x40\x00\x00",
+        b"\x1a\x70\xdd\x55\x25",
+    ] {
+        let (body, paths, fresh) = run(answer("ASIAREAL", SECRET, TOKEN, expiration)).unwrap();
+        assert_eq!(
+            body,
+            answer("ASIADUMMY", "dummysecret", "dummytoken", expiration)
+        );
+        assert_eq!(paths.len(), 3, "{paths:?}");
+        assert_eq!(fresh[0].secret_access_key.as_str(), SECRET);
+        assert_eq!(fresh[0].session_token.as_str(), TOKEN);
+        let expiry = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_553_445);
+        assert_eq!(fresh[0].expiry, Some(expiry));
+    }
+    let whole = || answer("ASIAREAL", SECRET, TOKEN, b"\x00");
+    let twice = [
+        &whole()[..whole().len() - 1],
+        &minicbor::to_vec(SECRET).unwrap(),
+    ]
+    .concat();
+    for body in [
+        answer("", SECRET, TOKEN, b"\x00"),
+        answer("ASIAREAL", SECRET, TOKEN, b"\x61s"),
+        answer("ASIAREAL", SECRET, TOKEN, b"\xc2\x41\x01"),
+        answer("ASIAREAL", SECRET, TOKEN, b"\xf9\x3e\x00"),
+        answer("ASIAREAL", SECRET, TOKEN, b"\x20"),
+        twice,
+        vec![0x01],
+    ] {
+        assert!(run(body.clone()).is_err(), "{body:x?}");
+    }
 }
 
 #[test]
