@@ -4,6 +4,7 @@
 //! request leaves with what the dummy stands for. A key that is not here is foreign.
 
 mod saved;
+mod whose;
 
 use std::collections::HashMap;
 use std::fmt;
