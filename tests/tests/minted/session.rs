@@ -1,5 +1,7 @@
 //! Sessions that assume roles.
 
+use std::collections::BTreeSet;
+
 use guard_tests::guard::{Conversation, Guard, succeeded};
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, Stand};
 use serde_json::Value;
@@ -99,6 +101,37 @@ fn the_policy_sees_whose_credentials_they_are() {
     let said = succeeded(&guard.python(stand, &script));
     assert!(said.contains("fine passed"), "{said}");
     assert!(said.contains("denied by statement not-as-first"), "{said}");
+}
+
+#[test]
+fn an_approval_is_for_one_principal() {
+    let stand = Stand::shared();
+    stand.prepare(ROLES);
+    let guard = Guard::new(
+        "default = \"allow\"\n[[statement]]\nsid = \"ask\"\neffect = \"approve\"\naction = \"s3:DeleteBucket\"\n",
+        "[approval]\nhold_seconds = 1\n",
+    );
+    let script = format!(
+        "{ASSUME}\
+         def call(name, session):\n\
+         \ttry:\n\t\tsession.client('s3').delete_bucket(Bucket='mine')\n\
+         \texcept Exception as error:\n\t\tprint(name, error)\n\
+         call('own', boto3)\n\
+         for role, name in (('first', 'one'), ('first', 'two'), ('second', 'one')):\n\
+         \tcall(role, assume(role, name)[0])\n"
+    );
+    let said = succeeded(&guard.python(stand, &script));
+    assert_eq!(said.matches("needs approval").count(), 4, "{said}");
+    let ids = said.split("needs approval ").skip(1);
+    let ids: BTreeSet<&str> = ids.filter_map(|it| it.split(',').next()).collect();
+    // The same role under another session name is the same principal.
+    assert_eq!(ids.len(), 3, "{said}");
+    let list = guard.command(&["approval", "list", "-o", "json"]).output();
+    let list = succeeded(&list.expect("guard runs"));
+    assert!(
+        list.contains("assumed-role/first/one (by sts:AssumeRole)"),
+        "{list}"
+    );
 }
 
 #[test]
