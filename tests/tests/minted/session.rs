@@ -104,6 +104,36 @@ fn the_policy_sees_whose_credentials_they_are() {
 }
 
 #[test]
+fn a_call_that_hides_its_operation_gives_no_real_credentials() {
+    let stand = Stand::shared();
+    stand.prepare(ROLES);
+    let guard = Guard::new("mode = \"observe\"\n", "");
+    let script = format!(
+        "{ASSUME}\
+         def call(name, header, value):\n\
+         \tsts = boto3.client('sts')\n\
+         \tsts.meta.events.register('before-sign.sts', lambda request, **_: request.headers.add_header(header, value))\n\
+         \ttry:\n\t\tprint(name, 'passed', assume('first', 'one', sts)[1]['Credentials'])\n\
+         \texcept Exception as error:\n\t\tprint(name, error)\n\
+         call('plain', 'x-a', 'b')\n\
+         call('protocol', 'smithy-protocol', 'rpc-v2-cbor')\n\
+         call('encoding', 'Content-Encoding', 'x')\n"
+    );
+    let said = succeeded(&guard.python(stand, &script));
+    assert!(said.contains("plain passed"), "{said}");
+    assert_eq!(said.matches("passed").count(), 1, "{said}");
+    for secret in stand.minted_secrets() {
+        assert!(!said.contains(&secret), "{said}");
+    }
+    let completed = format!("{:?}", guard.entries("exchange_completed"));
+    let withheld = completed
+        .matches("guard does not know the operation")
+        .count();
+    // moto, unlike AWS perhaps, answers nothing in a protocol that STS does not have.
+    assert!(withheld >= 1, "{completed}");
+}
+
+#[test]
 fn an_approval_is_for_one_principal() {
     let stand = Stand::shared();
     stand.prepare(ROLES);

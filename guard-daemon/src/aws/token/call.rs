@@ -30,6 +30,7 @@ impl Asked {
             partition,
             region: Some(region.to_owned()),
             service: Some(service),
+            services: vec![service],
             operation: Operation::Known(operation),
             candidates: Candidates(Vec::new()),
             access,

@@ -217,7 +217,7 @@ impl Exchange {
                 ..Refusal::denied(Code::AccessDenied, &*decision.reason)
             });
         }
-        let edits = Edits::of(call, masked);
+        let edits = Edits::of(call, parts.uri.query().unwrap_or_default(), masked);
         if effect == Effect::Approve {
             self.hold(parts, from, call, body).await?;
         }
