@@ -190,6 +190,11 @@ fn dummies_need_their_token_and_end_at_their_time() {
             "{line}"
         );
     }
+    // Whoever does not have all of it is not the role.
+    let decided = guard.entries("exchange_decided");
+    for entry in decided.iter().filter(|it| it["decision"] == "deny") {
+        assert!(entry.get("assumed").is_none(), "{entry:#}");
+    }
 }
 
 #[test]
@@ -214,4 +219,12 @@ fn they_survive_the_daemon() {
     agent.says();
     assert!(agent.hears().contains("assumed-role/first/one"));
     assert!(agent.ends().success());
+    // An exchange of the second daemon has no name that one of the first had.
+    let decided = guard.entries("exchange_decided");
+    let names: BTreeSet<_> = decided
+        .iter()
+        .map(|it| it["exchange"].to_string())
+        .collect();
+    assert!(names.len() >= 2);
+    assert_eq!(names.len(), decided.len(), "{names:?}");
 }
