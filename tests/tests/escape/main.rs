@@ -94,10 +94,8 @@ fn play(user: User) -> Found {
     let stage = stage::Stage::new(user, only).unwrap();
     let outside = pass::outside(&stage).unwrap();
     let mut found = Found::default();
-    for (place, pass) in [
-        (Place::Run, pass::run(&stage)),
-        (Place::Attach, pass::attach(&stage)),
-    ] {
+    for place in [Place::Run, Place::Attach] {
+        let pass = pass::inside(&stage, place, &outside);
         let pass = pass.unwrap_or_else(|error| panic!("{place:?}: {error:#}\n{}", stage.account()));
         match pass {
             Some(pass) => {
