@@ -125,7 +125,7 @@ pub fn is_region(label: &str) -> bool {
         && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Longest first where one ends another.
+/// Of a partition the suffix of regional hosts first, then that of dual-stack hosts.
 const SUFFIXES: &[(&str, &str)] = &[
     ("amazonaws.com", "aws"),
     ("api.aws", "aws"),
@@ -139,8 +139,8 @@ const SUFFIXES: &[(&str, &str)] = &[
     ("api.aws.scloud", "aws-iso-b"),
     ("cloud.adc-e.uk", "aws-iso-e"),
     ("api.cloud-aws.adc-e.uk", "aws-iso-e"),
-    ("api.aws.hci.ic.gov", "aws-iso-f"),
     ("csp.hci.ic.gov", "aws-iso-f"),
+    ("api.aws.hci.ic.gov", "aws-iso-f"),
 ];
 
 /// How the regions of partitions other than `aws` begin.
@@ -546,6 +546,24 @@ mod tests {
             "d1.cloudfront.net",
         ] {
             assert_eq!(classify(host), None, "{host}");
+        }
+    }
+
+    /// As botocore's `partitions.json` has them (`dnsSuffix`).
+    #[test]
+    fn each_partition_has_its_own_suffix() {
+        for (region, partition, suffix) in [
+            ("eu-west-1", "aws", "amazonaws.com"),
+            ("cn-north-1", "aws-cn", "amazonaws.com.cn"),
+            ("eusc-de-east-1", "aws-eusc", "amazonaws.eu"),
+            ("us-gov-west-1", "aws-us-gov", "amazonaws.com"),
+            ("us-iso-east-1", "aws-iso", "c2s.ic.gov"),
+            ("us-isob-east-1", "aws-iso-b", "sc2s.sgov.gov"),
+            ("eu-isoe-west-1", "aws-iso-e", "cloud.adc-e.uk"),
+            ("us-isof-south-1", "aws-iso-f", "csp.hci.ic.gov"),
+        ] {
+            assert_eq!(partition_of(region), partition, "{region}");
+            assert_eq!(suffix_of(partition), suffix, "{region}");
         }
     }
 
