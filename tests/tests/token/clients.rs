@@ -32,6 +32,7 @@ fn cases() -> Vec<serde_json::Value> {
         json!({"for": "eks", "cluster": "prod", "region": "us-isof-south-1"}),
         json!({"for": "codecommit", "host": "git-codecommit.eu-west-1.amazonaws.com", "path": "v1/repos/My.Repo"}),
         json!({"for": "codecommit", "host": "vpce-0a.git-codecommit-fips.us-east-1.vpce.amazonaws.com", "path": "v1/repos/r"}),
+        json!({"for": "codecommit", "host": "git-codecommit.cn-north-1.amazonaws.com.cn", "path": "v1/repos/r"}),
         json!({"for": "msk", "region": west}),
         json!({"for": "elasticache", "cache": "sessions", "serverless": false, "username": "app-1", "region": west}),
         json!({"for": "elasticache", "cache": "sessions", "serverless": true, "username": "app", "region": west}),

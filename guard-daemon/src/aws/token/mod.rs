@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 pub use mint::Minted;
 
+use super::endpoint;
+
 /// The host that guard answers for tokens.
-pub const HOST: &str = super::endpoint::OWN_HOST;
+pub const HOST: &str = endpoint::OWN_HOST;
 
 /// The signing name of a request for a token.
 pub const SERVICE: &str = "guard-token";
@@ -145,7 +147,7 @@ impl Asked {
                     return Err(wrong(
                         "the host",
                         host,
-                        "CodeCommit's (git-codecommit.REGION.amazonaws.com)",
+                        "CodeCommit's (git-codecommit.REGION.amazonaws.com, in China .amazonaws.com.cn)",
                     ));
                 }
                 match repository(path) {
@@ -197,25 +199,24 @@ impl Asked {
     }
 }
 
-/// The region in CodeCommit's host, in the forms that AWS's credential helper knows.
+/// The region in CodeCommit's host: `git-codecommit[-fips].REGION.SUFFIX`, or
+/// `vpce-LINK.git-codecommit[-fips].REGION.vpce.SUFFIX`, with the suffix of the region's partition.
 fn repository_region(host: &str) -> Option<&str> {
-    let rest = host.strip_suffix(".amazonaws.com")?;
-    let (rest, private) = match rest.strip_suffix(".vpce") {
-        Some(rest) => (rest, true),
-        None => (rest, false),
+    check_host(host).ok()?;
+    let (link, rest) = match host.split_once('.')? {
+        (link, rest) if link.starts_with("vpce-") => (Some(link), rest),
+        _ => (None, host),
     };
-    let (rest, region) = rest.rsplit_once('.')?;
-    let service = match rest.rsplit_once('.') {
-        Some((link, service)) if private && link.starts_with("vpce-") => {
-            check_host(link).ok()?;
-            service
-        }
-        Some(_) => return None,
-        None if private => return None,
+    let (service, rest) = rest.split_once('.')?;
+    let (region, rest) = rest.split_once('.')?;
+    let domain = match link {
+        Some(_) => rest.strip_prefix("vpce.")?,
         None => rest,
     };
-    let known = matches!(service, "git-codecommit" | "git-codecommit-fips");
-    (known && super::endpoint::is_region(region)).then_some(region)
+    let known = matches!(service, "git-codecommit" | "git-codecommit-fips")
+        && endpoint::is_region(region)
+        && domain == endpoint::suffix_of(endpoint::partition_of(region));
+    known.then_some(region)
 }
 
 /// The repository in the path that git gives.
@@ -228,7 +229,7 @@ fn repository(path: &str) -> Option<&str> {
 }
 
 fn check_region(region: &str) -> Result<(), TokenError> {
-    if super::endpoint::is_region(region) {
+    if endpoint::is_region(region) {
         return Ok(());
     }
     Err(wrong("the region", region, "a region such as eu-central-1"))
@@ -343,7 +344,19 @@ mod tests {
                 "vpce-0a1-b2.git-codecommit.eu-west-1.vpce.amazonaws.com",
                 Some("eu-west-1"),
             ),
+            (
+                "git-codecommit.cn-north-1.amazonaws.com.cn",
+                Some("cn-north-1"),
+            ),
+            (
+                "vpce-0a1.git-codecommit.cn-north-1.vpce.amazonaws.com.cn",
+                Some("cn-north-1"),
+            ),
+            ("git-codecommit.cn-north-1.amazonaws.com", None),
+            ("git-codecommit.eu-west-1.amazonaws.com.cn", None),
+            ("git-codecommit.eu-west-1.api.aws", None),
             ("vpce-0a1.git-codecommit.eu-west-1.amazonaws.com", None),
+            ("vpce-0_1.git-codecommit.eu-west-1.vpce.amazonaws.com", None),
             ("git-codecommit.eu-west-1.vpce.amazonaws.com", None),
             ("git-codecommit.eu-west-1.amazonaws.com.evil.example", None),
             ("evil.git-codecommit.eu-west-1.amazonaws.com", None),
