@@ -48,7 +48,7 @@ pub enum Asked {
     },
     /// User name and password for git over HTTPS.
     Codecommit {
-        /// The host, `git-codecommit.REGION.amazonaws.com` in one of its forms.
+        /// The host, `git-codecommit.REGION.SUFFIX` in one of its forms.
         host: String,
         /// The path as git gives it, `v1/repos/NAME`.
         path: String,
@@ -155,7 +155,7 @@ impl Asked {
                     None => Err(wrong(
                         "the path",
                         path,
-                        "a repository's (v1/repos/NAME); have git tell it: git config --global \
+                        "a repository's (v1/repos/NAME, without .git); have git tell it: git config --global \
                          credential.useHttpPath true",
                     )),
                 }
@@ -172,8 +172,8 @@ impl Asked {
                 username,
                 region,
             } => {
-                check_name("the name", name)?;
-                check_name("the user", username)?;
+                check_stored("the name", name)?;
+                check_stored("the user", username)?;
                 check_region(region)
             }
             Self::Dsql {
@@ -219,13 +219,15 @@ fn repository_region(host: &str) -> Option<&str> {
     known.then_some(region)
 }
 
-/// The repository in the path that git gives.
+/// The repository in the path that git gives. Its name has at most 100 characters and does not end in `.git`
+/// (<https://docs.aws.amazon.com/codecommit/latest/APIReference/API_CreateRepository.html>).
 fn repository(path: &str) -> Option<&str> {
     let name = path.strip_prefix("v1/repos/")?;
     let plain = name
         .bytes()
         .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'_' | b'-'));
-    ((1..=100).contains(&name.len()) && plain && !matches!(name, "." | "..")).then_some(name)
+    let reserved = matches!(name, "." | "..") || name.ends_with(".git");
+    ((1..=100).contains(&name.len()) && plain && !reserved).then_some(name)
 }
 
 fn check_region(region: &str) -> Result<(), TokenError> {
@@ -260,6 +262,16 @@ fn check_name(what: &'static str, name: &str) -> Result<(), TokenError> {
         return Ok(());
     }
     Err(wrong(what, name, "a name of letters, digits, `-` and `_`"))
+}
+
+/// ElastiCache and MemoryDB keep names and users' ids in lower case whatever they were given in, and policies name them
+/// as they are kept.
+fn check_stored(what: &'static str, name: &str) -> Result<(), TokenError> {
+    check_name(what, name)?;
+    if name.bytes().any(|it| it.is_ascii_uppercase()) {
+        return Err(wrong(what, name, "in lower case, as the service keeps it"));
+    }
+    Ok(())
 }
 
 /// PostgreSQL's names have 63 bytes at the most, MySQL's 32 characters.
@@ -325,6 +337,22 @@ mod tests {
                 r#"{"for":"rds","hostname":"db","port":5432,"username":"a\n","region":"eu-west-1"}"#,
                 false,
             ),
+            (
+                r#"{"for":"elasticache","cache":"Sessions","serverless":false,"username":"app","region":"eu-west-1"}"#,
+                false,
+            ),
+            (
+                r#"{"for":"elasticache","cache":"sessions","serverless":true,"username":"App","region":"eu-west-1"}"#,
+                false,
+            ),
+            (
+                r#"{"for":"memorydb","cluster":"M","username":"app","region":"eu-west-1"}"#,
+                false,
+            ),
+            (
+                r#"{"for":"memorydb","cluster":"m","username":"app","region":"eu-west-1"}"#,
+                true,
+            ),
             ("", false),
             ("[]", false),
         ] {
@@ -373,6 +401,8 @@ mod tests {
             "v1/repos/a/b",
             "v1/repos/..",
             "v1/repos/a?x",
+            "v1/repos/a.git",
+            "v1/repos/.git",
             "v2/repos/a",
         ] {
             assert_eq!(repository(path), None, "{path}");
