@@ -226,7 +226,7 @@ fn repository(path: &str) -> Option<&str> {
     let plain = name
         .bytes()
         .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'_' | b'-'));
-    let reserved = matches!(name, "." | "..") || name.ends_with(".git");
+    let reserved = matches!(name, "." | "..") || name.to_ascii_lowercase().ends_with(".git");
     ((1..=100).contains(&name.len()) && plain && !reserved).then_some(name)
 }
 
@@ -402,6 +402,7 @@ mod tests {
             "v1/repos/..",
             "v1/repos/a?x",
             "v1/repos/a.git",
+            "v1/repos/a.Git",
             "v1/repos/.git",
             "v2/repos/a",
         ] {
