@@ -133,7 +133,7 @@ fn a_token_outlasts_neither_its_session_nor_its_credentials() {
     let now = UNIX_EPOCH + Duration::from_secs(NOW);
     let left = Duration::from_secs(30);
     let keys = |expiry| Credentials::new(KEY, SECRET, None, expiry, "test");
-    let long = Some(Duration::from_secs(7200));
+    let long = Some(Duration::from_hours(2));
     for (credentials, session) in [
         (keys(None), Some(left)),
         (keys(Some(now + left)), None),
@@ -158,7 +158,7 @@ fn a_token_outlasts_neither_its_session_nor_its_credentials() {
     }
     let case = json!({"for": "eks", "cluster": "prod", "region": "eu-west-1"});
     let told = minted(&case, &keys(None), long).expires;
-    assert_eq!(told, now + Duration::from_secs(14 * 60));
+    assert_eq!(told, now + Duration::from_mins(14));
 }
 
 #[test]
