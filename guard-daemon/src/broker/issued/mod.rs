@@ -22,7 +22,8 @@ use zeroize::Zeroizing;
 use super::{DummyCredentials, Principal};
 use crate::record::entry::Assumed;
 
-/// Dummies of a session besides its own, at the most. The one that ends first makes room.
+/// Dummies of a session besides its own, at the most. Of what was minted or has ended, the one that ends first makes
+/// room: what metadata services gave out stays good.
 const MOST: usize = 4096;
 
 /// A session's dummies, by access key id.
@@ -219,8 +220,12 @@ impl Issued {
         let issue = Arc::new(issue);
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
         if others.len() >= MOST {
-            let oldest = others.iter().min_by_key(|(_, issue)| issue.expiry);
-            if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+            let now = SystemTime::now();
+            let stays = |issue: &Issue| issue.minted().is_none() && !issue.has_expired(now);
+            let least = others
+                .iter()
+                .min_by_key(|(_, issue)| (stays(issue), issue.expiry));
+            if let Some(id) = least.map(|(id, _)| id.clone()) {
                 others.remove(&id);
             }
         }
@@ -344,15 +349,33 @@ mod tests {
         );
     }
 
+    fn minted(issued: &Issued, expiry: SystemTime) -> Arc<Issue> {
+        let minted = Minted {
+            credentials: Credentials::new("ASIAREAL", "secret", None, None, "x"),
+            express: false,
+            principal: MintedFor::Unknown,
+            chain: Vec::new(),
+        };
+        issued.mint(DummyCredentials::temporary(), minted, expiry)
+    }
+
     #[test]
-    fn they_are_bounded() {
+    fn they_are_bounded_and_what_is_lent_stays() {
         let issued = Issued::new(DummyCredentials::random());
         let now = SystemTime::now();
-        let first = issued.temporary(now, Duration::from_secs(1));
-        for _ in 0..MOST {
-            issued.temporary(now, Duration::from_mins(1));
+        let has = |issue: &Issue| issued.find(&issue.dummy.access_key_id).is_some();
+        let ended = issued.temporary(now - LENT, LENT);
+        let lent = issued.lent(now);
+        let first = minted(&issued, now + LENT * 2);
+        for _ in 0..MOST - 2 {
+            minted(&issued, now + LENT * 3);
         }
-        assert!(issued.find(&first.dummy.access_key_id).is_none());
+        // What has ended goes first, whatever it stands for; then what ends first of what was minted.
+        assert!(has(&first) && has(&lent) && !has(&ended));
+        minted(&issued, now + LENT * 3);
+        assert!(!has(&first));
+        assert!(has(&lent));
+        assert!(has(&issued.lent(now)));
         assert_eq!(issued.others.read().unwrap().len(), MOST);
     }
 }
