@@ -3,15 +3,15 @@
 //! Every exchange looks its access key id up here: the signature is verified with the dummy's secret, and the
 //! request leaves with what the dummy stands for. A key that is not here is foreign.
 
+mod kept;
 mod saved;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -19,6 +19,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use self::kept::Kept;
 use super::{DummyCredentials, Principal};
 use crate::record::entry::Assumed;
 
@@ -29,15 +30,21 @@ const MOST: usize = 4096;
 /// A session's dummies, by access key id.
 pub struct Issued {
     own: Arc<Issue>,
-    others: RwLock<HashMap<String, Arc<Issue>>>,
+    others: RwLock<Others>,
     /// Where the next daemon finds them.
-    file: Option<PathBuf>,
-    /// Held by the one that writes the file.
-    writing: Mutex<()>,
+    kept: Option<Kept>,
     /// None lasts longer: the session's end.
     until: Option<SystemTime>,
     /// What metadata services give out.
     lent: Mutex<Option<Arc<Issue>>>,
+}
+
+/// All but the session's own.
+#[derive(Default)]
+struct Others {
+    sets: HashMap<String, Arc<Issue>>,
+    /// How many were ever added.
+    changes: u64,
 }
 
 /// One set of dummies.
@@ -113,8 +120,7 @@ impl Issued {
             others: RwLock::default(),
             until: None,
             lent: Mutex::default(),
-            file: None,
-            writing: Mutex::default(),
+            kept: None,
         }
     }
 
@@ -135,31 +141,9 @@ impl Issued {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        issued.file = Some(file);
+        let changes = issued.others().changes;
+        issued.kept = Some(Kept::new(file, changes));
         Ok(issued)
-    }
-
-    /// Writes down what there is, for the next daemon. Blocks.
-    pub fn keep(&self) -> io::Result<()> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = file.with_extension("issued-new");
-        if let Some(directory) = file.parent() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)?;
-        }
-        let mut written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        written.write_all(&self.save(SystemTime::now()))?;
-        fs::rename(new, file)
     }
 
     /// The session's own dummies, for its environment.
@@ -172,8 +156,7 @@ impl Issued {
         if self.own.dummy.access_key_id == access_key_id {
             return Some(Arc::clone(&self.own));
         }
-        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
-        others.get(access_key_id).cloned()
+        self.others().sets.get(access_key_id).cloned()
     }
 
     /// The dummies that a bearer token goes with: the session's own.
@@ -219,18 +202,25 @@ impl Issued {
         issue.expiry = issue.expiry.into_iter().chain(self.until).min();
         let issue = Arc::new(issue);
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
-        if others.len() >= MOST {
+        if others.sets.len() >= MOST {
             let now = SystemTime::now();
             let stays = |issue: &Issue| issue.minted().is_none() && !issue.has_expired(now);
             let least = others
+                .sets
                 .iter()
                 .min_by_key(|(_, issue)| (stays(issue), issue.expiry));
             if let Some(id) = least.map(|(id, _)| id.clone()) {
-                others.remove(&id);
+                others.sets.remove(&id);
             }
         }
-        others.insert(issue.dummy.access_key_id.clone(), Arc::clone(&issue));
+        let id = issue.dummy.access_key_id.clone();
+        others.sets.insert(id, Arc::clone(&issue));
+        others.changes += 1;
         issue
+    }
+
+    fn others(&self) -> RwLockReadGuard<'_, Others> {
+        self.others.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -376,6 +366,6 @@ mod tests {
         assert!(!has(&first));
         assert!(has(&lent));
         assert!(has(&issued.lent(now)));
-        assert_eq!(issued.others.read().unwrap().len(), MOST);
+        assert_eq!(issued.others().sets.len(), MOST);
     }
 }

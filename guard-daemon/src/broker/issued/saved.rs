@@ -1,5 +1,6 @@
 //! A session's dummies as the next daemon reads them.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
@@ -30,35 +31,31 @@ struct SavedMinted {
     chain: Vec<Assumed>,
 }
 
-impl Issued {
-    /// Everything but the session's own dummies, and but what has ended by `now`.
-    pub(super) fn save(&self, now: SystemTime) -> Zeroizing<Vec<u8>> {
-        let others = self
-            .others
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let saved: Vec<Saved> = others
-            .values()
-            .filter(|issue| !issue.has_expired(now))
-            .map(|issue| Saved {
-                dummy: issue.dummy.clone(),
-                expiry: issue.expiry.map_or(0, |expiry| {
-                    expiry
-                        .duration_since(UNIX_EPOCH)
-                        .map_or(0, |since| since.as_secs())
-                }),
-                minted: issue.minted().map(|minted| SavedMinted {
-                    credentials: Given::from(&minted.credentials),
-                    express: minted.express,
-                    principal: minted.principal.clone(),
-                    chain: minted.chain.clone(),
-                }),
-            })
-            .collect();
-        // Texts and numbers: nothing that JSON could not say.
-        Zeroizing::new(serde_json::to_vec(&saved).unwrap_or_default())
-    }
+/// All of `sets` but what has ended by `now`.
+pub(super) fn save(sets: &[Arc<Issue>], now: SystemTime) -> Zeroizing<Vec<u8>> {
+    let seconds = |expiry: SystemTime| {
+        let since = expiry.duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    };
+    let saved: Vec<Saved> = sets
+        .iter()
+        .filter(|issue| !issue.has_expired(now))
+        .map(|issue| Saved {
+            dummy: issue.dummy.clone(),
+            expiry: issue.expiry.map_or(0, seconds),
+            minted: issue.minted().map(|minted| SavedMinted {
+                credentials: Given::from(&minted.credentials),
+                express: minted.express,
+                principal: minted.principal.clone(),
+                chain: minted.chain.clone(),
+            }),
+        })
+        .collect();
+    // Texts and numbers: nothing that JSON could not say.
+    Zeroizing::new(serde_json::to_vec(&saved).unwrap_or_default())
+}
 
+impl Issued {
     /// Takes in what an earlier daemon saved.
     ///
     /// # Errors
@@ -114,7 +111,8 @@ mod tests {
             },
             now + Duration::from_mins(5),
         );
-        let saved = issued.save(now + Duration::from_secs(2));
+        let sets = [&kept, &ended, &minted].map(Arc::clone);
+        let saved = save(&sets, now + Duration::from_secs(2));
 
         let next = Issued::new(issued.own().clone());
         next.restore(&saved).unwrap();

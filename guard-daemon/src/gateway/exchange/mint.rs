@@ -1,6 +1,5 @@
 //! Temporary credentials that an answer holds: the client gets dummies of its session in their place.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -58,11 +57,10 @@ impl Exchange {
                 expiry: OffsetDateTime::from(issue.expiry.unwrap_or(expiry)),
             });
         }
-        let session = Arc::clone(&self.session);
-        tokio::task::spawn_blocking(move || session.issued.keep())
+        self.session
+            .issued
+            .keep()
             .await
-            .map_err(|error| error.to_string())
-            .and_then(|kept| kept.map_err(|error| error.to_string()))
             .map_err(|error| format!("guard could not keep the session's dummies: {error}"))?;
         for event in events {
             if !self.append(event).await {

@@ -375,15 +375,14 @@ impl Sessions {
 
     /// Ends a session. The tree first: what still runs must not see its gateway go away.
     async fn conclude(&self, id: &SessionId, cause: &str, tree: Tree) {
-        let (over, serving, supervising, ended, remains, place) = {
+        let (session, serving, supervising, ended, remains, place) = {
             let running = self.running();
             let Some(session) = running.get(id) else {
                 return;
             };
             let place = session.saved.place.clone();
-            let over = session.session.term.is_over();
             (
-                over,
+                Arc::clone(&session.session),
                 session.serving.abort_handle(),
                 session.supervising.clone(),
                 Arc::clone(&session.ended),
@@ -392,6 +391,7 @@ impl Sessions {
             )
         };
         // Whatever noticed it: a tree that went when it was told to has ended at its time.
+        let over = session.term.is_over();
         let cause = if over && matches!(cause, "exited" | "launcher-gone") {
             EXPIRED
         } else {
@@ -407,6 +407,8 @@ impl Sessions {
                 self.untrack(id).await;
                 serving.abort();
                 self.gateway.approvals.close_session(id).await;
+                // An exchange that is still under way must not bring the file back that is removed here.
+                session.issued.close().await;
                 // What survives stays confined; the next daemon tries again.
                 if gone {
                     remains.forget().await;
