@@ -5,6 +5,7 @@
 
 mod kept;
 mod saved;
+mod whose;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use self::kept::Kept;
+pub use self::whose::Lookup;
 use super::{DummyCredentials, Principal};
 use crate::record::entry::Assumed;
 
@@ -62,7 +64,7 @@ pub enum StandsFor {
     /// The session's own credentials.
     Session,
     /// Credentials that a call of the session minted.
-    Minted(Minted),
+    Minted(Box<Minted>),
 }
 
 /// Credentials that a call of the session minted.
@@ -71,8 +73,10 @@ pub struct Minted {
     pub credentials: Credentials,
     /// They are of an S3 Express session (CreateSession).
     pub express: bool,
-    /// Whose they are.
+    /// Whose they are, as far as the answer told.
     pub principal: MintedFor,
+    /// And what STS says where it did not.
+    pub lookup: Lookup,
     /// The calls that led to them, the session's first.
     pub chain: Vec<Assumed>,
 }
@@ -83,9 +87,9 @@ pub struct Minted {
 pub enum MintedFor {
     /// The principal's of the session's own credentials (GetSessionToken, CreateSession).
     Session,
-    /// Another's, whom the answer named.
+    /// Another's, whom the answer named, or STS.
     Named(Principal),
-    /// Another's, whom nothing named.
+    /// Another's, whom the answer did not name.
     Unknown,
 }
 
@@ -194,7 +198,7 @@ impl Issued {
         self.add(Issue {
             dummy,
             expiry: Some(expiry),
-            stands_for: StandsFor::Minted(minted),
+            stands_for: StandsFor::Minted(Box::new(minted)),
         })
     }
 
@@ -245,7 +249,7 @@ impl Issue {
     pub fn minted(&self) -> Option<&Minted> {
         match &self.stands_for {
             StandsFor::Session => None,
-            StandsFor::Minted(minted) => Some(minted),
+            StandsFor::Minted(minted) => Some(&**minted),
         }
     }
 }
@@ -344,6 +348,7 @@ mod tests {
             credentials: Credentials::new("ASIAREAL", "secret", None, None, "x"),
             express: false,
             principal: MintedFor::Unknown,
+            lookup: Lookup::default(),
             chain: Vec::new(),
         };
         issued.mint(DummyCredentials::temporary(), minted, expiry)

@@ -7,7 +7,7 @@ use aws_credential_types::Credentials;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{DummyCredentials, Issue, Issued, Minted, MintedFor, StandsFor};
+use super::{DummyCredentials, Issue, Issued, Lookup, Minted, MintedFor, StandsFor};
 use crate::broker::wire::Given;
 use crate::record::entry::Assumed;
 
@@ -46,7 +46,7 @@ pub(super) fn save(sets: &[Arc<Issue>], now: SystemTime) -> Zeroizing<Vec<u8>> {
             minted: issue.minted().map(|minted| SavedMinted {
                 credentials: Given::from(&minted.credentials),
                 express: minted.express,
-                principal: minted.principal.clone(),
+                principal: minted.known(),
                 chain: minted.chain.clone(),
             }),
         })
@@ -68,12 +68,13 @@ impl Issued {
                 expiry: Some(expiry.unwrap_or(UNIX_EPOCH)),
                 stands_for: match saved.minted {
                     None => StandsFor::Session,
-                    Some(minted) => StandsFor::Minted(Minted {
+                    Some(minted) => StandsFor::Minted(Box::new(Minted {
                         credentials: Credentials::from(&minted.credentials),
                         express: minted.express,
                         principal: minted.principal,
+                        lookup: Lookup::default(),
                         chain: minted.chain,
-                    }),
+                    })),
                 },
             });
         }
@@ -103,6 +104,7 @@ mod tests {
                 ),
                 express: true,
                 principal: MintedFor::Unknown,
+                lookup: Lookup::default(),
                 chain: vec![Assumed {
                     exchange: "s-1".to_owned(),
                     operation: "s3:CreateSession".to_owned(),

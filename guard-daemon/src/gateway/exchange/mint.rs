@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::authenticate::Authenticated;
 use super::{Exchange, NOT_RECORDED};
-use crate::broker::{DummyCredentials, LONGEST_CHAIN, Minted, MintedFor, Principal};
+use crate::broker::{DummyCredentials, LONGEST_CHAIN, Lookup, Minted, MintedFor, Principal};
 use crate::mask::minted::{Fresh, Mints, Whose};
 use crate::record::entry::{Assumed, Event};
 
@@ -46,6 +46,7 @@ impl Exchange {
                 ),
                 express: mints.is_express(),
                 principal,
+                lookup: Lookup::default(),
                 chain: self.chain(mints, from, arn.clone())?,
             };
             let issue = self.session.issued.mint(dummy, minted, expiry);
@@ -97,7 +98,7 @@ impl Exchange {
 fn minted_for(mints: &Mints, from: &Authenticated, fresh: &Fresh) -> MintedFor {
     match (mints.whose(), from.issue()) {
         (Whose::Caller, Some(issue)) => match issue.minted() {
-            Some(minted) => minted.principal.clone(),
+            Some(minted) => minted.known(),
             None => MintedFor::Session,
         },
         (Whose::Caller, None) => MintedFor::Unknown,
