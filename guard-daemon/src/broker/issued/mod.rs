@@ -4,8 +4,8 @@
 //! request leaves with what the dummy stands for. A key that is not here is foreign.
 
 mod kept;
+mod lookup;
 mod saved;
-mod whose;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use self::kept::Kept;
-pub use self::whose::Lookup;
+pub use self::lookup::Lookup;
 use super::{DummyCredentials, Principal};
 use crate::record::entry::Assumed;
 
