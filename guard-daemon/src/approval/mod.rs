@@ -40,13 +40,13 @@ pub struct Question {
     pub actions: Vec<String>,
     /// Resources, for display.
     pub resources: Vec<String>,
-    /// `service:Operation`, region, host: for display.
+    /// `service:Operation`, region, host, and whose credentials where they are not the session's own: for display.
     pub summary: String,
     /// The statement that asks.
     pub statement: Option<String>,
     /// Who runs the session and the process that calls, for display.
     pub requester: String,
-    /// SHA-256 over session, method, host, path, query, the headers AWS acts on and the body.
+    /// SHA-256 over session, principal, region, method, host, path, query, the headers AWS acts on and the body.
     pub fingerprint: [u8; 32],
 }
 

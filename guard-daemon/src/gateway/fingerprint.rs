@@ -2,11 +2,13 @@
 //!
 //! Everything AWS could act on is covered. Left out are only what a retry of the same call changes (dates,
 //! signatures, attempt counters) and what belongs to one connection: a list of what does *not* count fails
-//! towards asking again, a list of what does would fail towards running something else.
+//! towards asking again, a list of what does would fail towards running something else. Who signs, and for which
+//! region and service, is not read from the headers that say so, which a retry changes: it is a part of its own.
 
 use aws_lc_rs::digest;
 use http::request::Parts;
 
+use crate::aws::Scope;
 use crate::session::SessionId;
 
 /// Header fields that do not make another call.
@@ -44,8 +46,20 @@ const PARAMETERS: [&str; 7] = [
     "x-amz-signedheaders",
 ];
 
-/// SHA-256 over the session and everything of the request that AWS acts on. `body_sha256` is hexadecimal.
-pub(super) fn of(session: &SessionId, host: &str, parts: &Parts, body_sha256: &str) -> [u8; 32] {
+/// In whose name a request runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signer<'a> {
+    /// The session.
+    pub(super) session: &'a SessionId,
+    /// The principal of the credentials, the same for every set that one role gives; `None` for an unsigned
+    /// request.
+    pub(super) principal: Option<&'a str>,
+    /// The credential scope, where there is one.
+    pub(super) scope: Option<Scope<'a>>,
+}
+
+/// SHA-256 over who asks and everything of the request that AWS acts on. `body_sha256` is hexadecimal.
+pub(super) fn of(signer: Signer<'_>, host: &str, parts: &Parts, body_sha256: &str) -> [u8; 32] {
     let mut query: Vec<_> = parts.uri.query().unwrap_or_default().split('&').collect();
     let name = |pair: &str| pair.split('=').next().unwrap_or_default().len();
     query.retain(|pair| {
@@ -64,7 +78,10 @@ pub(super) fn of(session: &SessionId, host: &str, parts: &Parts, body_sha256: &s
     headers.sort_by_key(|&(name, _)| name);
 
     let mut hash = Fields(digest::Context::new(&digest::SHA256));
-    hash.field(session.as_str().as_bytes());
+    hash.field(signer.session.as_str().as_bytes());
+    hash.optional(signer.principal);
+    hash.optional(signer.scope.map(|it| it.region));
+    hash.optional(signer.scope.map(|it| it.service));
     hash.field(parts.method.as_str().as_bytes());
     hash.field(host.as_bytes());
     hash.field(parts.uri.path().as_bytes());
@@ -94,6 +111,11 @@ impl Fields {
         self.0.update(bytes);
     }
 
+    fn optional(&mut self, text: Option<&str>) {
+        self.count(usize::from(text.is_some()));
+        self.field(text.unwrap_or_default().as_bytes());
+    }
+
     fn finish(self) -> [u8; 32] {
         let mut out = [0; 32];
         out.copy_from_slice(self.0.finish().as_ref());
@@ -109,14 +131,27 @@ mod tests {
 
     type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
 
-    fn print((method, target, headers, body): Case<'_>) -> [u8; 32] {
+    fn print(case: Case<'_>) -> [u8; 32] {
+        print_as(Some("session"), Some(("eu-west-1", "s3")), case)
+    }
+
+    fn print_as(
+        principal: Option<&str>,
+        scope: Option<(&str, &str)>,
+        (method, target, headers, body): Case<'_>,
+    ) -> [u8; 32] {
         let mut request = Request::builder().method(method).uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let session = SessionId::parse("0123456789abcdef").expect("an id");
+        let signer = Signer {
+            session: &session,
+            principal,
+            scope: scope.map(|(region, service)| Scope { region, service }),
+        };
         of(
-            &session,
+            signer,
             "s3.amazonaws.com",
             &request.body(()).expect("a request").into_parts().0,
             body,
@@ -211,5 +246,25 @@ mod tests {
         for case in cases {
             assert_ne!(print(CALL), print(*case), "{case:?}");
         }
+    }
+
+    #[test]
+    fn another_signer_makes_another_call() {
+        let here = Some(("eu-west-1", "s3"));
+        let signers = [
+            (Some("session"), here),
+            (Some("arn:aws:sts::222222222222:assumed-role/prod"), here),
+            (Some(""), here),
+            (None, here),
+            (Some("session"), Some(("eu-west-2", "s3"))),
+            (Some("session"), Some(("eu-west-1", "s3express"))),
+            (Some("session"), None),
+            (None, None),
+        ];
+        let prints: std::collections::HashSet<_> = signers
+            .iter()
+            .map(|&(principal, scope)| print_as(principal, scope, CALL))
+            .collect();
+        assert_eq!(prints.len(), signers.len());
     }
 }

@@ -1,5 +1,7 @@
 //! Sessions that assume roles.
 
+use std::collections::BTreeSet;
+
 use guard_tests::guard::{Conversation, Guard, succeeded};
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, Stand};
 use serde_json::Value;
@@ -138,6 +140,67 @@ print('passed')\n";
 }
 
 #[test]
+fn a_call_that_hides_its_operation_gives_no_real_credentials() {
+    let stand = Stand::shared();
+    stand.prepare(ROLES);
+    let guard = Guard::new("mode = \"observe\"\n", "");
+    let script = format!(
+        "{ASSUME}\
+         def call(name, header, value):\n\
+         \tsts = boto3.client('sts')\n\
+         \tsts.meta.events.register('before-sign.sts', lambda request, **_: request.headers.add_header(header, value))\n\
+         \ttry:\n\t\tprint(name, 'passed', assume('first', 'one', sts)[1]['Credentials'])\n\
+         \texcept Exception as error:\n\t\tprint(name, error)\n\
+         call('plain', 'x-a', 'b')\n\
+         call('protocol', 'smithy-protocol', 'rpc-v2-cbor')\n\
+         call('encoding', 'Content-Encoding', 'x')\n"
+    );
+    let said = succeeded(&guard.python(stand, &script));
+    assert!(said.contains("plain passed"), "{said}");
+    assert_eq!(said.matches("passed").count(), 1, "{said}");
+    for secret in stand.minted_secrets() {
+        assert!(!said.contains(&secret), "{said}");
+    }
+    let completed = format!("{:?}", guard.entries("exchange_completed"));
+    let withheld = completed
+        .matches("guard does not know the operation")
+        .count();
+    // moto, unlike AWS perhaps, answers nothing in a protocol that STS does not have.
+    assert!(withheld >= 1, "{completed}");
+}
+
+#[test]
+fn an_approval_is_for_one_principal() {
+    let stand = Stand::shared();
+    stand.prepare(ROLES);
+    let guard = Guard::new(
+        "default = \"allow\"\n[[statement]]\nsid = \"ask\"\neffect = \"approve\"\naction = \"s3:DeleteBucket\"\n",
+        "[approval]\nhold_seconds = 1\n",
+    );
+    let script = format!(
+        "{ASSUME}\
+         def call(name, session):\n\
+         \ttry:\n\t\tsession.client('s3').delete_bucket(Bucket='mine')\n\
+         \texcept Exception as error:\n\t\tprint(name, error)\n\
+         call('own', boto3)\n\
+         for role, name in (('first', 'one'), ('first', 'two'), ('second', 'one')):\n\
+         \tcall(role, assume(role, name)[0])\n"
+    );
+    let said = succeeded(&guard.python(stand, &script));
+    assert_eq!(said.matches("needs approval").count(), 4, "{said}");
+    let ids = said.split("needs approval ").skip(1);
+    let ids: BTreeSet<&str> = ids.filter_map(|it| it.split(',').next()).collect();
+    // The same role under another session name is the same principal.
+    assert_eq!(ids.len(), 3, "{said}");
+    let list = guard.command(&["approval", "list", "-o", "json"]).output();
+    let list = succeeded(&list.expect("guard runs"));
+    assert!(
+        list.contains("assumed-role/first/one (by sts:AssumeRole)"),
+        "{list}"
+    );
+}
+
+#[test]
 fn dummies_need_their_token_and_end_at_their_time() {
     let stand = Stand::shared();
     stand.prepare(ROLES);
@@ -163,6 +226,11 @@ fn dummies_need_their_token_and_end_at_their_time() {
             "{line}"
         );
     }
+    // Whoever does not have all of it is not the role.
+    let decided = guard.entries("exchange_decided");
+    for entry in decided.iter().filter(|it| it["decision"] == "deny") {
+        assert!(entry.get("assumed").is_none(), "{entry:#}");
+    }
 }
 
 #[test]
@@ -187,4 +255,12 @@ fn they_survive_the_daemon() {
     agent.says();
     assert!(agent.hears().contains("assumed-role/first/one"));
     assert!(agent.ends().success());
+    // An exchange of the second daemon has no name that one of the first had.
+    let decided = guard.entries("exchange_decided");
+    let names: BTreeSet<_> = decided
+        .iter()
+        .map(|it| it["exchange"].to_string())
+        .collect();
+    assert!(names.len() >= 2);
+    assert_eq!(names.len(), decided.len(), "{names:?}");
 }

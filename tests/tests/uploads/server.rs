@@ -1,6 +1,7 @@
 //! An S3 server in the test process that checks every signature it gets: `s3s` with its file system backend.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET};
@@ -52,6 +53,7 @@ impl Server {
 
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        remove_with_this_process(directory.path());
         std::fs::create_dir_all(directory.path().join("files/uploads")).unwrap();
         let config = certified(&directory.path().join("ca.pem"));
         let runtime = Runtime::new().unwrap();
@@ -133,6 +135,18 @@ impl Server {
         seen.retain(|request| request.path.contains(needle));
         seen
     }
+}
+
+/// Removes a directory when this process ends, however it does: what a `static` holds is never dropped.
+fn remove_with_this_process(directory: &Path) {
+    let mut remover = Command::new("sh")
+        .args(["-c", "cat; rm -rf \"$0\""])
+        .arg(directory)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It waits for the end of the pipe, which comes with the end of the process.
+    std::mem::forget(remover.stdin.take());
 }
 
 /// A certificate for these names, and its key; its authority goes to `roots`.

@@ -6,6 +6,7 @@
 mod kept;
 mod lookup;
 mod saved;
+mod whose;
 
 use std::collections::HashMap;
 use std::fmt;

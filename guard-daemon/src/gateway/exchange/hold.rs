@@ -7,7 +7,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::super::body::BodyError;
-use super::super::fingerprint;
+use super::super::fingerprint::{self, Signer};
 use super::super::outcome::Abandoned;
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
@@ -17,6 +17,7 @@ use crate::approval::{Outcome, Question};
 use crate::aws::error::Code;
 use crate::aws::sigv4::DeclaredPayload;
 use crate::aws::{Call, token};
+use crate::broker::Minted;
 use crate::record::entry::Process;
 
 impl Exchange {
@@ -43,8 +44,15 @@ impl Exchange {
             body.content_sha256().ok_or(BodyError::Gone)?
         };
         let host = &self.caller.server_name;
-        let fingerprint = fingerprint::of(&self.session.id, host, parts, &digest);
-        let question = self.question(fingerprint, call);
+        let issue = from.issue();
+        let whose = issue.map(|it| it.whose());
+        let signer = Signer {
+            session: &self.session.id,
+            principal: whose.as_deref(),
+            scope: from.scope(),
+        };
+        let fingerprint = fingerprint::of(signer, host, parts, &digest);
+        let question = self.question(fingerprint, call, issue.and_then(|it| it.minted()));
         let abandoned = Abandoned::new(&self.gateway.journal, &self.session.id, &self.decided);
         let patience = self.gateway.config.hold;
         let outcome = tokio::select! {
@@ -61,7 +69,7 @@ impl Exchange {
         from.check_digest(body)
     }
 
-    fn question(&self, fingerprint: [u8; 32], call: &Call) -> Question {
+    fn question(&self, fingerprint: [u8; 32], call: &Call, minted: Option<&Minted>) -> Question {
         let Process { pid, exe, comm, .. } = &self.caller.process;
         let identity = &self.session.identity;
         let operation = match self.decided.operation.as_slice() {
@@ -80,10 +88,10 @@ impl Exchange {
             actions: self.decided.actions().map(str::to_owned).collect(),
             resources: self.decided.resources().map(str::to_owned).collect(),
             summary: format!(
-                "{}:{operation} in {} at {}",
+                "{}:{operation} in {} at {place}{}",
                 call.service.unwrap_or("unknown service"),
                 call.region.as_deref().unwrap_or("no region"),
-                place,
+                minted.map_or_else(String::new, |it| format!(" as {}", it.described())),
             ),
             statement: self.decided.statement.clone(),
             requester: format!(

@@ -37,7 +37,7 @@ use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::network;
 use crate::sandbox::trust;
-use crate::session::{Identity, Session, SessionId};
+use crate::session::{Exchanges, Identity, Session, SessionId};
 use crate::term::{Limit, Term};
 
 pub use attached::Attached;
@@ -288,6 +288,7 @@ impl Sessions {
             upstream,
             lent: Lent::default(),
             names: Names::of_generation(saved.generation),
+            exchanges: Exchanges::of_generation(saved.generation),
         }))
     }
 
