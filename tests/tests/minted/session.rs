@@ -104,6 +104,42 @@ fn the_policy_sees_whose_credentials_they_are() {
 }
 
 #[test]
+fn sts_tells_whose_credentials_are_that_the_answer_does_not_name() {
+    let stand = Stand::shared();
+    let guard = Guard::new(
+        // No IAM action is known of GetRoleCredentials, so that no statement could allow it.
+        "mode = \"observe\"\ndefault = \"deny\"\n[[statement]]\nsid = \"one-account\"\neffect = \"allow\"\n\
+         action = [\"s3:*\"]\ncondition = { StringEquals = { \"aws:PrincipalAccount\" = \"123456789012\" } }\n",
+        "",
+    );
+    let script = "\
+import boto3\n\
+from concurrent.futures import ThreadPoolExecutor\n\
+sso = boto3.client('sso', region_name='us-east-1')\n\
+found = sso.get_role_credentials(roleName='R', accountId='123456789012', accessToken='sso-access-token')['roleCredentials']\n\
+session = boto3.Session(found['accessKeyId'], found['secretAccessKey'], found['sessionToken'])\n\
+s3 = session.client('s3')\n\
+with ThreadPoolExecutor(4) as pool:\n\
+\tlist(pool.map(lambda _: s3.list_buckets(), range(4)))\n\
+print('passed')\n";
+    assert_eq!(succeeded(&guard.python(stand, script)), "passed\n");
+    let minted = guard.entries("credentials_minted");
+    assert_eq!(minted[0]["arn"], Value::Null);
+    let asked = guard.entries("own_call");
+    let with_them = asked
+        .iter()
+        .filter(|call| call["signing_key"] == minted[0]["real_key"]);
+    let operations: Vec<&Value> = with_them.map(|call| &call["operation"]).collect();
+    assert_eq!(operations, ["GetCallerIdentity"]);
+    let decided = guard.entries("exchange_decided");
+    let theirs = decided
+        .iter()
+        .filter(|entry| entry["presented_key"] == minted[0]["dummy_key"]);
+    let statements: Vec<&Value> = theirs.map(|entry| &entry["statement"]).collect();
+    assert_eq!(statements, ["one-account"; 4]);
+}
+
+#[test]
 fn a_call_that_hides_its_operation_gives_no_real_credentials() {
     let stand = Stand::shared();
     stand.prepare(ROLES);

@@ -182,13 +182,13 @@ impl Exchange {
         Ok(call)
     }
 
-    /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once in a
-    /// session, where it is not known, or not `whole` and needs to be.
+    /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once for each,
+    /// where it is not known, or not `whole` and needs to be.
     async fn principal(&self, from: &Authenticated, whole: bool) -> Option<Principal> {
         if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
             match &minted.principal {
                 MintedFor::Named(principal) => return Some(principal.clone()),
-                MintedFor::Unknown => return None,
+                MintedFor::Unknown => return self.session.credentials.resolve_minted(minted).await,
                 MintedFor::Session => {}
             }
         }
