@@ -46,8 +46,8 @@ pub use launched::Started;
 use raise::Raised;
 pub(super) use remains::{Remains, files, pins, session_of_pins};
 pub(super) use resumed::Resumption;
-pub(super) use saved::{sessions as saved_sessions, sweep};
 use saved::{Place, Saved};
+pub(super) use saved::{sessions as saved_sessions, sweep};
 pub(super) use supervise::check_tracker;
 
 /// Why a session ends whose time is over.
