@@ -28,7 +28,7 @@ use crate::policy::{Extent, NoSessionPolicy, Profile, Role, SessionPolicy, Sessi
 use crate::record::entry::{Assumes, Event, OwnCall};
 use crate::session::{Identity, SessionId};
 
-/// How long one set of credentials may take, with all retries.
+/// How long one set of credentials may take of STS, with all retries.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between tries; each is shortened by up to half, at random.
 const PAUSES: [Duration; 3] = [
@@ -134,6 +134,7 @@ pub(super) struct Assuming {
     base: Base,
     way: Arc<dyn Way>,
     region: Option<String>,
+    patience: Duration,
     pauses: [Duration; 3],
     /// STS did not take the policy, so it stays out.
     without_policy: bool,
@@ -167,20 +168,23 @@ impl Assuming {
             base,
             way,
             region,
+            patience: PATIENCE,
             pauses: PAUSES,
             without_policy: false,
         }
     }
 
     #[cfg(test)]
-    pub(super) fn hurried(&mut self) {
+    pub(super) fn hurried(&mut self, patience: Duration) {
+        self.patience = patience;
         self.pauses = [Duration::from_millis(1); 3];
     }
 
-    /// New credentials, and whose they are. What passes is tried again, for 15 s at the most.
+    /// New credentials, and whose they are. What passes is tried again, for 15 s at the most; what the role is assumed
+    /// with has a time of its own before that.
     pub(super) async fn assume(&mut self) -> Result<(Credentials, Principal), BrokerError> {
-        let deadline = Instant::now() + PATIENCE;
         let held = self.held().await?;
+        let deadline = Instant::now() + self.patience;
         let mut pauses = self.pauses.into_iter();
         loop {
             let failure = match self.ask(&held, deadline).await {

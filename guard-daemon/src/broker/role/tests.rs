@@ -65,7 +65,7 @@ async fn source(home: &Home, request: RoleRequest, way: &Arc<Scripted>) -> Sourc
         .await
         .unwrap();
     if let Origin::Role(role) = &mut source.shared.refresh.lock().await.origin {
-        role.hurried();
+        role.hurried(PATIENCE);
     }
     source
 }
@@ -388,6 +388,28 @@ async fn a_token_comes_from_a_command_a_variable_or_github() {
         matches!(&error, BrokerError::Token { text } if text.contains("absent")),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_slow_source_leaves_sts_its_time() {
+    let mut home = Home::new();
+    home.selection.region = Some("eu-west-1".to_owned());
+    home.selection.github = Some(GithubRequest {
+        url: "https://pipelines.example/x?a=b".to_owned(),
+        token: BearerToken::new("s3cret"),
+    });
+    let github = WebIdentity::GithubActions {
+        audience: "sts.amazonaws.com".to_owned(),
+    };
+    let way = Scripted::new([
+        Step::Slow(600, r#"{"value":"github.token.x"}"#.to_owned()),
+        Step::Slow(600, granted("AssumeRoleWithWebIdentity", KEY, 3600)),
+    ]);
+    let source = source(&home, plain(with(github)), &way).await;
+    if let Origin::Role(role) = &mut source.shared.refresh.lock().await.origin {
+        role.hurried(Duration::from_secs(1));
+    }
+    assert_eq!(source.credentials().await.unwrap().access_key_id(), KEY);
 }
 
 #[test]
