@@ -391,6 +391,47 @@ async fn a_token_comes_from_a_command_a_variable_or_github() {
 }
 
 #[tokio::test]
+async fn githubs_endpoint_is_tried_again_where_that_may_help() {
+    let mut home = Home::new();
+    home.selection.region = Some("eu-west-1".to_owned());
+    home.selection.github = Some(GithubRequest {
+        url: "https://pipelines.example/x?a=b".to_owned(),
+        token: BearerToken::new("s3cret"),
+    });
+    let github = || {
+        plain(with(WebIdentity::GithubActions {
+            audience: "sts.amazonaws.com".to_owned(),
+        }))
+    };
+    let down = || Step::Answer(503, String::new());
+    let way = Scripted::new([
+        down(),
+        Step::Unreached { passing: true },
+        Step::Answer(429, String::new()),
+        Step::Answer(200, r#"{"value":"github.token.x"}"#.to_owned()),
+        down(),
+        Step::Answer(200, granted("AssumeRoleWithWebIdentity", KEY, 3600)),
+    ]);
+    let tried = source(&home, github(), &way).await;
+    assert_eq!(tried.credentials().await.unwrap().access_key_id(), KEY);
+    assert_eq!(way.calls().len(), 6);
+
+    let way = Scripted::new([down(), down(), down(), down()]);
+    let tried = source(&home, github(), &way).await;
+    let failed = tried.credentials().await.unwrap_err().to_string();
+    assert!(
+        failed.contains("GitHub answered 503") && !failed.contains("id-token"),
+        "{failed}"
+    );
+    assert_eq!(way.calls().len(), 4);
+
+    let way = Scripted::new([Step::Answer(403, String::new())]);
+    let tried = source(&home, github(), &way).await;
+    let failed = tried.credentials().await.unwrap_err().to_string();
+    assert!(failed.contains("id-token: write"), "{failed}");
+}
+
+#[tokio::test]
 async fn a_slow_source_leaves_sts_its_time() {
     let mut home = Home::new();
     home.selection.region = Some("eu-west-1".to_owned());
