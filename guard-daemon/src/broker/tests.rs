@@ -153,6 +153,11 @@ impl Home {
         );
     }
 
+    /// Has the `credential_process` print something else from now on; the program stays as it is.
+    fn process_prints(&self, script: &str) {
+        self.write("prints", script);
+    }
+
     async fn source(&self) -> Result<Source, BrokerError> {
         self.source_with(None, Scripted::new([])).await
     }
@@ -499,6 +504,66 @@ async fn a_container_endpoint_is_asked_when_nothing_is_configured() {
         "ASIACONTAINER"
     );
     assert!(server.join().unwrap().contains("authorization: pass"));
+}
+
+/// A `credential_process` that gives a key for so many seconds.
+fn key_for(seconds: i64, key: &str) -> String {
+    let given = given(seconds).replace("AKIAPROCESS", key);
+    given.replace(r#","AccountId":"123456789012""#, "")
+}
+
+fn identity_of(account: &str) -> Step {
+    let arn = format!("arn:aws:iam::{account}:user/a");
+    Step::Answer(
+        200,
+        format!("<R><Arn>{arn}</Arn><Account>{account}</Account></R>"),
+    )
+}
+
+#[tokio::test]
+async fn the_principal_is_that_of_the_credentials_that_are_used() {
+    let mut home = Home::new();
+    home.selection.region = Some("eu-west-1".to_owned());
+    home.process(". ./prints");
+    home.process_prints(&key_for(120, "ASIAFIRST"));
+    let way = Scripted::new([identity_of("111111111111"), identity_of("222222222222")]);
+    let source = home.source_with(None, Arc::clone(&way)).await.unwrap();
+    let account = async || source.resolve_principal(true).await.unwrap().account;
+    let renewed = async || {
+        source.shared.refresh.lock().await.last = None;
+        source.credentials().await.unwrap();
+        drop(source.shared.refresh.lock().await);
+    };
+    assert_eq!(account().await, "111111111111");
+    let decided = [source.principal().unwrap()];
+    assert_eq!(
+        source
+            .credentials_of(&decided)
+            .await
+            .unwrap()
+            .access_key_id(),
+        "ASIAFIRST"
+    );
+    // Renewed with the same key, nothing is asked again.
+    renewed().await;
+    assert_eq!(account().await, "111111111111");
+    assert_eq!((way.calls().len(), home.runs()), (1, 2));
+
+    home.process_prints(&key_for(3600, "ASIASECOND"));
+    renewed().await;
+    // What was decided as another's is not signed with these.
+    let error = source.credentials_of(&decided).await.unwrap_err();
+    assert_eq!(error, BrokerError::Renewed);
+    let waiting: Vec<_> = (0..8)
+        .map(|_| source.clone())
+        .map(|source| tokio::spawn(async move { source.resolve_principal(true).await }))
+        .collect();
+    for waiting in waiting {
+        let found = waiting.await.unwrap().unwrap();
+        assert_eq!(found.account, "222222222222");
+    }
+    assert_eq!(way.calls().len(), 2);
+    assert!(source.credentials_of(&[]).await.is_ok());
 }
 
 #[tokio::test]
