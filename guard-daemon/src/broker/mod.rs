@@ -3,7 +3,8 @@
 //! A session's real credentials are what its owner would get on this host outside guard, or those of a role that is
 //! assumed with them. Whatever the owner's profile names (files, `credential_process`, the SSO cache) is read and run
 //! as the owner, never as the daemon, in a `resolver` process that starts before the confined tree does and takes its
-//! configuration once: the tree cannot change afterwards where credentials come from.
+//! configuration once: the tree cannot change afterwards where credentials come from. A `program` that it runs must
+//! stay as it was; `process` finds the one of a profile.
 //! `link` is the daemon's end of it, `selection` what the owner asked for, `role` what STS is asked, `token` what that
 //! may take in place of credentials, `caller` finds whose they are. What leaves goes the `way` of the session.
 
@@ -11,6 +12,8 @@ mod caller;
 mod dummy;
 mod issued;
 mod link;
+mod process;
+mod program;
 mod resolver;
 mod role;
 mod selection;
@@ -28,6 +31,7 @@ use tokio::time::Instant;
 pub use caller::Principal;
 pub use dummy::DummyCredentials;
 pub use issued::{Issue, Issued, LONGEST_CHAIN, Minted, MintedFor, StandsFor};
+pub use program::Program;
 pub use resolver::resolver_if_asked;
 pub use role::RoleRequest;
 pub use selection::{BearerToken, GithubRequest, Keys, Owner, Selection};
@@ -52,6 +56,7 @@ struct Shared {
     remedy: String,
     region: Option<String>,
     warnings: Vec<String>,
+    programs: Vec<Program>,
     /// Read on every exchange.
     current: RwLock<Current>,
     /// Held by the one that refreshes.
@@ -81,7 +86,7 @@ enum Origin {
     /// Keys that do not change.
     Fixed,
     /// The owner's configuration.
-    Owner(Link),
+    Owner(Box<Link>),
     /// A role.
     Role(Box<Assuming>),
 }
@@ -163,19 +168,23 @@ impl Source {
     /// role's credentials, assumed with what the selection means or with its own token. Calls to STS go `way`.
     ///
     /// Reads the owner's configuration files, but fetches nothing yet. To be called before the confined
-    /// tree starts, inside a Tokio runtime.
+    /// tree starts, inside a Tokio runtime. Where it has started, for an earlier daemon, `programs` are those that
+    /// this one knew.
     pub async fn new(
         selection: &Selection,
         owner: Owner,
         role: Option<RoleRequest>,
         way: Arc<dyn Way>,
+        programs: Option<Vec<Program>>,
     ) -> Result<Self, BrokerError> {
-        Self::launch(selection, Launch::own(selection, owner), role, way).await
+        let mut launch = Launch::own(selection, owner);
+        launch.handed.programs = programs;
+        Self::launch(selection, launch, role, way).await
     }
 
     async fn launch(
         selection: &Selection,
-        launch: Launch,
+        mut launch: Launch,
         role: Option<RoleRequest>,
         way: Arc<dyn Way>,
     ) -> Result<Self, BrokerError> {
@@ -191,6 +200,7 @@ impl Source {
             Some(WebIdentity::File(_) | WebIdentity::Command(_)) => true,
             Some(WebIdentity::GithubActions { .. } | WebIdentity::Variable(_)) => false,
         };
+        launch.handed.token = role.as_ref().and_then(RoleRequest::token_from);
         let link = match (asked, &selection.region) {
             (true, _) => Some(Link::start(launch).await?),
             (false, Some(_)) => None,
@@ -214,9 +224,12 @@ impl Source {
             .then_some(keys)
             .flatten()
             .map(Keys::credentials);
-        let warnings = role.as_ref().map_or_else(Vec::new, RoleRequest::warnings);
+        let programs = link.as_ref().map(Link::programs).unwrap_or_default();
+        let programs = programs.to_vec();
+        let mut warnings = role.as_ref().map_or_else(Vec::new, RoleRequest::warnings);
+        warnings.extend(program::warnings(&programs));
         let origin = match role {
-            None => link.map_or(Origin::Fixed, Origin::Owner),
+            None => link.map_or(Origin::Fixed, |link| Origin::Owner(Box::new(link))),
             Some(role) => {
                 let base = base(selection, keys, link, &role)?;
                 let (way, region) = (Arc::clone(&way), region.clone());
@@ -229,6 +242,7 @@ impl Source {
                 remedy,
                 region,
                 warnings,
+                programs,
                 current: RwLock::new(Current {
                     credentials: fixed,
                     principal: None,
@@ -249,6 +263,11 @@ impl Source {
     /// What the person who starts the session should know of it, one sentence each.
     pub fn warnings(&self) -> &[String] {
         &self.shared.warnings
+    }
+
+    /// The programs that run outside the session for its credentials, as they were when it started.
+    pub fn programs(&self) -> &[Program] {
+        &self.shared.programs
     }
 
     /// Credentials that are good for at least a minute; cached, one refresh at a time. Those with less than five
@@ -393,10 +412,10 @@ fn base(
                 ))
             })?))
         }
-        Some(WebIdentity::File(_) | WebIdentity::Command(_)) => match (role.token_from(), link) {
-            (Some(from), Some(link)) => Ok(Base::Token { link, from }),
-            _ => Err(BrokerError::Ended),
-        },
+        Some(WebIdentity::File(_) | WebIdentity::Command(_)) => {
+            let link = link.ok_or(BrokerError::Ended)?;
+            Ok(Base::Token { link })
+        }
     }
 }
 

@@ -118,7 +118,7 @@ pub(super) enum Base {
         remedy: String,
     },
     /// A token that the resolver reads.
-    Token { link: Link, from: TokenFrom },
+    Token { link: Link },
     /// A token of GitHub's endpoint.
     Github {
         request: GithubRequest,
@@ -218,9 +218,7 @@ impl Assuming {
                 };
                 Ok(Held::Credentials(credentials.map_err(unavailable)?))
             }
-            Base::Token { link, from } => {
-                Ok(Held::Token(link.token(from).await?.map_err(unavailable)?))
-            }
+            Base::Token { link } => Ok(Held::Token(link.token().await?.map_err(unavailable)?)),
             Base::Given(token) => {
                 let checked = token::checked(token.secret());
                 Ok(Held::Token(checked.map_err(unavailable)?))

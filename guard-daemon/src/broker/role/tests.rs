@@ -391,6 +391,40 @@ async fn a_token_comes_from_a_command_a_variable_or_github() {
 }
 
 #[tokio::test]
+async fn a_command_that_was_changed_is_not_run() {
+    let mut home = Home::new();
+    home.selection.region = Some("eu-west-1".to_owned());
+    // The profile's own program has no part in it.
+    home.process("exit 1");
+    let script = |text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+
+        home.write("get-token", &format!("#!/bin/sh\n{text}\n"));
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(home.path("get-token"), mode).unwrap();
+    };
+    script("echo command.token.x");
+    let command = home.path("get-token").to_str().unwrap().to_owned();
+    let way = Scripted::new([Step::Answer(
+        200,
+        granted("AssumeRoleWithWebIdentity", KEY, 90),
+    )]);
+    let command = WebIdentity::Command(vec![command]);
+    let source = source(&home, plain(with(command)), &way).await;
+    assert_eq!(source.programs().len(), 1);
+    source.credentials().await.unwrap();
+    let evil = home.path("evil");
+    script(&format!("touch {}; echo command.token.x", evil.display()));
+    let mut refresh = source.shared.refresh.lock().await;
+    let Origin::Role(role) = &mut refresh.origin else {
+        panic!("no role");
+    };
+    let error = role.assume().await.err().unwrap().to_string();
+    assert!(error.contains("get-token was changed"), "{error}");
+    assert!(!evil.exists());
+}
+
+#[tokio::test]
 async fn githubs_endpoint_is_tried_again_where_that_may_help() {
     let mut home = Home::new();
     home.selection.region = Some("eu-west-1".to_owned());
