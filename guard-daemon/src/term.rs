@@ -121,7 +121,7 @@ impl Term {
 }
 
 /// Milliseconds since the boot, those included that the host slept.
-fn boot_time() -> u64 {
+pub(crate) fn boot_time() -> u64 {
     // It fails for no clock that exists; the end of all time would be the safe answer.
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(u64::MAX, |time| {
         let seconds = u64::try_from(time.tv_sec()).unwrap_or(u64::MAX);

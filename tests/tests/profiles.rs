@@ -93,16 +93,20 @@ fn home(guard: &Guard) -> std::path::PathBuf {
     home
 }
 
+const WHOAMI: &str = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])";
+
 /// Calls STS in a session whose credentials are the profile's.
 fn whoami(guard: &Guard, home: &Path, name: &str) -> Output {
+    python(guard, home, name, WHOAMI)
+}
+
+/// Runs a script in a session whose credentials are the profile's.
+fn python(guard: &Guard, home: &Path, name: &str, script: &str) -> Output {
     let stand = Stand::shared();
     guard
         .run_with(stand, &["--aws-profile", name])
         .arg(guard_tests::python_program("python"))
-        .args([
-            "-c",
-            "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])",
-        ])
+        .args(["-c", script])
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY")
         .env_remove("SUDO_USER")
@@ -158,6 +162,49 @@ fn a_profile_with_a_process_is_used_and_runs_as_its_owner() {
     assert_eq!(signing_key(&guard), REAL_ACCESS_KEY_ID);
     let asked = fs::read_to_string(home.join("asked")).expect("it ran");
     assert_eq!(asked.trim(), NOBODYS);
+}
+
+#[test]
+fn a_process_that_the_session_rewrites_is_not_run() {
+    let guard = Guard::new("default = \"allow\"\n", "");
+    let home = home(&guard);
+    let (give, escaped) = (home.join("give"), home.join("escaped"));
+    // Good for a minute and a bit, so that they are renewed at once.
+    let text = fs::read_to_string(&give).expect("a program");
+    let text = text.replace("echo '", "end=$(date -u -d '+63 seconds' +%FT%TZ)\necho '");
+    let expiring = text.replace("}'\n", ", \"Expiration\": \"'$end'\"}'\n");
+    fs::write(&give, expiring).expect("written");
+    let script = format!(
+        "import boto3, botocore, time\n\
+         sts = boto3.client('sts')\n\
+         print(sts.get_caller_identity()['Arn'])\n\
+         give = open('{give}').read()\n\
+         open('{give}', 'w').write('#!/bin/sh\\ntouch {escaped}\\n' + give)\n\
+         time.sleep(4)\n\
+         try:\n    sts.get_caller_identity()\n\
+         except botocore.exceptions.ClientError as error:\n    print(error)\n",
+        give = give.display(),
+        escaped = escaped.display(),
+    );
+    let output = python(&guard, &home, "process", &script);
+    let said = succeeded(&output);
+    let changed = format!("{} was changed since the session started", give.display());
+    assert!(
+        said.contains(&changed) && said.contains("start a new session"),
+        "{said}"
+    );
+    assert!(!escaped.exists());
+
+    // Whoever started the session was told, and so is who reads the journal.
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        told.contains("can change what gives its credentials"),
+        "{told}"
+    );
+    let mut findings = guard.entries("finding");
+    findings.retain(|finding| finding["code"] == "credentials");
+    let detail = findings[0]["detail"].as_str().expect("a sentence");
+    assert!(detail.contains(give.to_str().expect("text")), "{detail}");
 }
 
 #[test]

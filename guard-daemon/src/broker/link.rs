@@ -14,8 +14,8 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::wire::{Asked, Handed, LINE_BYTES, Reply, TokenFrom};
-use super::{BrokerError, Owner, Selection, resolver};
+use super::wire::{Asked, Handed, LINE_BYTES, Reply};
+use super::{BrokerError, Owner, Program, Selection, resolver};
 
 /// How long the resolver may take to read the configuration.
 const START: Duration = Duration::from_secs(10);
@@ -53,6 +53,7 @@ pub(super) struct Link {
     replies: BufReader<Receiver>,
     last: u64,
     region: Option<String>,
+    programs: Vec<Program>,
 }
 
 impl Link {
@@ -83,14 +84,16 @@ impl Link {
             ),
             last: 0,
             region: None,
+            programs: Vec::new(),
         };
         let mut first = Zeroizing::new(serde_json::to_vec(&launch.handed).unwrap_or_default());
         first.push(b'\n');
         // One that has ended at once says why.
         let _ = timeout(START, link.requests.write_all(&first)).await;
         match timeout(START, link.reply()).await {
-            Ok(Ok(Reply::Ready { region })) => {
+            Ok(Ok(Reply::Ready { region, programs })) => {
                 link.region = region;
+                link.programs = programs;
                 Ok(link)
             }
             Ok(Ok(Reply::Refused { text })) => Err(BrokerError::Configuration(text)),
@@ -107,33 +110,32 @@ impl Link {
         self.region.as_deref()
     }
 
+    /// The programs that it runs, as they were when the session started.
+    pub(super) fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
     /// Asks for credentials; the inner error is the source's own.
     pub(super) async fn fetch(&mut self) -> Result<Result<Credentials, String>, BrokerError> {
-        Ok(match self.ask(None).await? {
+        Ok(match self.ask().await? {
             Reply::Credentials { credentials, .. } => Ok((&credentials).into()),
             reply => Err(failure(reply)),
         })
     }
 
-    /// Asks for an OpenID Connect token; the inner error is the source's own.
-    pub(super) async fn token(
-        &mut self,
-        from: &TokenFrom,
-    ) -> Result<Result<Zeroizing<String>, String>, BrokerError> {
-        Ok(match self.ask(Some(from.clone())).await? {
+    /// Asks for an OpenID Connect token, where it was started for that; the inner error is the source's own.
+    pub(super) async fn token(&mut self) -> Result<Result<Zeroizing<String>, String>, BrokerError> {
+        Ok(match self.ask().await? {
             Reply::Token { mut token, .. } => Ok(Zeroizing::new(std::mem::take(&mut token.0))),
             reply => Err(failure(reply)),
         })
     }
 
-    async fn ask(&mut self, token: Option<TokenFrom>) -> Result<Reply, BrokerError> {
+    async fn ask(&mut self) -> Result<Reply, BrokerError> {
         self.last += 1;
         let asked = self.last;
-        let mut line = serde_json::to_vec(&Asked {
-            number: asked,
-            token,
-        })
-        .map_err(|error| BrokerError::Start(error.to_string()))?;
+        let mut line = serde_json::to_vec(&Asked { number: asked })
+            .map_err(|error| BrokerError::Start(error.to_string()))?;
         line.push(b'\n');
         let exchange = async {
             self.requests

@@ -3,7 +3,8 @@
 //! A session's real credentials are what its owner would get on this host outside guard, or those of a role that is
 //! assumed with them. Whatever the owner's profile names (files, `credential_process`, the SSO cache) is read and run
 //! as the owner, never as the daemon, in a `resolver` process that starts before the confined tree does and takes its
-//! configuration once: the tree cannot change afterwards where credentials come from.
+//! configuration once: the tree cannot change afterwards where credentials come from. A `program` that it runs must
+//! stay as it was; `process` finds the one of a profile.
 //! `link` is the daemon's end of it, `selection` what the owner asked for, `role` what STS is asked, `token` what that
 //! may take in place of credentials, `caller` finds whose they are. What leaves goes the `way` of the session.
 
@@ -11,6 +12,8 @@ mod caller;
 mod dummy;
 mod issued;
 mod link;
+mod process;
+mod program;
 mod resolver;
 mod role;
 mod selection;
@@ -28,6 +31,7 @@ use tokio::time::Instant;
 pub use caller::Principal;
 pub use dummy::DummyCredentials;
 pub use issued::{Issue, Issued, LONGEST_CHAIN, Lookup, Minted, MintedFor, StandsFor};
+pub use program::Program;
 pub use resolver::resolver_if_asked;
 pub use role::RoleRequest;
 pub use selection::{BearerToken, GithubRequest, Keys, Owner, Selection};
@@ -52,14 +56,22 @@ struct Shared {
     remedy: String,
     region: Option<String>,
     warnings: Vec<String>,
+    programs: Vec<Program>,
     /// Read on every exchange.
-    current: RwLock<Option<Credentials>>,
+    current: RwLock<Current>,
     /// Held by the one that refreshes.
     refresh: Arc<Mutex<Refresh>>,
-    principal: RwLock<Option<Principal>>,
     way: Arc<dyn Way>,
     /// Held by the one that asks; when the last attempt failed.
     ask: Mutex<Option<Instant>>,
+}
+
+/// What is at hand.
+#[derive(Default)]
+struct Current {
+    credentials: Option<Credentials>,
+    /// Whose just these are, where somebody said so: the next ones of the owner's may be another's.
+    principal: Option<Principal>,
 }
 
 /// How to get the next credentials.
@@ -74,7 +86,7 @@ enum Origin {
     /// Keys that do not change.
     Fixed,
     /// The owner's configuration.
-    Owner(Link),
+    Owner(Box<Link>),
     /// A role.
     Role(Box<Assuming>),
 }
@@ -126,6 +138,12 @@ pub enum BrokerError {
         "[credentials] says session_policy = \"required\", and there is none: {0}; shorten the profile, or say \"auto\""
     )]
     SessionPolicy(String),
+    /// The credentials changed hands.
+    #[error(
+        "the session's credentials were renewed while this call was decided, and are not known to be the same \
+         principal's; make the call again"
+    )]
+    Renewed,
     /// The resolver process is gone. It is not started again: the confined tree may have changed what it
     /// would read.
     #[error(
@@ -150,19 +168,23 @@ impl Source {
     /// role's credentials, assumed with what the selection means or with its own token. Calls to STS go `way`.
     ///
     /// Reads the owner's configuration files, but fetches nothing yet. To be called before the confined
-    /// tree starts, inside a Tokio runtime.
+    /// tree starts, inside a Tokio runtime. Where it has started, for an earlier daemon, `programs` are those that
+    /// this one knew.
     pub async fn new(
         selection: &Selection,
         owner: Owner,
         role: Option<RoleRequest>,
         way: Arc<dyn Way>,
+        programs: Option<Vec<Program>>,
     ) -> Result<Self, BrokerError> {
-        Self::launch(selection, Launch::own(selection, owner), role, way).await
+        let mut launch = Launch::own(selection, owner);
+        launch.handed.programs = programs;
+        Self::launch(selection, launch, role, way).await
     }
 
     async fn launch(
         selection: &Selection,
-        launch: Launch,
+        mut launch: Launch,
         role: Option<RoleRequest>,
         way: Arc<dyn Way>,
     ) -> Result<Self, BrokerError> {
@@ -178,6 +200,7 @@ impl Source {
             Some(WebIdentity::File(_) | WebIdentity::Command(_)) => true,
             Some(WebIdentity::GithubActions { .. } | WebIdentity::Variable(_)) => false,
         };
+        launch.handed.token = role.as_ref().and_then(RoleRequest::token_from);
         let link = match (asked, &selection.region) {
             (true, _) => Some(Link::start(launch).await?),
             (false, Some(_)) => None,
@@ -201,9 +224,12 @@ impl Source {
             .then_some(keys)
             .flatten()
             .map(Keys::credentials);
-        let warnings = role.as_ref().map_or_else(Vec::new, RoleRequest::warnings);
+        let programs = link.as_ref().map(Link::programs).unwrap_or_default();
+        let programs = programs.to_vec();
+        let mut warnings = role.as_ref().map_or_else(Vec::new, RoleRequest::warnings);
+        warnings.extend(program::warnings(&programs));
         let origin = match role {
-            None => link.map_or(Origin::Fixed, Origin::Owner),
+            None => link.map_or(Origin::Fixed, |link| Origin::Owner(Box::new(link))),
             Some(role) => {
                 let base = base(selection, keys, link, &role)?;
                 let (way, region) = (Arc::clone(&way), region.clone());
@@ -216,9 +242,12 @@ impl Source {
                 remedy,
                 region,
                 warnings,
-                current: RwLock::new(fixed),
+                programs,
+                current: RwLock::new(Current {
+                    credentials: fixed,
+                    principal: None,
+                }),
                 refresh: Arc::new(Mutex::new(Refresh { origin, last: None })),
-                principal: RwLock::new(None),
                 way,
                 ask: Mutex::new(None),
             }),
@@ -234,6 +263,11 @@ impl Source {
     /// What the person who starts the session should know of it, one sentence each.
     pub fn warnings(&self) -> &[String] {
         &self.shared.warnings
+    }
+
+    /// The programs that run outside the session for its credentials, as they were when it started.
+    pub fn programs(&self) -> &[Program] {
+        &self.shared.programs
     }
 
     /// Credentials that are good for at least a minute; cached, one refresh at a time. Those with less than five
@@ -259,56 +293,63 @@ impl Source {
             .unwrap_or(Err(BrokerError::Ended))
     }
 
-    /// Whose the credentials are, as far as that is known without a call: the account may be, and the
-    /// ARN not.
-    pub fn principal(&self) -> Option<Principal> {
-        let known = self
-            .shared
-            .principal
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        known.or_else(|| {
-            let credentials = self.shared.current(Duration::ZERO)?;
-            Some(Principal {
-                account: credentials.account_id()?.as_str().to_owned(),
-                arn: None,
-                user_id: None,
+    /// As `credentials`, for a call that was decided as one of `decided`'s: an error where they are not, or no longer,
+    /// the same principal's.
+    pub async fn credentials_of(&self, decided: &[Principal]) -> Result<Credentials, BrokerError> {
+        let credentials = self.credentials().await?;
+        let Some(whole) = decided.iter().map(|it| it.arn.is_some()).max() else {
+            return Ok(credentials);
+        };
+        let now = self.principal_of(&credentials, whole).await;
+        let same = |before: &Principal| {
+            now.as_ref().is_some_and(|now| {
+                before.account == now.account && (before.arn.is_none() || before.arn == now.arn)
             })
-        })
+        };
+        if decided.iter().all(same) {
+            Ok(credentials)
+        } else {
+            Err(BrokerError::Renewed)
+        }
+    }
+
+    /// Whose the credentials are that are used now, as far as that is known without a call: the account may be, and
+    /// the ARN not.
+    pub fn principal(&self) -> Option<Principal> {
+        let credentials = self.shared.current(USABLE)?;
+        self.shared.known(&credentials)
     }
 
     /// Whose the credentials are; asks STS (GetCallerIdentity, which no policy can deny) where the account
-    /// is not known, or with `whole` the ARN. What is known without it where that fails; it is then not tried again
-    /// for a minute.
+    /// is not known, or with `whole` the ARN, once for each set of credentials. What is known without it where that
+    /// fails; it is then not tried again for a minute.
     pub async fn resolve_principal(&self, whole: bool) -> Option<Principal> {
+        match self.credentials().await {
+            Ok(credentials) => self.principal_of(&credentials, whole).await,
+            Err(error) => {
+                // They are asked for again soon enough, and with them this.
+                tracing::warn!(%error, "it is not known whose the session's credentials are");
+                None
+            }
+        }
+    }
+
+    async fn principal_of(&self, credentials: &Credentials, whole: bool) -> Option<Principal> {
         let enough = |it: &Principal| !whole || it.arn.is_some();
-        let known = self.principal();
+        let known = self.shared.known(credentials);
         if known.as_ref().is_some_and(enough) {
             return known;
         }
         let mut failed = self.shared.ask.lock().await;
-        let known = self.principal();
+        let known = self.shared.known(credentials);
         if known.as_ref().is_some_and(enough)
             || failed.is_some_and(|at| at.elapsed() < ACCOUNT_RETRY_GAP)
         {
             return known;
         }
-        let credentials = match self.credentials().await {
-            Ok(credentials) => credentials,
-            Err(error) => {
-                // They are asked for again soon enough, and with them this.
-                tracing::warn!(%error, "it is not known whose the session's credentials are");
-                return known;
-            }
-        };
-        if let Some(principal) = self.principal().filter(enough) {
-            // A role tells with its credentials.
-            return Some(principal);
-        }
-        match self.ask_principal(&credentials).await {
+        match self.ask_principal(credentials).await {
             Ok(principal) => {
-                self.shared.set_principal(principal.clone());
+                self.shared.set_principal(credentials, principal.clone());
                 Some(principal)
             }
             Err(error) => {
@@ -371,10 +412,10 @@ fn base(
                 ))
             })?))
         }
-        Some(WebIdentity::File(_) | WebIdentity::Command(_)) => match (role.token_from(), link) {
-            (Some(from), Some(link)) => Ok(Base::Token { link, from }),
-            _ => Err(BrokerError::Ended),
-        },
+        Some(WebIdentity::File(_) | WebIdentity::Command(_)) => {
+            let link = link.ok_or(BrokerError::Ended)?;
+            Ok(Base::Token { link })
+        }
     }
 }
 
@@ -382,9 +423,24 @@ impl Shared {
     fn current(&self, left: Duration) -> Option<Credentials> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current
+            .credentials
             .as_ref()
             .filter(|credentials| lasts(credentials, left))
             .cloned()
+    }
+
+    /// Whose credentials are, as far as it is known.
+    fn known(&self, credentials: &Credentials) -> Option<Principal> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let told = current.principal.as_ref();
+        let told = told.filter(|_| current.are(credentials)).cloned();
+        told.or_else(|| {
+            Some(Principal {
+                account: credentials.account_id()?.as_str().to_owned(),
+                arn: None,
+                user_id: None,
+            })
+        })
     }
 
     async fn renew(
@@ -403,10 +459,9 @@ impl Shared {
             (Some(_), Some(credentials)) => return Ok(credentials),
             (Some((_, Some(error))), None) => error.clone(),
             _ => match self.fetch(&mut refresh.origin).await {
-                Ok(credentials) => {
+                Ok((credentials, principal)) => {
                     refresh.last = Some((Instant::now(), None));
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) =
-                        Some(credentials.clone());
+                    self.replace(credentials.clone(), principal);
                     return Ok(credentials);
                 }
                 Err(error) => {
@@ -419,33 +474,53 @@ impl Shared {
         self.current(USABLE).ok_or(error)
     }
 
-    async fn fetch(&self, origin: &mut Origin) -> Result<Credentials, BrokerError> {
+    /// New credentials, and whose they are where they came with that.
+    async fn fetch(
+        &self,
+        origin: &mut Origin,
+    ) -> Result<(Credentials, Option<Principal>), BrokerError> {
         let unavailable = |text: String| BrokerError::Unavailable {
             name: self.name.clone(),
             text,
             remedy: self.remedy.clone(),
         };
-        let credentials = match origin {
+        let (credentials, principal) = match origin {
             Origin::Fixed => return Err(BrokerError::Ended),
-            Origin::Owner(link) => link.fetch().await?.map_err(unavailable)?,
+            Origin::Owner(link) => (link.fetch().await?.map_err(unavailable)?, None),
             Origin::Role(role) => {
                 let (credentials, principal) = role.assume().await?;
-                self.set_principal(principal);
-                credentials
+                (credentials, Some(principal))
             }
         };
         if lasts(&credentials, USABLE) {
-            Ok(credentials)
+            Ok((credentials, principal))
         } else {
             Err(unavailable("what it gave has expired".to_owned()))
         }
     }
 
-    fn set_principal(&self, principal: Principal) {
-        *self
-            .principal
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(principal);
+    fn replace(&self, credentials: Credentials, principal: Option<Principal>) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if principal.is_some() || !current.are(&credentials) {
+            current.principal = principal;
+        }
+        current.credentials = Some(credentials);
+    }
+
+    /// Keeps whose credentials are, unless others have taken their place.
+    fn set_principal(&self, credentials: &Credentials, principal: Principal) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.are(credentials) {
+            current.principal = Some(principal);
+        }
+    }
+}
+
+impl Current {
+    /// Whether these have the key of those: an access key is one principal's for ever.
+    fn are(&self, credentials: &Credentials) -> bool {
+        let own = self.credentials.as_ref();
+        own.is_some_and(|own| own.access_key_id() == credentials.access_key_id())
     }
 }
 

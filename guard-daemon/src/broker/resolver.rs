@@ -1,6 +1,6 @@
 //! The resolver process: reads one user's AWS configuration as that user, and answers with credentials.
 //!
-//! It reads the profile files once, at its start. Its environment is exactly what the daemon chose, its
+//! It reads the profile files once, at its start, and runs no program that has changed since. Its environment is exactly what the daemon chose, its
 //! memory is closed to other processes of the same user, and it ends when the daemon closes the pipe.
 
 use std::ffi::OsStr;
@@ -26,9 +26,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use zeroize::Zeroizing;
 
-use super::Keys;
-use super::token;
 use super::wire::{Asked, Given, Handed, LINE_BYTES, Reply, Secret, TokenFrom};
+use super::{Keys, Program, process, token};
 
 /// The argument, alone, that makes `guard` a resolver.
 pub(super) const ARGUMENT: &str = "credential-resolver";
@@ -85,15 +84,26 @@ pub(super) fn run() -> io::Result<()> {
         }
         match Configuration::read().await {
             Ok(configuration) => {
-                let provider = configuration.provider(handed.keys.as_ref());
-                send(
-                    &mut replies,
-                    &Reply::Ready {
-                        region: configuration.region,
-                    },
-                )
-                .await?;
-                answer(provider.as_ref(), requests, replies).await
+                let source = match &handed.token {
+                    Some(from) => Source::Token(from.clone()),
+                    None => Source::Provider(configuration.provider(handed.keys.as_ref())),
+                };
+                let programs = match (&handed.programs, &handed.token) {
+                    (Some(known), _) => known.clone(),
+                    (None, None) => configuration.programs,
+                    (None, Some(TokenFrom::File(_))) => Vec::new(),
+                    (None, Some(TokenFrom::Command(words))) => words
+                        .first()
+                        .map(|it| Program::find(it))
+                        .into_iter()
+                        .collect(),
+                };
+                let ready = Reply::Ready {
+                    region: configuration.region,
+                    programs: programs.clone(),
+                };
+                send(&mut replies, &ready).await?;
+                answer(&source, &programs, requests, replies).await
             }
             Err(text) => {
                 send(
@@ -128,8 +138,15 @@ fn keep_as_file(secret: &str) -> io::Result<()> {
     }
 }
 
+/// What it answers with.
+enum Source {
+    Token(TokenFrom),
+    Provider(Box<dyn ProvideCredentials>),
+}
+
 async fn answer(
-    provider: &dyn ProvideCredentials,
+    source: &Source,
+    programs: &[Program],
     mut requests: BufReader<Receiver>,
     mut replies: Sender,
 ) -> io::Result<()> {
@@ -139,19 +156,16 @@ async fn answer(
         if first.read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        let Asked { number, token } = serde_json::from_str(&line)?;
-        if let Some(from) = token {
-            send(&mut replies, &token_reply(number, &from).await).await?;
-            continue;
-        }
-        let reply = match tokio::time::timeout(FETCH, provider.provide_credentials()).await {
-            Ok(Ok(credentials)) => Reply::Credentials {
+        let Asked { number } = serde_json::from_str(&line)?;
+        let fetched = async {
+            programs.iter().try_for_each(Program::check)?;
+            source.fetch(number).await
+        };
+        let reply = match tokio::time::timeout(FETCH, fetched).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(text)) => Reply::Failed {
                 number,
-                credentials: Given::from(&credentials),
-            },
-            Ok(Err(error)) => Reply::Failed {
-                number,
-                text: bounded(causes(&error)),
+                text: bounded(text),
             },
             Err(_) => Reply::Failed {
                 number,
@@ -162,26 +176,25 @@ async fn answer(
     }
 }
 
-async fn token_reply(number: u64, from: &TokenFrom) -> Reply {
-    let read = async {
-        match from {
-            TokenFrom::File(path) => token::from_file(path).await,
-            TokenFrom::Command(words) => token::from_command(words).await,
-        }
-    };
-    match tokio::time::timeout(FETCH, read).await {
-        Ok(Ok(token)) => Reply::Token {
+impl Source {
+    /// The answer to the request of that number.
+    async fn fetch(&self, number: u64) -> Result<Reply, String> {
+        let token = match self {
+            Self::Provider(provider) => {
+                let credentials = provider.provide_credentials().await;
+                let credentials = credentials.map_err(|error| causes(&error))?;
+                return Ok(Reply::Credentials {
+                    number,
+                    credentials: Given::from(&credentials),
+                });
+            }
+            Self::Token(TokenFrom::File(path)) => token::from_file(path).await?,
+            Self::Token(TokenFrom::Command(words)) => token::from_command(words).await?,
+        };
+        Ok(Reply::Token {
             number,
             token: Secret(token.as_str().to_owned()),
-        },
-        Ok(Err(text)) => Reply::Failed {
-            number,
-            text: bounded(text),
-        },
-        Err(_) => Reply::Failed {
-            number,
-            text: "it did not answer in 25 s".to_owned(),
-        },
+        })
     }
 }
 
@@ -197,6 +210,8 @@ struct Configuration {
     /// The selected one.
     profile: Option<String>,
     region: Option<String>,
+    /// What runs for its credentials.
+    programs: Vec<Program>,
 }
 
 impl Configuration {
@@ -227,10 +242,12 @@ impl Configuration {
         let region = std::env::var("AWS_REGION")
             .ok()
             .or_else(|| set.get("region").map(str::to_owned));
+        let programs = process::programs(&set);
         Ok(Self {
             files,
             profile,
             region,
+            programs,
         })
     }
 

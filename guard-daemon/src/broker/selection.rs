@@ -83,6 +83,9 @@ pub struct Keys {
 /// The one of them that is a secret.
 const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 
+/// `PATH` where it is not set.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// Variables besides those with a field of their own that tell the usual chain where credentials are, and
 /// how to get there. No other variable reaches the resolver.
 const VARIABLES: [&str; 18] = [
@@ -176,6 +179,12 @@ impl Selection {
                 environment.insert(name.to_owned(), value);
             }
         };
+        // Guard and the shell must look in the same places.
+        let path = self
+            .variables
+            .get("PATH")
+            .map_or(USUAL_PATH, String::as_str);
+        set("PATH", Some(path.into()));
         set("HOME", self.home.as_ref().map(Into::into));
         set("AWS_PROFILE", self.profile.as_ref().map(Into::into));
         set("AWS_REGION", self.region.as_ref().map(Into::into));
@@ -193,6 +202,8 @@ impl Selection {
             // Without a profile the keys are the source, and nothing else needs them.
             keys: self.keys.clone().filter(|_| self.profile.is_some()),
             container_token: self.variables.get(CONTAINER_TOKEN).cloned(),
+            token: None,
+            programs: None,
         }
     }
 

@@ -153,6 +153,11 @@ impl Home {
         );
     }
 
+    /// Has the `credential_process` print something else from now on; the program stays as it is.
+    fn process_prints(&self, script: &str) {
+        self.write("prints", script);
+    }
+
     async fn source(&self) -> Result<Source, BrokerError> {
         self.source_with(None, Scripted::new([])).await
     }
@@ -162,8 +167,19 @@ impl Home {
         role: Option<RoleRequest>,
         way: Arc<Scripted>,
     ) -> Result<Source, BrokerError> {
+        self.launch(role, way, None).await
+    }
+
+    async fn launch(
+        &self,
+        role: Option<RoleRequest>,
+        way: Arc<Scripted>,
+        programs: Option<Vec<Program>>,
+    ) -> Result<Source, BrokerError> {
         let mut environment = self.selection.environment();
         environment.insert(AS_RESOLVER.to_owned(), "1".into());
+        let mut handed = self.selection.handed();
+        handed.programs = programs;
         let launch = Launch {
             program: Path::new("/proc/self/exe").to_owned(),
             arguments: [
@@ -175,7 +191,7 @@ impl Home {
             .map(Into::into)
             .into(),
             environment,
-            handed: self.selection.handed(),
+            handed,
             owner: self.owner,
         };
         Source::launch(&self.selection, launch, role, way).await
@@ -342,7 +358,8 @@ async fn one_refresh_serves_all_who_wait() {
 #[tokio::test]
 async fn credentials_about_to_expire_are_renewed_but_not_on_every_call() {
     let home = Home::new();
-    home.process(&given(120));
+    home.process(". ./prints");
+    home.process_prints(&given(120));
     let source = home.source().await.unwrap();
     for _ in 0..3 {
         source.credentials().await.unwrap();
@@ -360,7 +377,7 @@ async fn credentials_about_to_expire_are_renewed_but_not_on_every_call() {
     drop(source.shared.refresh.lock().await);
     assert_eq!(home.runs(), 2);
     // A failure is no matter while those at hand are good.
-    home.process("exit 1");
+    home.process_prints("exit 1");
     source.shared.refresh.lock().await.last = None;
     assert_eq!(
         source.credentials().await.unwrap().access_key_id(),
@@ -403,6 +420,104 @@ async fn a_failure_says_what_to_do_and_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_program_that_was_changed_is_not_run() {
+    let home = Home::new();
+    home.process(&given(62));
+    let source = home.source().await.unwrap();
+    let own = home.path("process");
+    let own = own.to_str().unwrap();
+    assert!(
+        source.warnings().len() == 1 && source.warnings()[0].contains(own),
+        "{:?}",
+        source.warnings()
+    );
+    home.process("touch evil");
+    let error = source.credentials().await.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("{own} was changed")) && error.contains("start a new session"),
+        "{error}"
+    );
+    assert!(!home.path("evil").exists());
+
+    // The next daemon knows what it was, too.
+    let known = source.programs().to_vec();
+    let again = home.launch(None, Scripted::new([]), Some(known)).await;
+    let again = again.unwrap();
+    assert!(again.credentials().await.is_err());
+    assert!(!home.path("evil").exists());
+    // As it was, it runs.
+    home.process(&given(62));
+    let renewed = home.source().await.unwrap();
+    assert!(renewed.credentials().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_program_or_shell_that_another_takes_the_place_of_is_not_run() {
+    for name in ["give", "sh"] {
+        let mut home = Home::new();
+        fs::create_dir(home.path("early")).unwrap();
+        fs::create_dir(home.path("late")).unwrap();
+        let path = ["early", "late"].map(|name| home.path(name).display().to_string());
+        let path = format!("{}:/usr/bin:/bin", path.join(":"));
+        home.selection.variables.insert("PATH".to_owned(), path);
+        home.process(&given(3600));
+        fs::rename(home.path("process"), home.path("late/give")).unwrap();
+        home.write(
+            ".aws/config",
+            "[default]\ncredential_process = give --now\n",
+        );
+        let source = home.source().await.unwrap();
+        fs::write(home.path("early").join(name), "#!/bin/sh\ntouch evil\n").unwrap();
+        fs::set_permissions(
+            home.path("early").join(name),
+            fs::Permissions::from_mode(0o755),
+        )
+        .unwrap();
+        let error = source.credentials().await.unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("early/{name} now")) && error.contains("start a new session"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_program_is_that_of_the_source_that_is_used() {
+    let mut home = Home::new();
+    let names = |source: &Source| -> Vec<String> {
+        let programs = source.programs().iter();
+        programs.map(|it| it.name().to_owned()).collect()
+    };
+    home.write(
+        ".aws/config",
+        "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = process\n\
+         [profile process]\ncredential_process = /bin/true --a \"b c\"\n\
+         [profile sso]\nsso_session = s\ncredential_process = /bin/true\n\
+         [profile kept]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = keys\n\
+         [profile keys]\naws_access_key_id = a\naws_secret_access_key = b\ncredential_process = /bin/true\n\
+         [profile odd]\ncredential_process = $HOME/x s3cret\n",
+    );
+    for (profile, expected) in [
+        ("role", &["sh", "/bin/true"][..]),
+        ("process", &["sh", "/bin/true"]),
+        ("sso", &[]),
+        ("kept", &[]),
+        ("odd", &["sh", "credential_process"]),
+    ] {
+        home.selection.profile = Some(profile.to_owned());
+        let source = home.source().await.unwrap();
+        assert_eq!(names(&source), expected, "{profile}");
+        if profile == "odd" {
+            let error = source.credentials().await.unwrap_err().to_string();
+            assert!(
+                error.contains("write the program's path first") && !error.contains("s3cret"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_dead_resolver_is_not_started_again() {
     let home = Home::new();
     home.process("kill -9 $RESOLVER");
@@ -432,6 +547,11 @@ async fn configured_programs_run_as_the_owner_with_a_clean_environment() {
         nix::unistd::chown(&home.path(name), Some(65534.into()), Some(65534.into())).unwrap();
     }
     let source = home.source().await.unwrap();
+    let warnings = source.warnings().concat();
+    assert!(
+        warnings.contains(home.path("process").to_str().unwrap()) && !warnings.contains("sh,"),
+        "{warnings}"
+    );
     source.credentials().await.unwrap();
     let read = |name: &str| fs::read_to_string(home.path(name)).unwrap();
     assert_eq!(
@@ -499,6 +619,66 @@ async fn a_container_endpoint_is_asked_when_nothing_is_configured() {
         "ASIACONTAINER"
     );
     assert!(server.join().unwrap().contains("authorization: pass"));
+}
+
+/// A `credential_process` that gives a key for so many seconds.
+fn key_for(seconds: i64, key: &str) -> String {
+    let given = given(seconds).replace("AKIAPROCESS", key);
+    given.replace(r#","AccountId":"123456789012""#, "")
+}
+
+fn identity_of(account: &str) -> Step {
+    let arn = format!("arn:aws:iam::{account}:user/a");
+    Step::Answer(
+        200,
+        format!("<R><Arn>{arn}</Arn><Account>{account}</Account></R>"),
+    )
+}
+
+#[tokio::test]
+async fn the_principal_is_that_of_the_credentials_that_are_used() {
+    let mut home = Home::new();
+    home.selection.region = Some("eu-west-1".to_owned());
+    home.process(". ./prints");
+    home.process_prints(&key_for(120, "ASIAFIRST"));
+    let way = Scripted::new([identity_of("111111111111"), identity_of("222222222222")]);
+    let source = home.source_with(None, Arc::clone(&way)).await.unwrap();
+    let account = async || source.resolve_principal(true).await.unwrap().account;
+    let renewed = async || {
+        source.shared.refresh.lock().await.last = None;
+        source.credentials().await.unwrap();
+        drop(source.shared.refresh.lock().await);
+    };
+    assert_eq!(account().await, "111111111111");
+    let decided = [source.principal().unwrap()];
+    assert_eq!(
+        source
+            .credentials_of(&decided)
+            .await
+            .unwrap()
+            .access_key_id(),
+        "ASIAFIRST"
+    );
+    // Renewed with the same key, nothing is asked again.
+    renewed().await;
+    assert_eq!(account().await, "111111111111");
+    assert_eq!((way.calls().len(), home.runs()), (1, 2));
+
+    home.process_prints(&key_for(3600, "ASIASECOND"));
+    renewed().await;
+    // What was decided as another's is not signed with these.
+    let error = source.credentials_of(&decided).await.unwrap_err();
+    assert_eq!(error, BrokerError::Renewed);
+    let waiting: Vec<_> = (0..8)
+        .map(|_| source.clone())
+        .map(|source| tokio::spawn(async move { source.resolve_principal(true).await }))
+        .collect();
+    for waiting in waiting {
+        let found = waiting.await.unwrap().unwrap();
+        assert_eq!(found.account, "222222222222");
+    }
+    assert_eq!(way.calls().len(), 2);
+    assert!(source.credentials_of(&[]).await.is_ok());
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HOST};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use zeroize::{Zeroize, Zeroizing};
@@ -127,15 +127,23 @@ pub(super) fn github_answer(response: &Response<Bytes>) -> Result<Zeroizing<Stri
         }
     }
 
-    if response.status() != http::StatusCode::OK {
+    let status = response.status();
+    if github_passes(status) {
+        return Err(format!("GitHub answered {status}"));
+    }
+    if status != StatusCode::OK {
         return Err(format!(
-            "GitHub answered {}; the job needs `permissions: id-token: write`",
-            response.status()
+            "GitHub answered {status}; the job needs `permissions: id-token: write`"
         ));
     }
     let answer: Answer = serde_json::from_slice(response.body())
         .map_err(|_unlike| "GitHub's answer has no token".to_owned())?;
     checked(&answer.value).map_err(|wrong| format!("GitHub's token: {wrong}"))
+}
+
+/// Whether the endpoint may answer better in a moment.
+pub(super) fn github_passes(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use aws_credential_types::Credentials;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::Keys;
+use super::{Keys, Program};
 
 /// Bytes of a line. A session token is some kilobytes.
 pub(super) const LINE_BYTES: usize = 256 * 1024;
 
-/// What a resolver is told that must not stand in its environment.
+/// What a resolver is told. What is secret of it must not stand in its environment.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Handed {
@@ -20,15 +20,17 @@ pub(super) struct Handed {
     pub(super) keys: Option<Keys>,
     /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
     pub(super) container_token: Option<String>,
+    /// It gives tokens from there; credentials otherwise.
+    pub(super) token: Option<TokenFrom>,
+    /// The programs as they were when the session started, where an earlier daemon served it.
+    pub(super) programs: Option<Vec<Program>>,
 }
 
-/// What a resolver is asked.
+/// What a resolver is asked: the next token or credentials.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     pub(super) number: u64,
-    /// For a token from there; for credentials otherwise.
-    pub(super) token: Option<TokenFrom>,
 }
 
 /// Where an OpenID Connect token comes from.
@@ -46,7 +48,11 @@ pub(super) enum TokenFrom {
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub(super) enum Reply {
     /// Once, first: the configuration is read.
-    Ready { region: Option<String> },
+    Ready {
+        region: Option<String>,
+        /// What runs for what it gives.
+        programs: Vec<Program>,
+    },
     /// Once, instead: the configuration cannot be used.
     Refused { text: String },
     /// To the request of that number.

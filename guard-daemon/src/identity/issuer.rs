@@ -17,7 +17,6 @@ use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::error::{TokenError, shown};
 use super::keys::Keys;
@@ -25,8 +24,9 @@ use super::strict;
 use super::token::Read;
 use crate::config::{IssuerConfig, UpstreamConfig, is_loopback};
 use crate::gateway::upstream::Upstream;
+use crate::term::boot_time;
 
-/// How long keys are used.
+/// How long keys are used. The time that the host sleeps counts, as in all of these.
 const FRESH: Duration = Duration::from_mins(10);
 /// How long after keys were fetched for the sake of an unknown one they are not fetched for that again.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -45,23 +45,20 @@ pub(super) struct Issuer {
 /// What is known of a provider's keys.
 #[derive(Default)]
 struct Known {
-    /// The way there; made at the first use, as roots are read for it.
-    way: Option<Arc<Upstream>>,
+    /// The way there, for a port; made at the first use, as roots are read for it.
+    way: Option<(u16, Arc<Upstream>)>,
     keys: Keys,
-    fetched: Option<Instant>,
-    /// When they were fetched for the sake of an unknown key.
-    sought: Option<Instant>,
+    /// When they were fetched, in milliseconds of `CLOCK_BOOTTIME`.
+    fetched: Option<u64>,
+    /// The same, for the sake of an unknown key.
+    sought: Option<u64>,
 }
 
 impl Issuer {
     pub(super) fn new(config: IssuerConfig, upstream: &UpstreamConfig) -> Self {
-        let mut upstream = upstream.clone();
-        for uri in [Some(&config.issuer), config.jwks_uri.as_ref()] {
-            allow(&mut upstream, uri.map(String::as_str).unwrap_or_default());
-        }
         Self {
             config,
-            upstream,
+            upstream: upstream.clone(),
             known: Mutex::default(),
         }
     }
@@ -75,7 +72,7 @@ impl Issuer {
         let algorithm = self.algorithm(&token.header.algorithm)?;
         let key = token.header.key.as_deref();
         let mut known = self.known.lock().await;
-        let stale = known.fetched.is_none_or(|then| then.elapsed() >= FRESH);
+        let stale = known.fetched.is_none_or(|then| since(then) >= FRESH);
         if stale {
             self.fetch(&mut known).await?;
         }
@@ -84,15 +81,14 @@ impl Issuer {
         let unknown = verdict == Verdict::NoKey || (verdict == Verdict::Wrong && key.is_none());
         let mut later = String::new();
         if unknown && !stale {
-            let since = known.sought.map(|then| then.elapsed());
-            match since.and_then(|since| PAUSE.checked_sub(since)) {
+            match known.sought.and_then(|then| PAUSE.checked_sub(since(then))) {
                 Some(wait) if !wait.is_zero() => {
                     let seconds = wait.as_secs() + 1;
                     later =
                         format!("; its keys are looked up again in {seconds} s at the earliest");
                 }
                 _ => {
-                    known.sought = Some(Instant::now());
+                    known.sought = Some(boot_time());
                     self.fetch(&mut known).await?;
                     verdict = self::verdict(&known.keys, token, algorithm);
                 }
@@ -142,7 +138,7 @@ impl Issuer {
         let keys = Keys::read(&document)
             .map_err(|why| failed(format!("{uri} is no key set: {why}; check `jwks_uri`")))?;
         known.keys = keys;
-        known.fetched = Some(Instant::now());
+        known.fetched = Some(boot_time());
         Ok(())
     }
 
@@ -175,6 +171,16 @@ impl Issuer {
         Ok(keys.to_owned())
     }
 
+    /// The way to this provider's documents on a port.
+    fn upstream(&self, port: u16) -> UpstreamConfig {
+        let mut upstream = self.upstream.clone();
+        for uri in [Some(&self.config.issuer), self.config.jwks_uri.as_ref()] {
+            let uri = uri.map(String::as_str).unwrap_or_default();
+            allow(&mut upstream, uri, port);
+        }
+        upstream
+    }
+
     async fn get(&self, known: &mut Known, uri: &str) -> Result<Bytes, String> {
         let parsed: Uri = uri.parse().map_err(|error| format!("{uri}: {error}"))?;
         let authority = parsed.authority().map_or("", |it| it.as_str());
@@ -191,11 +197,15 @@ impl Issuer {
             )
             .await?
         } else {
-            let way = if let Some(way) = &known.way {
-                Arc::clone(way)
-            } else {
-                let way = Upstream::new(&self.upstream).map_err(|error| error.to_string())?;
-                Arc::clone(known.way.insert(Arc::new(way)))
+            let port = parsed.port_u16().unwrap_or(443);
+            let way = match &known.way {
+                Some((of, way)) if *of == port => Arc::clone(way),
+                _ => {
+                    let way = Upstream::new(&self.upstream(port));
+                    let way = Arc::new(way.map_err(|error| error.to_string())?);
+                    known.way = Some((port, Arc::clone(&way)));
+                    way
+                }
             };
             let request = request
                 .body(Bytes::new())
@@ -259,8 +269,14 @@ async fn plain(request: Request<Empty<Bytes>>) -> Result<Response<Bytes>, String
         .map_err(late)?
 }
 
-/// Lets the host of a URI that root wrote down be anywhere, as `[upstream] connect` does.
-fn allow(upstream: &mut UpstreamConfig, uri: &str) {
+/// The time since a point of `CLOCK_BOOTTIME`.
+fn since(then: u64) -> Duration {
+    Duration::from_millis(boot_time().saturating_sub(then))
+}
+
+/// Lets the host of a URI that root wrote down be anywhere, as `[upstream] connect` does. That table says a port as
+/// well, so it is for one alone.
+fn allow(upstream: &mut UpstreamConfig, uri: &str, port: u16) {
     let Ok(uri) = uri.parse::<Uri>() else { return };
     let Some(host) = uri.host().map(str::to_ascii_lowercase) else {
         return;
@@ -273,7 +289,7 @@ fn allow(upstream: &mut UpstreamConfig, uri: &str) {
     if upstream.connect.keys().any(below) || host.starts_with('[') {
         return;
     }
-    let target = format!("{host}:{}", uri.port_u16().unwrap_or(443));
+    let target = format!("{host}:{port}");
     upstream.connect.entry(host).or_insert(target);
 }
 
@@ -294,9 +310,9 @@ mod tests {
             (
                 &[][..],
                 "https://sso.internal:8443/realms/a",
-                &[("sso.internal", "sso.internal:8443")][..],
+                &[("sso.internal", "sso.internal:444")][..],
             ),
-            (&[], "https://127.0.0.1", &[("127.0.0.1", "127.0.0.1:443")]),
+            (&[], "https://127.0.0.1", &[("127.0.0.1", "127.0.0.1:444")]),
             (
                 &[("*.internal", "p:1")],
                 "https://sso.internal",
@@ -311,8 +327,21 @@ mod tests {
             (&[], "", &[]),
         ] {
             let mut upstream = connect(before);
-            allow(&mut upstream, uri);
+            allow(&mut upstream, uri, 444);
             assert_eq!(upstream, connect(after), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_two_ports_is_reached_on_both() {
+        let issuer = IssuerConfig {
+            jwks_uri: Some("https://sso.internal/keys".to_owned()),
+            ..IssuerConfig::new("https://sso.internal:8443")
+        };
+        let issuer = Issuer::new(issuer, &UpstreamConfig::default());
+        for port in [443, 8443] {
+            let target = format!("sso.internal:{port}");
+            assert_eq!(issuer.upstream(port).connect["sso.internal"], target);
         }
     }
 }

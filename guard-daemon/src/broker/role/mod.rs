@@ -28,7 +28,7 @@ use crate::policy::{Extent, NoSessionPolicy, Profile, Role, SessionPolicy, Sessi
 use crate::record::entry::{Assumes, Event, OwnCall};
 use crate::session::{Identity, SessionId};
 
-/// How long one set of credentials may take, with all retries.
+/// How long one set of credentials may take of STS, with all retries.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between tries; each is shortened by up to half, at random.
 const PAUSES: [Duration; 3] = [
@@ -118,7 +118,7 @@ pub(super) enum Base {
         remedy: String,
     },
     /// A token that the resolver reads.
-    Token { link: Link, from: TokenFrom },
+    Token { link: Link },
     /// A token of GitHub's endpoint.
     Github {
         request: GithubRequest,
@@ -134,6 +134,7 @@ pub(super) struct Assuming {
     base: Base,
     way: Arc<dyn Way>,
     region: Option<String>,
+    patience: Duration,
     pauses: [Duration; 3],
     /// STS did not take the policy, so it stays out.
     without_policy: bool,
@@ -167,23 +168,25 @@ impl Assuming {
             base,
             way,
             region,
+            patience: PATIENCE,
             pauses: PAUSES,
             without_policy: false,
         }
     }
 
     #[cfg(test)]
-    pub(super) fn hurried(&mut self) {
+    pub(super) fn hurried(&mut self, patience: Duration) {
+        self.patience = patience;
         self.pauses = [Duration::from_millis(1); 3];
     }
 
-    /// New credentials, and whose they are. What passes is tried again, for 15 s at the most.
+    /// New credentials, and whose they are. What passes is tried again, for 15 s at the most; what the role is assumed
+    /// with has a time of its own before that.
     pub(super) async fn assume(&mut self) -> Result<(Credentials, Principal), BrokerError> {
-        let deadline = Instant::now() + PATIENCE;
         let held = self.held().await?;
-        let mut pauses = self.pauses.into_iter();
+        let mut tries = Tries::new(self.patience, self.pauses);
         loop {
-            let failure = match self.ask(&held, deadline).await {
+            let failure = match self.ask(&held, tries.deadline).await {
                 Ok(assumed) => return self.keep(assumed).await,
                 Err(failure) => failure,
             };
@@ -195,20 +198,14 @@ impl Assuming {
                 self.drop_policy(refused).await;
                 continue;
             }
-            let pause = pauses.next().map(jittered);
-            match pause {
-                Some(pause) if failure.passes() && Instant::now() + pause < deadline => {
-                    tracing::warn!("{}; trying again", self.describe(&failure));
-                    tokio::time::sleep(pause).await;
-                }
-                _ => return Err(self.explain(failure)),
+            if !(failure.passes() && tries.again(&self.describe(&failure)).await) {
+                return Err(self.explain(failure));
             }
         }
     }
 
     /// What the role is assumed with now: tokens and credentials expire, so they are read anew.
     async fn held(&mut self) -> Result<Held, BrokerError> {
-        let operation = "AssumeRoleWithWebIdentity";
         let unavailable = |text: String| BrokerError::Token { text };
         match &mut self.base {
             Base::Keys(keys) => Ok(Held::Credentials(keys.credentials())),
@@ -221,28 +218,15 @@ impl Assuming {
                 };
                 Ok(Held::Credentials(credentials.map_err(unavailable)?))
             }
-            Base::Token { link, from } => {
-                Ok(Held::Token(link.token(from).await?.map_err(unavailable)?))
-            }
+            Base::Token { link } => Ok(Held::Token(link.token().await?.map_err(unavailable)?)),
             Base::Given(token) => {
                 let checked = token::checked(token.secret());
                 Ok(Held::Token(checked.map_err(unavailable)?))
             }
             Base::Github { request, audience } => {
-                let request = token::github_request(request, audience).map_err(unavailable)?;
-                let call = OwnCall {
-                    service: "github-actions".to_owned(),
-                    operation: "IdToken".to_owned(),
-                    host: request.uri().host().unwrap_or_default().to_owned(),
-                    signing_key: None,
-                    assumes: None,
-                };
-                tracing::debug!("asking GitHub for a token for {operation}");
-                let answer = self.way.ask(call, request).await;
-                let answer = answer.map_err(|error| unavailable(error.text))?;
-                Ok(Held::Token(
-                    token::github_answer(&answer).map_err(unavailable)?,
-                ))
+                let tries = Tries::new(self.patience, self.pauses);
+                let token = github_token(&*self.way, request, audience, tries).await;
+                Ok(Held::Token(token.map_err(unavailable)?))
             }
         }
     }
@@ -381,6 +365,63 @@ impl Assuming {
             text,
             remedy: remedy.to_owned(),
         }
+    }
+}
+
+/// A token of GitHub's endpoint. What passes is tried again, as with STS.
+async fn github_token(
+    way: &dyn Way,
+    github: &GithubRequest,
+    audience: &str,
+    mut tries: Tries,
+) -> Result<Zeroizing<String>, String> {
+    let request = token::github_request(github, audience)?;
+    let call = OwnCall {
+        service: "github-actions".to_owned(),
+        operation: "IdToken".to_owned(),
+        host: request.uri().host().unwrap_or_default().to_owned(),
+        signing_key: None,
+        assumes: None,
+    };
+    loop {
+        let asked = way.ask(call.clone(), request.clone());
+        let (text, passing) = match timeout_at(tries.deadline, asked).await {
+            Ok(Ok(response)) => match token::github_answer(&response) {
+                Ok(token) => return Ok(token),
+                Err(text) => (text, token::github_passes(response.status())),
+            },
+            Ok(Err(error)) => (error.text, error.passing),
+            Err(_elapsed) => (format!("{} did not answer in time", call.host), false),
+        };
+        if !(passing && tries.again(&text).await) {
+            return Err(text);
+        }
+    }
+}
+
+/// The tries that are left of one call.
+struct Tries {
+    deadline: Instant,
+    pauses: std::array::IntoIter<Duration, 3>,
+}
+
+impl Tries {
+    fn new(patience: Duration, pauses: [Duration; 3]) -> Self {
+        Self {
+            deadline: Instant::now() + patience,
+            pauses: pauses.into_iter(),
+        }
+    }
+
+    /// Whether it is to be tried again, after a pause that is over by then.
+    async fn again(&mut self, failure: &str) -> bool {
+        let pause = self.pauses.next().map(jittered);
+        let Some(pause) = pause.filter(|pause| Instant::now() + *pause < self.deadline) else {
+            return false;
+        };
+        tracing::warn!("{failure}; trying again");
+        tokio::time::sleep(pause).await;
+        true
     }
 }
 

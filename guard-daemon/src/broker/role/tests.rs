@@ -65,7 +65,7 @@ async fn source(home: &Home, request: RoleRequest, way: &Arc<Scripted>) -> Sourc
         .await
         .unwrap();
     if let Origin::Role(role) = &mut source.shared.refresh.lock().await.origin {
-        role.hurried();
+        role.hurried(PATIENCE);
     }
     source
 }
@@ -388,6 +388,103 @@ async fn a_token_comes_from_a_command_a_variable_or_github() {
         matches!(&error, BrokerError::Token { text } if text.contains("absent")),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_command_that_was_changed_is_not_run() {
+    let mut home = Home::new();
+    home.selection.region = Some("eu-west-1".to_owned());
+    // The profile's own program has no part in it.
+    home.process("exit 1");
+    let script = |text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+
+        home.write("get-token", &format!("#!/bin/sh\n{text}\n"));
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(home.path("get-token"), mode).unwrap();
+    };
+    script("echo command.token.x");
+    let command = home.path("get-token").to_str().unwrap().to_owned();
+    let way = Scripted::new([Step::Answer(
+        200,
+        granted("AssumeRoleWithWebIdentity", KEY, 90),
+    )]);
+    let command = WebIdentity::Command(vec![command]);
+    let source = source(&home, plain(with(command)), &way).await;
+    assert_eq!(source.programs().len(), 1);
+    source.credentials().await.unwrap();
+    let evil = home.path("evil");
+    script(&format!("touch {}; echo command.token.x", evil.display()));
+    let mut refresh = source.shared.refresh.lock().await;
+    let Origin::Role(role) = &mut refresh.origin else {
+        panic!("no role");
+    };
+    let error = role.assume().await.err().unwrap().to_string();
+    assert!(error.contains("get-token was changed"), "{error}");
+    assert!(!evil.exists());
+}
+
+#[tokio::test]
+async fn githubs_endpoint_is_tried_again_where_that_may_help() {
+    let mut home = Home::new();
+    home.selection.region = Some("eu-west-1".to_owned());
+    home.selection.github = Some(GithubRequest {
+        url: "https://pipelines.example/x?a=b".to_owned(),
+        token: BearerToken::new("s3cret"),
+    });
+    let github = || {
+        plain(with(WebIdentity::GithubActions {
+            audience: "sts.amazonaws.com".to_owned(),
+        }))
+    };
+    let down = || Step::Answer(503, String::new());
+    let way = Scripted::new([
+        down(),
+        Step::Unreached { passing: true },
+        Step::Answer(429, String::new()),
+        Step::Answer(200, r#"{"value":"github.token.x"}"#.to_owned()),
+        down(),
+        Step::Answer(200, granted("AssumeRoleWithWebIdentity", KEY, 3600)),
+    ]);
+    let tried = source(&home, github(), &way).await;
+    assert_eq!(tried.credentials().await.unwrap().access_key_id(), KEY);
+    assert_eq!(way.calls().len(), 6);
+
+    let way = Scripted::new([down(), down(), down(), down()]);
+    let tried = source(&home, github(), &way).await;
+    let failed = tried.credentials().await.unwrap_err().to_string();
+    assert!(
+        failed.contains("GitHub answered 503") && !failed.contains("id-token"),
+        "{failed}"
+    );
+    assert_eq!(way.calls().len(), 4);
+
+    let way = Scripted::new([Step::Answer(403, String::new())]);
+    let tried = source(&home, github(), &way).await;
+    let failed = tried.credentials().await.unwrap_err().to_string();
+    assert!(failed.contains("id-token: write"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_slow_source_leaves_sts_its_time() {
+    let mut home = Home::new();
+    home.selection.region = Some("eu-west-1".to_owned());
+    home.selection.github = Some(GithubRequest {
+        url: "https://pipelines.example/x?a=b".to_owned(),
+        token: BearerToken::new("s3cret"),
+    });
+    let github = WebIdentity::GithubActions {
+        audience: "sts.amazonaws.com".to_owned(),
+    };
+    let way = Scripted::new([
+        Step::Slow(600, r#"{"value":"github.token.x"}"#.to_owned()),
+        Step::Slow(600, granted("AssumeRoleWithWebIdentity", KEY, 3600)),
+    ]);
+    let source = source(&home, plain(with(github)), &way).await;
+    if let Origin::Role(role) = &mut source.shared.refresh.lock().await.origin {
+        role.hurried(Duration::from_secs(1));
+    }
+    assert_eq!(source.credentials().await.unwrap().access_key_id(), KEY);
 }
 
 #[test]

@@ -78,6 +78,8 @@ struct Exchange {
     caller: Arc<Caller>,
     /// The decision as it forms: a denial until the end says otherwise.
     decided: ExchangeDecided,
+    /// Whose the session's credentials were, each time that something hung on it.
+    whose: Vec<Principal>,
     /// How the client is to be answered by guard itself.
     reply: Reply,
 }
@@ -141,6 +143,7 @@ impl Exchange {
             session,
             caller,
             decided,
+            whose: Vec::new(),
             reply,
         }
     }
@@ -152,7 +155,8 @@ impl Exchange {
         from: &Authenticated,
         body: &mut Spool<Incoming>,
     ) -> Result<Call, Refusal> {
-        let host = &self.caller.server_name;
+        let caller = Arc::clone(&self.caller);
+        let host = &caller.server_name;
         let profile = Arc::clone(&self.session.profile);
         let wanted: Vec<&str> = profile
             .condition_keys()
@@ -182,9 +186,9 @@ impl Exchange {
         Ok(call)
     }
 
-    /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once for each,
-    /// where it is not known, or not `whole` and needs to be.
-    async fn principal(&self, from: &Authenticated, whole: bool) -> Option<Principal> {
+    /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once for each set of
+    /// credentials, where it is not known, or not `whole` and needs to be.
+    async fn principal(&mut self, from: &Authenticated, whole: bool) -> Option<Principal> {
         if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
             match &minted.principal {
                 MintedFor::Named(principal) => return Some(principal.clone()),
@@ -192,7 +196,9 @@ impl Exchange {
                 MintedFor::Session => {}
             }
         }
-        self.session.credentials.resolve_principal(whole).await
+        let found = self.session.credentials.resolve_principal(whole).await;
+        self.whose.extend(found.clone());
+        found
     }
 
     /// Lets the profile decide, and a person where it says so. Returns what is to be changed in the answer.

@@ -67,7 +67,7 @@ impl Exchange {
             _ => None,
         };
         let credentials = match &issue.stands_for {
-            StandsFor::Session => self.session.credentials.credentials().await,
+            StandsFor::Session => self.session.credentials.credentials_of(&self.whose).await,
             StandsFor::Minted(minted) => Ok(minted.credentials.clone()),
         };
         let credentials = credentials

@@ -100,11 +100,11 @@ impl Sessions {
             return Err(SessionError::Root { pid, comm });
         }
         let identity = self.identities.establish(request.starter, loginuid).await?;
-        let saved = self
+        let mut saved = self
             .saved(id.clone(), tree.place.clone(), identity, request.terms)
             .await?;
         let limit = saved.limit;
-        let session = self.session(&saved).await?;
+        let session = self.session(&mut saved).await?;
         let (changes, mut warnings) = self.hand_out(&session, &saved, remains).await?;
         let environment = write_environment(remains, &changes).map_err(SessionError::Save)?;
 

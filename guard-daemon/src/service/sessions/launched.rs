@@ -69,11 +69,11 @@ impl Sessions {
         check_shared(pid, &namespace)?;
         let place = Place::Launched { pid };
         let identity = self.identities.establish(request.starter, loginuid).await?;
-        let saved = self
+        let mut saved = self
             .saved(id.clone(), place, identity, request.terms)
             .await?;
         let limit = saved.limit;
-        let session = self.session(&saved).await?;
+        let session = self.session(&mut saved).await?;
         let (environment, warnings) = self.hand_out(&session, &saved, remains).await?;
 
         let config = &self.gateway.config;
@@ -94,6 +94,10 @@ impl Sessions {
         self.track(&session, &cgroup, false).await?;
         self.save(&saved)?;
         self.record_start(&session).await?;
+        for detail in session.credentials.warnings() {
+            let (code, detail) = ("credentials".to_owned(), detail.clone());
+            self.record(&id, Event::Finding { code, detail }).await;
+        }
         let both = admit(&cgroup, &id, init).and_then(|()| admit(&cgroup, &id, pid));
         if let Err(error) = both {
             let cause = "exited".to_owned();

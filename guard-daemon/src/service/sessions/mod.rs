@@ -229,6 +229,7 @@ impl Sessions {
             profile,
             dummy: DummyCredentials::random(),
             files,
+            programs: None,
         })
     }
 
@@ -249,8 +250,8 @@ impl Sessions {
         }
     }
 
-    /// A session as exchanges see it.
-    async fn session(&self, saved: &Saved) -> Result<Arc<Session>, SessionError> {
+    /// A session as exchanges see it. What runs for its credentials is saved when it first starts.
+    async fn session(&self, saved: &mut Saved) -> Result<Arc<Session>, SessionError> {
         let profile =
             Arc::new(Profile::load(&saved.profile).map_err(crate::config::ConfigError::from)?);
         let terms = &saved.terms;
@@ -273,7 +274,8 @@ impl Sessions {
         let role = CredentialTerms::role(profile.credentials(), &terms.role)?
             .map(|role| RoleRequest::new(role, &saved.id, &saved.identity, &profile))
             .transpose()?;
-        let credentials = Source::new(&terms.aws, owner, role, way).await?;
+        let credentials = Source::new(&terms.aws, owner, role, way, saved.programs.clone()).await?;
+        saved.programs = Some(credentials.programs().to_vec());
         let until = saved.limit.map(|limit| limit.wall_time());
         let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {

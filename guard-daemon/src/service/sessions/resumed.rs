@@ -76,7 +76,7 @@ impl Sessions {
             return Err(SessionError::Resume(why));
         }
         saved.generation += 1;
-        let session = self.session(&saved).await?;
+        let session = self.session(&mut saved).await?;
         let cgroup = remains.cgroup().clone();
         let pid = match saved.place {
             Place::Launched { pid } => Some(pid),

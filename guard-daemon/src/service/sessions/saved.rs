@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::DummyCredentials;
+use crate::broker::{DummyCredentials, Program};
 use crate::control::wire::Terms;
 use crate::policy::Source;
 use crate::session::{Identity, SessionId};
@@ -44,6 +44,9 @@ pub(in crate::service) struct Saved {
     /// The AWS configuration files at the start, by digest: a confined tree that rewrote them must not
     /// choose what the next daemon runs (`credential_process`) or signs with.
     pub(super) files: BTreeMap<PathBuf, Option<String>>,
+    /// The programs that give credentials, as they were at the start.
+    #[serde(default)]
+    pub(super) programs: Option<Vec<Program>>,
 }
 
 /// Where a session's tree is.
@@ -232,6 +235,7 @@ mod tests {
             profile: Source::new("p", "default = \"deny\"\n"),
             dummy: DummyCredentials::random(),
             files: digests(vec![config.to_owned()]),
+            programs: None,
         }
     }
 
