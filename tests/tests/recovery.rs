@@ -1,6 +1,7 @@
 //! Sessions outlive the daemon: closed while there is none, picked up by the next one.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use guard_tests::guard::{Conversation, Guard, succeeded};
@@ -8,7 +9,8 @@ use guard_tests::installation::eventually;
 use guard_tests::is_root;
 use guard_tests::stand::Stand;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 
 /// Makes the named bucket each time it is told to go on; says whether that worked.
 const CLIENT: &str = "
@@ -154,7 +156,24 @@ fn a_command_that_ends_without_a_daemon_leaves_nothing_to_the_next() {
 
 #[test]
 fn a_session_whose_aws_configuration_was_rewritten_is_not_picked_up() {
-    if !is_root("a_session_whose_aws_configuration_was_rewritten_is_not_picked_up") {
+    let test = "a_session_whose_aws_configuration_was_rewritten_is_not_picked_up";
+    not_picked_up_after(test, |config| {
+        let evil = "[default]\ncredential_process = /bin/false\n";
+        std::fs::write(config, evil).expect("written");
+    });
+}
+
+#[test]
+fn a_pipe_in_place_of_the_aws_configuration_does_not_stop_the_next_daemon() {
+    let test = "a_pipe_in_place_of_the_aws_configuration_does_not_stop_the_next_daemon";
+    not_picked_up_after(test, |config| {
+        std::fs::remove_file(config).expect("removed");
+        mkfifo(config, Mode::S_IRWXU).expect("a pipe");
+    });
+}
+
+fn not_picked_up_after(test: &str, rewrite: impl Fn(&Path)) {
+    if !is_root(test) {
         return;
     }
     let guard = Guard::new("default = \"allow\"\n", "");
@@ -172,8 +191,7 @@ fn a_session_whose_aws_configuration_was_rewritten_is_not_picked_up() {
     let stdout = session.stdout.as_mut().expect("piped");
     stdout.read_exact(&mut up).expect("it runs");
     daemon.end_by(Signal::SIGKILL);
-    let evil = "[default]\ncredential_process = /bin/false\n";
-    std::fs::write(&config, evil).expect("written");
+    rewrite(&config);
     let daemon = Daemon::start(&guard);
     assert_eq!(causes(&guard), ["recovered"]);
     let refused = guard.entries("refused");

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::configuration;
 use super::raise::raise;
 use super::saved::{Place, Saved};
 use super::{Remains, SessionError, Sessions};
@@ -70,9 +71,11 @@ impl Sessions {
             let why = "its hooks were gone, so its tree was not confined any more";
             return Err(SessionError::Resume(why.to_owned()));
         }
-        if let Some(file) = saved.changed_files().first() {
+        if let Some(file) = configuration::changed(&saved.files).await.first() {
             let file = file.display();
-            let why = format!("{file} was changed while it ran, and chooses the credentials");
+            let why = format!(
+                "{file} was changed while it ran, or cannot be read; it chooses the credentials"
+            );
             return Err(SessionError::Resume(why));
         }
         saved.generation += 1;
