@@ -71,6 +71,8 @@ impl Sessions {
             let why = "its hooks were gone, so its tree was not confined any more";
             return Err(SessionError::Resume(why.to_owned()));
         }
+        // Or it could change the configuration between this look at it and the resolver's.
+        let frozen = Frozen::new(remains.cgroup().clone()).await?;
         if let Some(file) = configuration::changed(&saved.files).await.first() {
             let file = file.display();
             let why = format!(
@@ -85,7 +87,7 @@ impl Sessions {
             Place::Launched { pid } => Some(pid),
             Place::Attached { .. } | Place::Moved { .. } => None,
         };
-        let (inner, freezing) = (cgroup.clone(), cgroup.clone());
+        let inner = cgroup.clone();
         let member = move || pid.or_else(|| inner.processes().first().copied());
         let namespace = tokio::task::spawn_blocking(move || {
             let member = member()
@@ -96,7 +98,6 @@ impl Sessions {
             })
         })
         .await??;
-        let frozen = Frozen::new(freezing).await?;
         let pins = remains.pins(saved.generation);
         let (inner, before) = (namespace.clone(), old.last().cloned());
         let reach = session.profile.reach().clone();
