@@ -1,5 +1,9 @@
 //! Sessions outlive the daemon: closed while there is none, picked up by the next one.
 
+#[path = "attach/tree.rs"]
+#[allow(dead_code, reason = "shared with the tests of attach")]
+mod tree;
+
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +15,7 @@ use guard_tests::stand::Stand;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
+use tree::{Place, Servant, attach, attached};
 
 /// Makes the named bucket each time it is told to go on; says whether that worked.
 const CLIENT: &str = "
@@ -206,6 +211,42 @@ fn not_picked_up_after(test: &str, rewrite: impl Fn(&Path)) {
     let status = session.wait().expect("it ends");
     assert!(!status.success(), "its tree is killed: {status}");
     daemon.end_by(Signal::SIGINT);
+}
+
+#[test]
+fn an_attached_tree_of_which_nothing_usable_is_saved_is_killed_and_not_freed() {
+    if !is_root("an_attached_tree_of_which_nothing_usable_is_saved_is_killed_and_not_freed") {
+        return;
+    }
+    for name in ["damaged", "removed"] {
+        let guard = Guard::new("default = \"allow\"\n", "");
+        let daemon = Daemon::start(&guard);
+        let place = Place::new(name);
+        let mut servant = Servant::start(place.path());
+        let cgroup = place.path().display().to_string();
+        let (session, _) = attached(&attach(&guard, &["--cgroup", &cgroup]));
+        daemon.end_by(Signal::SIGKILL);
+        let udp = "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 9))";
+        assert!(servant.does(udp).starts_with("PermissionError"));
+        let saved = guard.directory().join(format!("run/saved/{session}.json"));
+        if name == "damaged" {
+            std::fs::write(saved, "{}").expect("written");
+        } else {
+            std::fs::remove_file(saved).expect("removed");
+        }
+        let daemon = Daemon::start(&guard);
+        assert!(servant.dies(), "{name}: it lives without its hooks");
+        let refused = guard.entries("refused");
+        assert!(
+            refused.iter().any(|entry| entry["code"] == "not-resumed"),
+            "{name}: {refused:#?}"
+        );
+        assert_eq!(causes(&guard), ["recovered"], "{name}");
+        // What is started in that cgroup next is nobody's.
+        let mut next = Servant::start(place.path());
+        assert_eq!(next.does("1 + 1"), "2");
+        daemon.end_by(Signal::SIGINT);
+    }
 }
 
 #[test]

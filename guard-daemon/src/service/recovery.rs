@@ -17,8 +17,12 @@ use crate::session::SessionId;
 pub(super) async fn recover(runtime_dir: &Path, hierarchy: &Hierarchy, sessions: &Arc<Sessions>) {
     for session in left(runtime_dir, hierarchy) {
         tracing::warn!("session {session} was left by an earlier daemon");
-        if sessions.resume(&session).await == Resumption::Ended {
-            tracing::warn!("session {session} is ended");
+        match sessions.resume(&session).await {
+            Resumption::Resumed => {}
+            Resumption::Ended => tracing::warn!("session {session} is ended"),
+            Resumption::Left => {
+                tracing::error!("session {session} stays closed: it cannot be ended");
+            }
         }
     }
 }
