@@ -28,7 +28,7 @@ pub(super) async fn recover(runtime_dir: &Path, hierarchy: &Hierarchy, sessions:
 }
 
 /// The sessions of which a cgroup, pins, files or a saved state exist.
-fn left(runtime_dir: &Path, hierarchy: &Hierarchy) -> BTreeSet<SessionId> {
+pub(super) fn left(runtime_dir: &Path, hierarchy: &Hierarchy) -> BTreeSet<SessionId> {
     let mut found = BTreeSet::new();
     match hierarchy.sessions() {
         Ok(sessions) => found.extend(sessions),
