@@ -134,6 +134,7 @@ impl Context<'_> {
             | "aws:sourceorgid"
             | "aws:sourceorgpaths"
             // Only a request for a token tells one.
+            | "guard:cluster"
             | "guard:databaseuser" => Some(KeyValue::Absent),
             "aws:useragent" => header(self.headers, &USER_AGENT),
             "aws:referer" => header(self.headers, &REFERER),

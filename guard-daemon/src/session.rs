@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -116,4 +117,34 @@ pub struct Session {
     pub lent: Lent,
     /// Which name each synthetic address stands for.
     pub names: Names,
+    /// Numbers its exchanges.
+    pub exchanges: Exchanges,
+}
+
+impl Session {
+    /// Names another exchange: unique on the host, also if an earlier daemon served the session.
+    pub fn next_exchange(&self) -> String {
+        let number = self.exchanges.last.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.exchanges.generation {
+            0 => format!("{}-{number}", self.id),
+            generation => format!("{}-{generation}.{number}", self.id),
+        }
+    }
+}
+
+/// Numbers a session's exchanges.
+#[derive(Debug, Default)]
+pub struct Exchanges {
+    generation: u32,
+    last: AtomicU64,
+}
+
+impl Exchanges {
+    /// Those of a session that earlier daemons served before, `generation` times.
+    pub fn of_generation(generation: u32) -> Self {
+        Self {
+            generation,
+            last: AtomicU64::new(0),
+        }
+    }
 }

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import sys
@@ -191,6 +192,8 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"ready {server.server_address[1]}", flush=True)
     sys.stdin.read()
+    # Whoever started it keeps it to its end, and is gone.
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 main()

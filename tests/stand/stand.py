@@ -19,6 +19,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import ssl
 import sys
 import threading
@@ -297,6 +298,8 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"ready {server.port}", flush=True)
     sys.stdin.read()
+    # Whoever started it keeps it to its end, and is gone.
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 main()

@@ -125,7 +125,7 @@ pub fn is_region(label: &str) -> bool {
         && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Longest first where one ends another.
+/// Of a partition the suffix of regional hosts first, then that of dual-stack hosts.
 const SUFFIXES: &[(&str, &str)] = &[
     ("amazonaws.com", "aws"),
     ("api.aws", "aws"),
@@ -139,8 +139,8 @@ const SUFFIXES: &[(&str, &str)] = &[
     ("api.aws.scloud", "aws-iso-b"),
     ("cloud.adc-e.uk", "aws-iso-e"),
     ("api.cloud-aws.adc-e.uk", "aws-iso-e"),
-    ("api.aws.hci.ic.gov", "aws-iso-f"),
     ("csp.hci.ic.gov", "aws-iso-f"),
+    ("api.aws.hci.ic.gov", "aws-iso-f"),
 ];
 
 /// How the regions of partitions other than `aws` begin.
@@ -212,9 +212,11 @@ const CONTENT: &[&str] = &[
     "compute",
     "compute-1",
     "dax-clusters",
+    "eks-cluster",
     "elb",
     "execute-api",
     "git-codecommit",
+    "git-codecommit-fips",
     "lambda-url",
     "s3-website",
 ];
@@ -230,6 +232,7 @@ const CONTENT_BELOW: &[&str] = &[
     "fsx",
     "kafka",
     "kafka-serverless",
+    "memorydb",
     "mq",
     "rds",
     "redshift",
@@ -540,12 +543,38 @@ mod tests {
             "x.y.us-east-1.rds.amazonaws.com",
             "123456789012.dkr.ecr.us-east-1.amazonaws.com",
             "x.gr7.us-east-1.eks.amazonaws.com",
+            "x.gr7.eks-cluster.us-east-1.api.aws",
+            "x.gr7.eks-cluster.cn-north-1.api.amazonwebservices.com.cn",
+            "clustercfg.m.abc.memorydb.us-east-1.amazonaws.com",
+            "m-0001-001.m.abc.memorydb.us-east-1.amazonaws.com",
             "git-codecommit.us-east-1.amazonaws.com",
+            "git-codecommit-fips.us-east-1.amazonaws.com",
+            "git-codecommit.cn-north-1.amazonaws.com.cn",
+            "vpce-0a.git-codecommit.us-east-1.vpce.amazonaws.com",
+            "vpce-0a.git-codecommit-fips.us-east-1.vpce.amazonaws.com",
             "ec2-1-2-3-4.us-west-2.compute.amazonaws.com",
             "b-1.x.kafka.us-east-1.amazonaws.com",
             "d1.cloudfront.net",
         ] {
             assert_eq!(classify(host), None, "{host}");
+        }
+    }
+
+    /// As botocore's `partitions.json` has them (`dnsSuffix`).
+    #[test]
+    fn each_partition_has_its_own_suffix() {
+        for (region, partition, suffix) in [
+            ("eu-west-1", "aws", "amazonaws.com"),
+            ("cn-north-1", "aws-cn", "amazonaws.com.cn"),
+            ("eusc-de-east-1", "aws-eusc", "amazonaws.eu"),
+            ("us-gov-west-1", "aws-us-gov", "amazonaws.com"),
+            ("us-iso-east-1", "aws-iso", "c2s.ic.gov"),
+            ("us-isob-east-1", "aws-iso-b", "sc2s.sgov.gov"),
+            ("eu-isoe-west-1", "aws-iso-e", "cloud.adc-e.uk"),
+            ("us-isof-south-1", "aws-iso-f", "csp.hci.ic.gov"),
+        ] {
+            assert_eq!(partition_of(region), partition, "{region}");
+            assert_eq!(suffix_of(partition), suffix, "{region}");
         }
     }
 

@@ -155,6 +155,8 @@ pub struct Call {
     pub region: Option<String>,
     /// botocore's service name (`dynamodb`), or `None` where it is unknown.
     pub service: Option<&'static str>,
+    /// botocore's names of all services that it may be for; none where nothing is known of the host.
+    pub services: Vec<&'static str>,
     /// The operation.
     pub operation: Operation,
     /// Every operation of every service it may be: several where the wire does not tell them apart.
@@ -302,6 +304,7 @@ pub fn identify(
         partition: endpoint.partition,
         region: region.map(str::to_owned),
         service,
+        services: reading.services.iter().map(|it| it.name()).collect(),
         operation,
         candidates: Candidates(reading.operations),
         access,

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 pub use caller::Principal;
 pub use dummy::DummyCredentials;
-pub use issued::{Issue, Issued, LONGEST_CHAIN, Minted, MintedFor, StandsFor};
+pub use issued::{Issue, Issued, LONGEST_CHAIN, Lookup, Minted, MintedFor, StandsFor};
 pub use resolver::resolver_if_asked;
 pub use role::RoleRequest;
 pub use selection::{BearerToken, GithubRequest, Keys, Owner, Selection};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode};
+use tokio::task::JoinHandle;
 
 use crate::aws::{self, Call, Confidence, Operation, Resource};
 use crate::record::entry::{Access, Entry, Event, ExchangeCompleted, ExchangeDecided, Process};
@@ -81,8 +82,13 @@ pub(super) fn bounded(text: &str) -> String {
     text[..text.floor_char_boundary(TEXT_BYTES)].to_owned()
 }
 
-/// Appends an entry without waiting for it, for what has no other reply to give than its end.
-pub(super) fn append_later(journal: &Journal, session: &SessionId, event: Event) {
+/// Appends an entry, whether somebody waits for it or not: for what has no other reply to give than its end, and for
+/// what is recorded also if the client leaves meanwhile.
+pub(super) fn append_later(
+    journal: &Journal,
+    session: &SessionId,
+    event: Event,
+) -> Option<JoinHandle<()>> {
     let entry = Entry {
         session: Some(session.clone()),
         event,
@@ -90,15 +96,15 @@ pub(super) fn append_later(journal: &Journal, session: &SessionId, event: Event)
     let journal = journal.clone();
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         tracing::error!(?entry, "not recorded: the daemon is going down");
-        return;
+        return None;
     };
     UNWRITTEN.fetch_add(1, Ordering::Relaxed);
-    runtime.spawn(async move {
+    Some(runtime.spawn(async move {
         if let Err(error) = journal.append(entry).await {
             tracing::error!(%error, "the journal failed; exchanges are refused until it works");
         }
         UNWRITTEN.fetch_sub(1, Ordering::Relaxed);
-    });
+    }))
 }
 
 /// Entries that nobody waits for and that are not durable yet.

@@ -159,6 +159,12 @@ pub enum MaskError {
         /// The content encoding.
         encoding: String,
     },
+    /// Nobody knows what it is, and it looks as if it held keys.
+    #[error(
+        "guard does not know the operation, and the answer looks as if it held AWS keys, which never pass; it is \
+         withheld; call the operation as AWS's SDKs do"
+    )]
+    Unknown,
     /// The protocol's bodies cannot be masked yet.
     #[error(
         "{what} responses cannot be masked yet; use a client that speaks another protocol for this \

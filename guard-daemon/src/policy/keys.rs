@@ -20,6 +20,7 @@ pub const GUARD_KEYS: &[&str] = &[
     "guard:Agent",
     "guard:AgentInstance",
     "guard:AgentVersion",
+    "guard:Cluster",
     "guard:DatabaseUser",
     "guard:Executable",
     "guard:Host",

@@ -15,6 +15,7 @@ use crate::session::SessionId;
 /// Picks up every left session of this runtime directory, or ends it. What cannot be taken away is logged, and
 /// tried again at the next start.
 pub(super) async fn recover(runtime_dir: &Path, hierarchy: &Hierarchy, sessions: &Arc<Sessions>) {
+    sessions::sweep(runtime_dir);
     for session in left(runtime_dir, hierarchy) {
         tracing::warn!("session {session} was left by an earlier daemon");
         match sessions.resume(&session).await {

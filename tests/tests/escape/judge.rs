@@ -66,14 +66,8 @@ pub(crate) fn judge(
         if !stage.only.is_empty() && !stage.only.iter().any(|id| id == technique.id) {
             continue;
         }
-        let got_out = |pass: &Pass, seen: &BTreeMap<u16, usize>| match technique.evidence {
-            Evidence::Packet => seen.contains_key(&number),
-            Evidence::Possession => {
-                seen.contains_key(&number)
-                    || pass.said.get(technique.id).is_some_and(|said| said.worked)
-            }
-        };
-        let (was_out, is_out) = (got_out(outside, &free), got_out(inside, &leaked));
+        let was_out = got_out(outside, &free, number, technique);
+        let is_out = got_out(inside, &leaked, number, technique);
         if technique.id == ALLOWED {
             for (pass, out) in [(outside, was_out), (inside, is_out)] {
                 // Where there is no user namespace, nothing ran.
@@ -161,6 +155,28 @@ pub(crate) fn missing(stage: &Stage, outside: &Pass) -> Vec<String> {
     });
     due.map(|(_, _, technique)| technique.id.to_owned())
         .collect()
+}
+
+/// The techniques that are known to be always open inside, and did not get out.
+pub(crate) fn unexpectedly_closed(stage: &Stage, outside: &Pass, inside: &Pass) -> Vec<String> {
+    let (free, leaked) = (leaks(outside).0, leaks(inside).0);
+    let closed = techniques().filter(|&(number, _, technique)| {
+        inside.said.contains_key(technique.id)
+            && known::known(technique.id, inside.world.place, stage.user)
+                .is_some_and(|known| known.always)
+            && got_out(outside, &free, number, technique)
+            && !got_out(inside, &leaked, number, technique)
+    });
+    closed
+        .map(|(_, _, technique)| technique.id.to_owned())
+        .collect()
+}
+
+/// By what the internet saw, and by what the technique says it holds.
+fn got_out(pass: &Pass, seen: &BTreeMap<u16, usize>, number: u16, technique: &Technique) -> bool {
+    seen.contains_key(&number)
+        || (technique.evidence == Evidence::Possession
+            && pass.said.get(technique.id).is_some_and(|said| said.worked))
 }
 
 /// Whether a user must get out outside.

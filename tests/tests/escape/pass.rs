@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use guard_tests::escape::world::{Place, Said, Session, User, World};
@@ -27,8 +27,10 @@ use crate::stage::{Neighbour, Stage};
 const PATIENCE: Duration = Duration::from_mins(8);
 /// How long what was sent may take to arrive.
 const STRAGGLERS: Duration = Duration::from_millis(300);
+/// How long connections of the pass before are waited for.
+const SETTLED: Duration = Duration::from_secs(3);
 
-/// How often what should get out outside, and did not, is tried again.
+/// How often what should get out, and did not, is tried again.
 const ONCE_MORE: usize = 2;
 
 /// What came of a pass.
@@ -75,10 +77,34 @@ pub(crate) fn outside(stage: &Stage) -> Result<Pass> {
     Ok(pass)
 }
 
+/// Inside, in one place or the other; `None` where guard does not have it. What is known to be open and was not is
+/// tried again: that it was closed once, on a slow machine, does not say that it is.
+pub(crate) fn inside(stage: &Stage, place: Place, outside: &Pass) -> Result<Option<Pass>> {
+    let once = match place {
+        Place::Attach => attach,
+        _ => run,
+    };
+    // With one mark for all, so that whatever comes late is known.
+    let world = stage.world(place);
+    let Some(mut pass) = once(stage, &world, &stage.only)? else {
+        return Ok(None);
+    };
+    for _ in 0..ONCE_MORE {
+        let only = judge::unexpectedly_closed(stage, outside, &pass);
+        if only.is_empty() {
+            break;
+        }
+        if let Some(mut again) = once(stage, &world, &only)? {
+            pass.said.append(&mut again.said);
+            pass.frames.append(&mut again.frames);
+        }
+    }
+    Ok(Some(pass))
+}
+
 /// In `guard run`.
-pub(crate) fn run(stage: &Stage) -> Result<Option<Pass>> {
-    let world = stage.world(Place::Run);
-    in_sessions(stage, &world, |neighbour, world| {
+fn run(stage: &Stage, world: &World, only: &[String]) -> Result<Option<Pass>> {
+    in_sessions(stage, world, only, |neighbour, world| {
         let mut command = guarded(stage);
         let inner = stage.program(&world, "run");
         command
@@ -97,13 +123,12 @@ pub(crate) fn run(stage: &Stage) -> Result<Option<Pass>> {
 }
 
 /// In a tree that runs already, in the host's network namespace. `None` where guard has no `attach`.
-pub(crate) fn attach(stage: &Stage) -> Result<Option<Pass>> {
+fn attach(stage: &Stage, world: &World, only: &[String]) -> Result<Option<Pass>> {
     let known = Command::new(binary()).args(["attach", "--help"]).output()?;
     if !known.status.success() {
         return Ok(None);
     }
-    let world = stage.world(Place::Attach);
-    in_sessions(stage, &world, |neighbour, world| {
+    in_sessions(stage, world, only, |neighbour, world| {
         let command = stage.program(&world, "run");
         let mut session = None;
         let pass = play(stage, neighbour, world, command, |program| {
@@ -158,11 +183,11 @@ fn attached(stage: &Stage) -> Result<String> {
 fn in_sessions(
     stage: &Stage,
     world: &World,
+    only: &[String],
     mut play: impl FnMut(Neighbour, World) -> Result<Pass>,
 ) -> Result<Pass> {
-    let wanted = |technique: &Technique| {
-        stage.only.is_empty() || stage.only.iter().any(|id| id == technique.id)
-    };
+    let wanted =
+        |technique: &Technique| only.is_empty() || only.iter().any(|id| id == technique.id);
     let mut first = Vec::new();
     let mut groups = Vec::new();
     for (_, _, technique) in techniques().filter(|(_, _, technique)| wanted(technique)) {
@@ -239,6 +264,7 @@ fn play(
     mut command: Command,
     ready: impl FnOnce(u32) -> Result<Session>,
 ) -> Result<Pass> {
+    settle();
     stage.internet.take();
     let terminal = openpty(None, None)?;
     let mut modes = nix::sys::termios::tcgetattr(&terminal.slave)?;
@@ -275,6 +301,25 @@ fn play(
         said: said?,
         frames,
     })
+}
+
+/// Waits until the connections of the pass before have ended: what the kernel repeats of them must not count as this
+/// one's. One that does not end is left.
+fn settle() {
+    const LISTEN: &str = "0A";
+    const TIME_WAIT: &str = "06";
+    let connected = || {
+        ["tcp", "tcp6"].iter().any(|table| {
+            let table = fs::read_to_string(format!("/proc/thread-self/net/{table}"));
+            let table = table.unwrap_or_default();
+            let mut states = table.lines().skip(1).map(|it| it.split_whitespace().nth(3));
+            states.any(|state| !matches!(state, Some(LISTEN | TIME_WAIT)))
+        })
+    };
+    let end = Instant::now() + SETTLED;
+    while connected() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Lets the program start when the session is known, and reads what it says.

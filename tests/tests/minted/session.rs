@@ -104,6 +104,72 @@ fn the_policy_sees_whose_credentials_they_are() {
 }
 
 #[test]
+fn sts_tells_whose_credentials_are_that_the_answer_does_not_name() {
+    let stand = Stand::shared();
+    let guard = Guard::new(
+        // No IAM action is known of GetRoleCredentials, so that no statement could allow it.
+        "mode = \"observe\"\ndefault = \"deny\"\n[[statement]]\nsid = \"one-account\"\neffect = \"allow\"\n\
+         action = [\"s3:*\"]\ncondition = { StringEquals = { \"aws:PrincipalAccount\" = \"123456789012\" } }\n",
+        "",
+    );
+    let script = "\
+import boto3\n\
+from concurrent.futures import ThreadPoolExecutor\n\
+sso = boto3.client('sso', region_name='us-east-1')\n\
+found = sso.get_role_credentials(roleName='R', accountId='123456789012', accessToken='sso-access-token')['roleCredentials']\n\
+session = boto3.Session(found['accessKeyId'], found['secretAccessKey'], found['sessionToken'])\n\
+s3 = session.client('s3')\n\
+with ThreadPoolExecutor(4) as pool:\n\
+\tlist(pool.map(lambda _: s3.list_buckets(), range(4)))\n\
+print('passed')\n";
+    assert_eq!(succeeded(&guard.python(stand, script)), "passed\n");
+    let minted = guard.entries("credentials_minted");
+    assert_eq!(minted[0]["arn"], Value::Null);
+    let asked = guard.entries("own_call");
+    let with_them = asked
+        .iter()
+        .filter(|call| call["signing_key"] == minted[0]["real_key"]);
+    let operations: Vec<&Value> = with_them.map(|call| &call["operation"]).collect();
+    assert_eq!(operations, ["GetCallerIdentity"]);
+    let decided = guard.entries("exchange_decided");
+    let theirs = decided
+        .iter()
+        .filter(|entry| entry["presented_key"] == minted[0]["dummy_key"]);
+    let statements: Vec<&Value> = theirs.map(|entry| &entry["statement"]).collect();
+    assert_eq!(statements, ["one-account"; 4]);
+}
+
+#[test]
+fn a_call_that_hides_its_operation_gives_no_real_credentials() {
+    let stand = Stand::shared();
+    stand.prepare(ROLES);
+    let guard = Guard::new("mode = \"observe\"\n", "");
+    let script = format!(
+        "{ASSUME}\
+         def call(name, header, value):\n\
+         \tsts = boto3.client('sts')\n\
+         \tsts.meta.events.register('before-sign.sts', lambda request, **_: request.headers.add_header(header, value))\n\
+         \ttry:\n\t\tprint(name, 'passed', assume('first', 'one', sts)[1]['Credentials'])\n\
+         \texcept Exception as error:\n\t\tprint(name, error)\n\
+         call('plain', 'x-a', 'b')\n\
+         call('protocol', 'smithy-protocol', 'rpc-v2-cbor')\n\
+         call('encoding', 'Content-Encoding', 'x')\n"
+    );
+    let said = succeeded(&guard.python(stand, &script));
+    assert!(said.contains("plain passed"), "{said}");
+    assert_eq!(said.matches("passed").count(), 1, "{said}");
+    for secret in stand.minted_secrets() {
+        assert!(!said.contains(&secret), "{said}");
+    }
+    let completed = format!("{:?}", guard.entries("exchange_completed"));
+    let withheld = completed
+        .matches("guard does not know the operation")
+        .count();
+    // moto, unlike AWS perhaps, answers nothing in a protocol that STS does not have.
+    assert!(withheld >= 1, "{completed}");
+}
+
+#[test]
 fn an_approval_is_for_one_principal() {
     let stand = Stand::shared();
     stand.prepare(ROLES);
@@ -160,6 +226,11 @@ fn dummies_need_their_token_and_end_at_their_time() {
             "{line}"
         );
     }
+    // Whoever does not have all of it is not the role.
+    let decided = guard.entries("exchange_decided");
+    for entry in decided.iter().filter(|it| it["decision"] == "deny") {
+        assert!(entry.get("assumed").is_none(), "{entry:#}");
+    }
 }
 
 #[test]
@@ -184,4 +255,12 @@ fn they_survive_the_daemon() {
     agent.says();
     assert!(agent.hears().contains("assumed-role/first/one"));
     assert!(agent.ends().success());
+    // An exchange of the second daemon has no name that one of the first had.
+    let decided = guard.entries("exchange_decided");
+    let names: BTreeSet<_> = decided
+        .iter()
+        .map(|it| it["exchange"].to_string())
+        .collect();
+    assert!(names.len() >= 2);
+    assert_eq!(names.len(), decided.len(), "{names:?}");
 }

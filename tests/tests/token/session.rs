@@ -23,7 +23,8 @@ condition = { StringEquals = { "guard:DatabaseUser" = "app_ro" }, StringLike = {
 sid = "clusters"
 effect = "allow"
 action = ["eks:AccessKubernetesApi"]
-resource = ["arn:aws:eks:eu-west-1:*:cluster/dev-*"]
+resource = ["*"]
+condition = { StringLike = { "guard:Cluster" = "dev-*" } }
 
 [[statement]]
 sid = "who"
@@ -125,7 +126,7 @@ fn what_the_policy_does_not_allow_is_refused_with_its_reason() {
         ),
         (
             &["eks", "--cluster-name", "prod", "--region", "eu-west-1"],
-            "eks:AccessKubernetesApi on arn:aws:eks:eu-west-1:123456789012:cluster/prod",
+            "eks:AccessKubernetesApi",
         ),
         (
             &[

@@ -1,6 +1,7 @@
 //! An S3 server in the test process that checks every signature it gets: `s3s` with its file system backend.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET};
@@ -29,6 +30,7 @@ pub(crate) struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     _runtime: Runtime,
+    _remover: Child,
 }
 
 /// What it saw of a request.
@@ -52,6 +54,7 @@ impl Server {
 
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let remover = remover(directory.path());
         std::fs::create_dir_all(directory.path().join("files/uploads")).unwrap();
         let config = certified(&directory.path().join("ca.pem"));
         let runtime = Runtime::new().unwrap();
@@ -103,6 +106,7 @@ impl Server {
             port,
             seen,
             _runtime: runtime,
+            _remover: remover,
         }
     }
 
@@ -133,6 +137,17 @@ impl Server {
         seen.retain(|request| request.path.contains(needle));
         seen
     }
+}
+
+/// Removes a directory when this process ends, however it does: what a `static` holds is never dropped. It waits for
+/// the end of its standard input.
+fn remover(directory: &Path) -> Child {
+    Command::new("sh")
+        .args(["-c", "cat; rm -rf \"$0\""])
+        .arg(directory)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// A certificate for these names, and its key; its authority goes to `roots`.

@@ -11,8 +11,9 @@ use crate::aws::{
 impl Asked {
     /// The call that a token stands for. `account` is the account of the real credentials, where known.
     ///
-    /// The resource of RDS (`rds-db:connect`) names the database by an id that its host name does not tell, and
-    /// the token for MSK is good for every cluster of the region: these resources are unknown.
+    /// The resource of RDS (`rds-db:connect`) names the database by an id that its host name does not tell, the
+    /// token for EKS is good for every cluster of that name in the partition, whatever its region and account, and
+    /// the token for MSK for every cluster of the region: these resources are unknown.
     pub fn call(&self, account: Option<&str>) -> Call {
         let region = self.region();
         let partition = endpoint::partition_of(region);
@@ -30,6 +31,7 @@ impl Asked {
             partition,
             region: Some(region.to_owned()),
             service: Some(service),
+            services: vec![service],
             operation: Operation::Known(operation),
             candidates: Candidates(Vec::new()),
             access,
@@ -54,15 +56,12 @@ impl Asked {
                 "GenerateDbAuthToken",
                 vec![access("rds-db:connect", vec![Resource::Unknown])],
             ),
-            Self::Eks { cluster, .. } => (
+            Self::Eks { .. } => (
                 "eks",
                 "GetToken",
                 vec![
                     access("sts:GetCallerIdentity", vec![Resource::Any]),
-                    access(
-                        "eks:AccessKubernetesApi",
-                        vec![arn("eks", &format!("cluster/{cluster}"))],
-                    ),
+                    access("eks:AccessKubernetesApi", vec![Resource::Unknown]),
                 ],
             ),
             Self::Codecommit { path, .. } => {
@@ -136,19 +135,37 @@ impl Asked {
         }
     }
 
-    /// `guard:Host` is the host that the token is for, `guard:DatabaseUser` whom it makes of its bearer there.
+    /// `guard:Host` is the host that the token is for, `guard:DatabaseUser` whom it makes of its bearer there, and
+    /// `guard:Cluster` the name of the EKS cluster.
     fn keys(&self) -> Keys {
+        let one = |value: &str| KeyValue::One(value.to_owned());
         let mut keys = Keys::default();
-        let mut tell = |key: &str, value: &str| keys.push(key, KeyValue::One(value.to_owned()));
-        tell("guard:host", &self.host());
-        if let Self::Rds { username, .. }
-        | Self::Elasticache { username, .. }
-        | Self::Memorydb { username, .. } = self
-        {
-            tell("guard:databaseuser", username);
+        keys.push("guard:host", one(&self.host()));
+        match self {
+            Self::Rds { username, .. }
+            | Self::Elasticache { username, .. }
+            | Self::Memorydb { username, .. } => keys.push("guard:databaseuser", one(username)),
+            Self::Eks { cluster, .. } => {
+                let name = if is_uuid(cluster) {
+                    KeyValue::Unknown
+                } else {
+                    one(cluster)
+                };
+                keys.push("guard:cluster", name);
+                // Where the token is made says nothing of where it is used.
+                keys.push("aws:requestedregion", KeyValue::Unknown);
+            }
+            Self::Codecommit { .. } | Self::Msk { .. } | Self::Dsql { .. } => {}
         }
         keys
     }
+}
+
+/// Whether it is written like a UUID. Local clusters on Outposts are told apart by theirs
+/// (<https://docs.aws.amazon.com/cli/latest/reference/eks/get-token.html>), so that it may stand for any name.
+fn is_uuid(name: &str) -> bool {
+    let lengths = name.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12]) && name.bytes().all(|it| it.is_ascii_hexdigit() || it == b'-')
 }
 
 fn access(action: &'static str, resources: Vec<Resource>) -> Access {
@@ -162,6 +179,17 @@ fn access(action: &'static str, resources: Vec<Resource>) -> Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::{ConditionKeys, Effect, Profile};
+
+    /// Knows what the token tells, and nothing else.
+    struct Told<'a>(&'a Keys);
+
+    impl ConditionKeys for Told<'_> {
+        fn value(&self, key: &str, access: &Access, resource: &Resource) -> KeyValue {
+            let told = self.0.value(key, access, resource);
+            told.unwrap_or(KeyValue::Unknown)
+        }
+    }
 
     fn all() -> Vec<Asked> {
         let region = || "eu-west-1".to_owned();
@@ -232,6 +260,49 @@ mod tests {
                     "{access:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_token_for_eks_is_good_for_clusters_of_its_name_anywhere() {
+        let call = |cluster: &str| {
+            let (cluster, region) = (cluster.to_owned(), "eu-west-1".to_owned());
+            Asked::Eks { cluster, region }.call(Some("123456789012"))
+        };
+        let profile = |effect: &str, clause: &str| {
+            let default = if effect == "allow" { "deny" } else { "allow" };
+            let text = format!(
+                "default = \"{default}\"\n[[statement]]\nsid = \"s\"\neffect = \"{effect}\"\n\
+                 action = [\"eks:AccessKubernetesApi\"]\n{clause}\n"
+            );
+            Profile::parse("p", &text).unwrap()
+        };
+        let decide = |effect: &str, clause: &str, cluster: &str| {
+            let call = call(cluster);
+            let of_cluster = &call.access[1..];
+            profile(effect, clause)
+                .decide(of_cluster, &Told(&call.keys))
+                .effect
+        };
+        let here = "resource = [\"arn:aws:eks:eu-west-1:123456789012:cluster/app\"]";
+        let there = "resource = [\"arn:aws:eks:us-east-1:*:cluster/app\"]";
+        let named =
+            "resource = [\"*\"]\ncondition = { StringEquals = { \"guard:Cluster\" = \"app\" } }";
+        let region = "resource = [\"*\"]\ncondition = { StringEquals = { \"aws:RequestedRegion\" = \"eu-west-1\" } }";
+        let uuid = "0b59f2ac-5f6d-4c0e-9f0b-2d9e1a3c4b5d";
+        for (effect, clause, cluster, expected) in [
+            ("allow", here, "app", Effect::Deny),
+            ("allow", region, "app", Effect::Deny),
+            ("allow", named, "app", Effect::Allow),
+            ("allow", named, "other", Effect::Deny),
+            ("allow", named, uuid, Effect::Deny),
+            ("deny", there, "app", Effect::Deny),
+            ("deny", named, "app", Effect::Deny),
+            ("deny", named, "other", Effect::Allow),
+            ("deny", named, uuid, Effect::Deny),
+        ] {
+            let decided = decide(effect, clause, cluster);
+            assert_eq!(decided, expected, "{effect} {clause} {cluster}");
         }
     }
 

@@ -21,9 +21,10 @@ use super::{Asked, TokenError};
 use crate::aws::endpoint;
 use crate::aws::sigv4::SigV4Error;
 
-/// How long the services take a token, but for EKS.
+/// How long the services take a token at the most.
 const VALID: Duration = Duration::from_mins(15);
-/// How long STS takes the URL in a token for EKS. The API server takes it for 15 minutes whatever it says.
+/// What the URL in a token for EKS says of its lifetime, as AWS's clients write it. Neither STS nor the API server
+/// heeds it: both take the URL for 15 minutes from its date (pkg/token/token.go of aws-iam-authenticator).
 const EKS_URL: Duration = Duration::from_mins(1);
 /// When clients are told to get a new token for EKS, as `aws eks get-token` does.
 const EKS_TOLD: Duration = Duration::from_mins(14);
@@ -81,31 +82,37 @@ impl Asked {
         }
     }
 
-    /// Makes the token. It is not good for longer than `left`, where that is given: what remains of the session.
+    /// Makes the token. It is not good for longer than the credentials, nor than `left`, where that is given: what
+    /// remains of the session.
     pub fn mint(
         &self,
         credentials: &Credentials,
         now: SystemTime,
         left: Option<Duration>,
     ) -> Result<Minted, TokenError> {
+        let ends = [left.map(|left| now + left), credentials.expiry()];
+        let end = ends.into_iter().flatten().min().map(|end| end.max(now));
+        let no_later = |time: SystemTime| end.map_or(time, |end| time.min(end));
+        // What lasts as long as the service has it ends in time by having begun before.
+        let dated = no_later(now + VALID) - VALID;
         if let Self::Codecommit { host, path } = self {
-            let mut minted = self.git(host, path, credentials, now)?;
-            if let Some(left) = left {
-                minted.expires = minted.expires.min(now + left);
-            }
-            return Ok(minted);
+            let (username, token) = self.git(host, path, credentials, dated)?;
+            return Ok(Minted {
+                username: Some(username),
+                token,
+                expires: no_later(now + VALID),
+            });
         }
         let mut target = self.target();
-        let told = if matches!(self, Self::Eks { .. }) {
-            EKS_TOLD
+        let (date, told) = if matches!(self, Self::Eks { .. }) {
+            (dated, EKS_TOLD)
         } else {
-            target.valid
-        };
-        if let Some(left) = left {
+            let valid = no_later(now + VALID).duration_since(now);
             // The shortest that the signer takes.
-            target.valid = target.valid.min(left.max(Duration::from_secs(1)));
-        }
-        let url = self.presign(&target, credentials, now)?;
+            target.valid = valid.unwrap_or_default().max(Duration::from_secs(1));
+            (now, VALID)
+        };
+        let url = self.presign(&target, credentials, date)?;
         let encoded = |url: &str| BASE64_URL_SAFE_NO_PAD.encode(url);
         let token = match self {
             Self::Eks { .. } => format!("k8s-aws-v1.{}", *Zeroizing::new(encoded(&url))),
@@ -120,7 +127,7 @@ impl Asked {
         Ok(Minted {
             username: None,
             token: Zeroizing::new(token),
-            expires: now + left.map_or(told, |left| told.min(left)),
+            expires: no_later(now + told),
         })
     }
 
@@ -203,7 +210,7 @@ impl Asked {
         &self,
         target: &Target<'_>,
         credentials: &Credentials,
-        now: SystemTime,
+        date: SystemTime,
     ) -> Result<Zeroizing<String>, SigV4Error> {
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
@@ -213,7 +220,7 @@ impl Asked {
             .identity(&identity)
             .region(self.region())
             .name(target.service)
-            .time(now)
+            .time(date)
             .settings(settings)
             .build()
             .map_err(|_invalid| SigV4Error::Unsignable("its scope is not complete"))?
@@ -237,15 +244,15 @@ impl Asked {
         Ok(url)
     }
 
-    /// CodeCommit's password: the time and a signature of the method GIT and the path.
+    /// CodeCommit's user name and password: the time and a signature of the method GIT and the path.
     fn git(
         &self,
         host: &str,
         path: &str,
         credentials: &Credentials,
-        now: SystemTime,
-    ) -> Result<Minted, TokenError> {
-        let stamp = OffsetDateTime::from(now)
+        date: SystemTime,
+    ) -> Result<(Zeroizing<String>, Zeroizing<String>), SigV4Error> {
+        let stamp = OffsetDateTime::from(date)
             .format(format_description!(
                 "[year][month][day]T[hour][minute][second]"
             ))
@@ -256,18 +263,14 @@ impl Asked {
         let scope = format!("{day}/{region}/codecommit/aws4_request");
         let text = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}");
         let secret = credentials.secret_access_key();
-        let key = v4::generate_signing_key(secret, now, region, "codecommit");
+        let key = v4::generate_signing_key(secret, date, region, "codecommit");
         let signature = v4::calculate_signature(key, text.as_bytes());
         let mut username = Zeroizing::new(credentials.access_key_id().to_owned());
         if let Some(token) = credentials.session_token() {
             username.push('%');
             username.push_str(token);
         }
-        Ok(Minted {
-            username: Some(username),
-            token: Zeroizing::new(format!("{stamp}Z{signature}")),
-            expires: now + VALID,
-        })
+        Ok((username, Zeroizing::new(format!("{stamp}Z{signature}"))))
     }
 }
 

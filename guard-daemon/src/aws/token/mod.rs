@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 pub use mint::Minted;
 
+use super::endpoint;
+
 /// The host that guard answers for tokens.
-pub const HOST: &str = super::endpoint::OWN_HOST;
+pub const HOST: &str = endpoint::OWN_HOST;
 
 /// The signing name of a request for a token.
 pub const SERVICE: &str = "guard-token";
@@ -46,7 +48,7 @@ pub enum Asked {
     },
     /// User name and password for git over HTTPS.
     Codecommit {
-        /// The host, `git-codecommit.REGION.amazonaws.com` in one of its forms.
+        /// The host, `git-codecommit.REGION.SUFFIX` in one of its forms.
         host: String,
         /// The path as git gives it, `v1/repos/NAME`.
         path: String,
@@ -145,7 +147,7 @@ impl Asked {
                     return Err(wrong(
                         "the host",
                         host,
-                        "CodeCommit's (git-codecommit.REGION.amazonaws.com)",
+                        "CodeCommit's (git-codecommit.REGION.amazonaws.com, in China .amazonaws.com.cn)",
                     ));
                 }
                 match repository(path) {
@@ -153,7 +155,7 @@ impl Asked {
                     None => Err(wrong(
                         "the path",
                         path,
-                        "a repository's (v1/repos/NAME); have git tell it: git config --global \
+                        "a repository's (v1/repos/NAME, without .git); have git tell it: git config --global \
                          credential.useHttpPath true",
                     )),
                 }
@@ -170,8 +172,8 @@ impl Asked {
                 username,
                 region,
             } => {
-                check_name("the name", name)?;
-                check_name("the user", username)?;
+                check_stored("the name", name)?;
+                check_stored("the user", username)?;
                 check_region(region)
             }
             Self::Dsql {
@@ -197,38 +199,39 @@ impl Asked {
     }
 }
 
-/// The region in CodeCommit's host, in the forms that AWS's credential helper knows.
+/// The region in CodeCommit's host: `git-codecommit[-fips].REGION.SUFFIX`, or
+/// `vpce-LINK.git-codecommit[-fips].REGION.vpce.SUFFIX`, with the suffix of the region's partition.
 fn repository_region(host: &str) -> Option<&str> {
-    let rest = host.strip_suffix(".amazonaws.com")?;
-    let (rest, private) = match rest.strip_suffix(".vpce") {
-        Some(rest) => (rest, true),
-        None => (rest, false),
+    check_host(host).ok()?;
+    let (link, rest) = match host.split_once('.')? {
+        (link, rest) if link.starts_with("vpce-") => (Some(link), rest),
+        _ => (None, host),
     };
-    let (rest, region) = rest.rsplit_once('.')?;
-    let service = match rest.rsplit_once('.') {
-        Some((link, service)) if private && link.starts_with("vpce-") => {
-            check_host(link).ok()?;
-            service
-        }
-        Some(_) => return None,
-        None if private => return None,
+    let (service, rest) = rest.split_once('.')?;
+    let (region, rest) = rest.split_once('.')?;
+    let domain = match link {
+        Some(_) => rest.strip_prefix("vpce.")?,
         None => rest,
     };
-    let known = matches!(service, "git-codecommit" | "git-codecommit-fips");
-    (known && super::endpoint::is_region(region)).then_some(region)
+    let known = matches!(service, "git-codecommit" | "git-codecommit-fips")
+        && endpoint::is_region(region)
+        && domain == endpoint::suffix_of(endpoint::partition_of(region));
+    known.then_some(region)
 }
 
-/// The repository in the path that git gives.
+/// The repository in the path that git gives. Its name has at most 100 characters and does not end in `.git`
+/// (<https://docs.aws.amazon.com/codecommit/latest/APIReference/API_CreateRepository.html>).
 fn repository(path: &str) -> Option<&str> {
     let name = path.strip_prefix("v1/repos/")?;
     let plain = name
         .bytes()
         .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'_' | b'-'));
-    ((1..=100).contains(&name.len()) && plain && !matches!(name, "." | "..")).then_some(name)
+    let reserved = matches!(name, "." | "..") || name.to_ascii_lowercase().ends_with(".git");
+    ((1..=100).contains(&name.len()) && plain && !reserved).then_some(name)
 }
 
 fn check_region(region: &str) -> Result<(), TokenError> {
-    if super::endpoint::is_region(region) {
+    if endpoint::is_region(region) {
         return Ok(());
     }
     Err(wrong("the region", region, "a region such as eu-central-1"))
@@ -259,6 +262,16 @@ fn check_name(what: &'static str, name: &str) -> Result<(), TokenError> {
         return Ok(());
     }
     Err(wrong(what, name, "a name of letters, digits, `-` and `_`"))
+}
+
+/// ElastiCache and MemoryDB keep names and users' ids in lower case whatever they were given in, and policies name them
+/// as they are kept.
+fn check_stored(what: &'static str, name: &str) -> Result<(), TokenError> {
+    check_name(what, name)?;
+    if name.bytes().any(|it| it.is_ascii_uppercase()) {
+        return Err(wrong(what, name, "in lower case, as the service keeps it"));
+    }
+    Ok(())
 }
 
 /// PostgreSQL's names have 63 bytes at the most, MySQL's 32 characters.
@@ -324,6 +337,22 @@ mod tests {
                 r#"{"for":"rds","hostname":"db","port":5432,"username":"a\n","region":"eu-west-1"}"#,
                 false,
             ),
+            (
+                r#"{"for":"elasticache","cache":"Sessions","serverless":false,"username":"app","region":"eu-west-1"}"#,
+                false,
+            ),
+            (
+                r#"{"for":"elasticache","cache":"sessions","serverless":true,"username":"App","region":"eu-west-1"}"#,
+                false,
+            ),
+            (
+                r#"{"for":"memorydb","cluster":"M","username":"app","region":"eu-west-1"}"#,
+                false,
+            ),
+            (
+                r#"{"for":"memorydb","cluster":"m","username":"app","region":"eu-west-1"}"#,
+                true,
+            ),
             ("", false),
             ("[]", false),
         ] {
@@ -343,7 +372,19 @@ mod tests {
                 "vpce-0a1-b2.git-codecommit.eu-west-1.vpce.amazonaws.com",
                 Some("eu-west-1"),
             ),
+            (
+                "git-codecommit.cn-north-1.amazonaws.com.cn",
+                Some("cn-north-1"),
+            ),
+            (
+                "vpce-0a1.git-codecommit.cn-north-1.vpce.amazonaws.com.cn",
+                Some("cn-north-1"),
+            ),
+            ("git-codecommit.cn-north-1.amazonaws.com", None),
+            ("git-codecommit.eu-west-1.amazonaws.com.cn", None),
+            ("git-codecommit.eu-west-1.api.aws", None),
             ("vpce-0a1.git-codecommit.eu-west-1.amazonaws.com", None),
+            ("vpce-0_1.git-codecommit.eu-west-1.vpce.amazonaws.com", None),
             ("git-codecommit.eu-west-1.vpce.amazonaws.com", None),
             ("git-codecommit.eu-west-1.amazonaws.com.evil.example", None),
             ("evil.git-codecommit.eu-west-1.amazonaws.com", None),
@@ -360,6 +401,9 @@ mod tests {
             "v1/repos/a/b",
             "v1/repos/..",
             "v1/repos/a?x",
+            "v1/repos/a.git",
+            "v1/repos/a.Git",
+            "v1/repos/.git",
             "v2/repos/a",
         ] {
             assert_eq!(repository(path), None, "{path}");

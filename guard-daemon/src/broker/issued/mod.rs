@@ -3,16 +3,17 @@
 //! Every exchange looks its access key id up here: the signature is verified with the dummy's secret, and the
 //! request leaves with what the dummy stands for. A key that is not here is foreign.
 
+mod kept;
+mod lookup;
 mod saved;
 mod whose;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -20,24 +21,33 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use self::kept::Kept;
+pub use self::lookup::Lookup;
 use super::{DummyCredentials, Principal};
 use crate::record::entry::Assumed;
 
-/// Dummies of a session besides its own, at the most. The one that ends first makes room.
+/// Dummies of a session besides its own, at the most. Of what was minted or has ended, the one that ends first makes
+/// room: what metadata services gave out stays good.
 const MOST: usize = 4096;
 
 /// A session's dummies, by access key id.
 pub struct Issued {
     own: Arc<Issue>,
-    others: RwLock<HashMap<String, Arc<Issue>>>,
+    others: RwLock<Others>,
     /// Where the next daemon finds them.
-    file: Option<PathBuf>,
-    /// Held by the one that writes the file.
-    writing: Mutex<()>,
+    kept: Option<Kept>,
     /// None lasts longer: the session's end.
     until: Option<SystemTime>,
     /// What metadata services give out.
     lent: Mutex<Option<Arc<Issue>>>,
+}
+
+/// All but the session's own.
+#[derive(Default)]
+struct Others {
+    sets: HashMap<String, Arc<Issue>>,
+    /// How many were ever added.
+    changes: u64,
 }
 
 /// One set of dummies.
@@ -55,7 +65,7 @@ pub enum StandsFor {
     /// The session's own credentials.
     Session,
     /// Credentials that a call of the session minted.
-    Minted(Minted),
+    Minted(Box<Minted>),
 }
 
 /// Credentials that a call of the session minted.
@@ -64,8 +74,10 @@ pub struct Minted {
     pub credentials: Credentials,
     /// They are of an S3 Express session (CreateSession).
     pub express: bool,
-    /// Whose they are.
+    /// Whose they are, as far as the answer told.
     pub principal: MintedFor,
+    /// And what STS says where it did not.
+    pub lookup: Lookup,
     /// The calls that led to them, the session's first.
     pub chain: Vec<Assumed>,
 }
@@ -76,9 +88,9 @@ pub struct Minted {
 pub enum MintedFor {
     /// The principal's of the session's own credentials (GetSessionToken, CreateSession).
     Session,
-    /// Another's, whom the answer named.
+    /// Another's, whom the answer named, or STS.
     Named(Principal),
-    /// Another's, whom nothing named.
+    /// Another's, whom the answer did not name.
     Unknown,
 }
 
@@ -113,8 +125,7 @@ impl Issued {
             others: RwLock::default(),
             until: None,
             lent: Mutex::default(),
-            file: None,
-            writing: Mutex::default(),
+            kept: None,
         }
     }
 
@@ -135,31 +146,9 @@ impl Issued {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        issued.file = Some(file);
+        let changes = issued.others().changes;
+        issued.kept = Some(Kept::new(file, changes));
         Ok(issued)
-    }
-
-    /// Writes down what there is, for the next daemon. Blocks.
-    pub fn keep(&self) -> io::Result<()> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = file.with_extension("issued-new");
-        if let Some(directory) = file.parent() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)?;
-        }
-        let mut written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        written.write_all(&self.save(SystemTime::now()))?;
-        fs::rename(new, file)
     }
 
     /// The session's own dummies, for its environment.
@@ -172,8 +161,7 @@ impl Issued {
         if self.own.dummy.access_key_id == access_key_id {
             return Some(Arc::clone(&self.own));
         }
-        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
-        others.get(access_key_id).cloned()
+        self.others().sets.get(access_key_id).cloned()
     }
 
     /// The dummies that a bearer token goes with: the session's own.
@@ -211,7 +199,7 @@ impl Issued {
         self.add(Issue {
             dummy,
             expiry: Some(expiry),
-            stands_for: StandsFor::Minted(minted),
+            stands_for: StandsFor::Minted(Box::new(minted)),
         })
     }
 
@@ -219,14 +207,25 @@ impl Issued {
         issue.expiry = issue.expiry.into_iter().chain(self.until).min();
         let issue = Arc::new(issue);
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
-        if others.len() >= MOST {
-            let oldest = others.iter().min_by_key(|(_, issue)| issue.expiry);
-            if let Some(id) = oldest.map(|(id, _)| id.clone()) {
-                others.remove(&id);
+        if others.sets.len() >= MOST {
+            let now = SystemTime::now();
+            let stays = |issue: &Issue| issue.minted().is_none() && !issue.has_expired(now);
+            let least = others
+                .sets
+                .iter()
+                .min_by_key(|(_, issue)| (stays(issue), issue.expiry));
+            if let Some(id) = least.map(|(id, _)| id.clone()) {
+                others.sets.remove(&id);
             }
         }
-        others.insert(issue.dummy.access_key_id.clone(), Arc::clone(&issue));
+        let id = issue.dummy.access_key_id.clone();
+        others.sets.insert(id, Arc::clone(&issue));
+        others.changes += 1;
         issue
+    }
+
+    fn others(&self) -> RwLockReadGuard<'_, Others> {
+        self.others.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -251,7 +250,7 @@ impl Issue {
     pub fn minted(&self) -> Option<&Minted> {
         match &self.stands_for {
             StandsFor::Session => None,
-            StandsFor::Minted(minted) => Some(minted),
+            StandsFor::Minted(minted) => Some(&**minted),
         }
     }
 }
@@ -345,15 +344,34 @@ mod tests {
         );
     }
 
+    fn minted(issued: &Issued, expiry: SystemTime) -> Arc<Issue> {
+        let minted = Minted {
+            credentials: Credentials::new("ASIAREAL", "secret", None, None, "x"),
+            express: false,
+            principal: MintedFor::Unknown,
+            lookup: Lookup::default(),
+            chain: Vec::new(),
+        };
+        issued.mint(DummyCredentials::temporary(), minted, expiry)
+    }
+
     #[test]
-    fn they_are_bounded() {
+    fn they_are_bounded_and_what_is_lent_stays() {
         let issued = Issued::new(DummyCredentials::random());
         let now = SystemTime::now();
-        let first = issued.temporary(now, Duration::from_secs(1));
-        for _ in 0..MOST {
-            issued.temporary(now, Duration::from_mins(1));
+        let has = |issue: &Issue| issued.find(&issue.dummy.access_key_id).is_some();
+        let ended = issued.temporary(now - LENT, LENT);
+        let lent = issued.lent(now);
+        let first = minted(&issued, now + LENT * 2);
+        for _ in 0..MOST - 2 {
+            minted(&issued, now + LENT * 3);
         }
-        assert!(issued.find(&first.dummy.access_key_id).is_none());
-        assert_eq!(issued.others.read().unwrap().len(), MOST);
+        // What has ended goes first, whatever it stands for; then what ends first of what was minted.
+        assert!(has(&first) && has(&lent) && !has(&ended));
+        minted(&issued, now + LENT * 3);
+        assert!(!has(&first));
+        assert!(has(&lent));
+        assert!(has(&issued.lent(now)));
+        assert_eq!(issued.others().sets.len(), MOST);
     }
 }

@@ -1,12 +1,13 @@
 //! A session's dummies as the next daemon reads them.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{DummyCredentials, Issue, Issued, Minted, MintedFor, StandsFor};
+use super::{DummyCredentials, Issue, Issued, Lookup, Minted, MintedFor, StandsFor};
 use crate::broker::wire::Given;
 use crate::record::entry::Assumed;
 
@@ -30,35 +31,31 @@ struct SavedMinted {
     chain: Vec<Assumed>,
 }
 
-impl Issued {
-    /// Everything but the session's own dummies, and but what has ended by `now`.
-    pub(super) fn save(&self, now: SystemTime) -> Zeroizing<Vec<u8>> {
-        let others = self
-            .others
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let saved: Vec<Saved> = others
-            .values()
-            .filter(|issue| !issue.has_expired(now))
-            .map(|issue| Saved {
-                dummy: issue.dummy.clone(),
-                expiry: issue.expiry.map_or(0, |expiry| {
-                    expiry
-                        .duration_since(UNIX_EPOCH)
-                        .map_or(0, |since| since.as_secs())
-                }),
-                minted: issue.minted().map(|minted| SavedMinted {
-                    credentials: Given::from(&minted.credentials),
-                    express: minted.express,
-                    principal: minted.principal.clone(),
-                    chain: minted.chain.clone(),
-                }),
-            })
-            .collect();
-        // Texts and numbers: nothing that JSON could not say.
-        Zeroizing::new(serde_json::to_vec(&saved).unwrap_or_default())
-    }
+/// All of `sets` but what has ended by `now`.
+pub(super) fn save(sets: &[Arc<Issue>], now: SystemTime) -> Zeroizing<Vec<u8>> {
+    let seconds = |expiry: SystemTime| {
+        let since = expiry.duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    };
+    let saved: Vec<Saved> = sets
+        .iter()
+        .filter(|issue| !issue.has_expired(now))
+        .map(|issue| Saved {
+            dummy: issue.dummy.clone(),
+            expiry: issue.expiry.map_or(0, seconds),
+            minted: issue.minted().map(|minted| SavedMinted {
+                credentials: Given::from(&minted.credentials),
+                express: minted.express,
+                principal: minted.known(),
+                chain: minted.chain.clone(),
+            }),
+        })
+        .collect();
+    // Texts and numbers: nothing that JSON could not say.
+    Zeroizing::new(serde_json::to_vec(&saved).unwrap_or_default())
+}
 
+impl Issued {
     /// Takes in what an earlier daemon saved.
     ///
     /// # Errors
@@ -71,12 +68,13 @@ impl Issued {
                 expiry: Some(expiry.unwrap_or(UNIX_EPOCH)),
                 stands_for: match saved.minted {
                     None => StandsFor::Session,
-                    Some(minted) => StandsFor::Minted(Minted {
+                    Some(minted) => StandsFor::Minted(Box::new(Minted {
                         credentials: Credentials::from(&minted.credentials),
                         express: minted.express,
                         principal: minted.principal,
+                        lookup: Lookup::default(),
                         chain: minted.chain,
-                    }),
+                    })),
                 },
             });
         }
@@ -106,6 +104,7 @@ mod tests {
                 ),
                 express: true,
                 principal: MintedFor::Unknown,
+                lookup: Lookup::default(),
                 chain: vec![Assumed {
                     exchange: "s-1".to_owned(),
                     operation: "s3:CreateSession".to_owned(),
@@ -114,7 +113,8 @@ mod tests {
             },
             now + Duration::from_mins(5),
         );
-        let saved = issued.save(now + Duration::from_secs(2));
+        let sets = [&kept, &ended, &minted].map(Arc::clone);
+        let saved = save(&sets, now + Duration::from_secs(2));
 
         let next = Issued::new(issued.own().clone());
         next.restore(&saved).unwrap();

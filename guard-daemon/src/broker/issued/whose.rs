@@ -50,7 +50,7 @@ mod tests {
 
     use aws_credential_types::Credentials;
 
-    use super::super::super::{DummyCredentials, Issued, Principal};
+    use super::super::super::{DummyCredentials, Issued, Lookup, Principal};
     use super::*;
 
     #[test]
@@ -62,6 +62,7 @@ mod tests {
                 credentials,
                 express: false,
                 principal,
+                lookup: Lookup::default(),
                 chain: Vec::new(),
             };
             issued.mint(DummyCredentials::temporary(), minted, SystemTime::now())

@@ -16,12 +16,20 @@ use super::mint::Handed;
 use crate::aws::catalog::Output;
 use crate::aws::{Call, Protocol};
 use crate::broker::DummyCredentials;
-use crate::mask::minted::Mints;
+use crate::mask::minted::{self, Mints};
 use crate::mask::{self, Class, MaskError, Minting};
 use crate::policy::Masked;
 
 /// What is to be changed in an answer.
-pub(super) struct Edits {
+pub(super) enum Edits {
+    /// What the API model says.
+    Modelled(Modelled),
+    /// Nothing, since nobody knows where: it passes only without keys in it.
+    Unknown,
+}
+
+/// What the API model says of an answer.
+pub(super) struct Modelled {
     protocol: Protocol,
     output: Output,
     masked: Masked,
@@ -29,16 +37,15 @@ pub(super) struct Edits {
     mints: Option<&'static Mints>,
 }
 
-/// Services that give out keys without an end (`CreateAccessKey`, `CreateBucketAccessKey`): no dummy could stand for one
-/// in the calls that name it later, so that its secret is masked whatever a profile says.
-const OF_LASTING_KEYS: [&str; 2] = ["iam", "lightsail"];
-
 impl Edits {
-    /// `None` where the answer passes as it comes.
-    pub(super) fn of(call: &Call, masked: Masked) -> Option<Self> {
+    /// `None` where the answer passes as it comes. `query` is the request's.
+    pub(super) fn of(call: &Call, query: &str, masked: Masked) -> Option<Self> {
+        if minted::may_hold_unfound(call, query) {
+            return Some(Self::Unknown);
+        }
         let output = call.output?;
         let mut services = call.candidates.iter().map(|it| it.0);
-        let masked = if services.any(|service| OF_LASTING_KEYS.contains(&service)) {
+        let masked = if services.any(|service| minted::OF_LASTING_KEYS.contains(&service)) {
             masked.with(Class::Credential)
         } else {
             masked
@@ -47,12 +54,19 @@ impl Edits {
         let mints = candidates.find_map(|(service, operation)| Mints::of(service, operation));
         let changes =
             mints.is_some() || forward::has_masked(output, |class| masked.contains(class));
-        changes.then_some(Self {
+        changes.then_some(Self::Modelled(Modelled {
             protocol: call.protocol,
             output,
             masked,
             mints,
-        })
+        }))
+    }
+
+    fn mints(&self) -> Option<&'static Mints> {
+        match self {
+            Self::Modelled(modelled) => modelled.mints,
+            Self::Unknown => None,
+        }
     }
 
     /// The answer's body as it is sent, the paths of what changed in it, and the dummies that are in it.
@@ -61,20 +75,25 @@ impl Edits {
         parts: &mut Parts,
         body: Bytes,
     ) -> Result<(Bytes, Vec<String>, Handed), MaskError> {
+        let modelled = match self {
+            Self::Modelled(modelled) => modelled,
+            Self::Unknown if minted::holds_keys(&body) => return Err(MaskError::Unknown),
+            Self::Unknown => return Ok((body, Vec::new(), Handed::new())),
+        };
         let mut handed = Handed::new();
         let mut issue = |fresh| {
             let dummy = DummyCredentials::temporary();
             handed.push((fresh, dummy.clone()));
             dummy
         };
-        let mut minting = self.mints.map(|mints| Minting {
+        let mut minting = modelled.mints.map(|mints| Minting {
             mints,
             issue: &mut issue,
         });
-        let masks = |class| self.masked.contains(class);
+        let masks = |class| modelled.masked.contains(class);
         let (body, paths) = mask::mask_response(
-            self.output,
-            self.protocol,
+            modelled.output,
+            modelled.protocol,
             parts,
             body,
             &masks,
@@ -115,7 +134,7 @@ impl Exchange {
         let (bytes, paths, handed) = edits
             .apply(&mut parts, bytes)
             .map_err(|error| withheld(&mut completion, error.to_string()))?;
-        if let Some(mints) = edits.mints {
+        if let Some(mints) = edits.mints() {
             self.hand_out(mints, from, handed)
                 .await
                 .map_err(|text| withheld(&mut completion, text))?;

@@ -74,6 +74,7 @@ impl Exchange {
         let authenticated = self.authenticated(by, payload, view.headers, body).await?;
         if let By::Signature { presented, issue } = &authenticated.by {
             verify(presented, &view, authenticated.payload(), issue)?;
+            self.attribute(issue);
         }
         Ok(authenticated)
     }
@@ -94,10 +95,14 @@ impl Exchange {
                 "the temporary credentials have expired; get new ones where these came from",
             ));
         }
+        Ok(issue)
+    }
+
+    /// Says whose credentials they are, of a signature that was verified.
+    fn attribute(&mut self, issue: &Issue) {
         if let Some(minted) = issue.minted() {
             self.decided.assumed.clone_from(&minted.chain);
         }
-        Ok(issue)
     }
 
     async fn bearer(
@@ -111,6 +116,7 @@ impl Exchange {
                 let issue = self.issue(&presented)?;
                 check_token(&presented, &issue)?;
                 verify(&presented, &query.view(), Payload::Bytes(b""), &issue)?;
+                self.attribute(&issue);
                 By::Bearer { issue, made: true }
             }
             Bearer::Opaque(token) => {

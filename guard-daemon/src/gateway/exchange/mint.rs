@@ -1,6 +1,5 @@
 //! Temporary credentials that an answer holds: the client gets dummies of its session in their place.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -8,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::authenticate::Authenticated;
 use super::{Exchange, NOT_RECORDED};
-use crate::broker::{DummyCredentials, LONGEST_CHAIN, Minted, MintedFor, Principal};
+use crate::broker::{DummyCredentials, LONGEST_CHAIN, Lookup, Minted, MintedFor, Principal};
 use crate::mask::minted::{Fresh, Mints, Whose};
 use crate::record::entry::{Assumed, Event};
 
@@ -47,6 +46,7 @@ impl Exchange {
                 ),
                 express: mints.is_express(),
                 principal,
+                lookup: Lookup::default(),
                 chain: self.chain(mints, from, arn.clone())?,
             };
             let issue = self.session.issued.mint(dummy, minted, expiry);
@@ -58,11 +58,10 @@ impl Exchange {
                 expiry: OffsetDateTime::from(issue.expiry.unwrap_or(expiry)),
             });
         }
-        let session = Arc::clone(&self.session);
-        tokio::task::spawn_blocking(move || session.issued.keep())
+        self.session
+            .issued
+            .keep()
             .await
-            .map_err(|error| error.to_string())
-            .and_then(|kept| kept.map_err(|error| error.to_string()))
             .map_err(|error| format!("guard could not keep the session's dummies: {error}"))?;
         for event in events {
             if !self.append(event).await {
@@ -99,7 +98,7 @@ impl Exchange {
 fn minted_for(mints: &Mints, from: &Authenticated, fresh: &Fresh) -> MintedFor {
     match (mints.whose(), from.issue()) {
         (Whose::Caller, Some(issue)) => match issue.minted() {
-            Some(minted) => minted.principal.clone(),
+            Some(minted) => minted.known(),
             None => MintedFor::Session,
         },
         (Whose::Caller, None) => MintedFor::Unknown,

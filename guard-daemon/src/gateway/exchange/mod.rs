@@ -15,7 +15,6 @@ mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
@@ -73,9 +72,6 @@ pub async fn run(
     }
 }
 
-/// Numbers exchanges; a session's id before the number makes it unique on the host.
-static COUNTER: AtomicU64 = AtomicU64::new(1);
-
 struct Exchange {
     gateway: Arc<Gateway>,
     session: Arc<Session>,
@@ -129,7 +125,7 @@ impl Exchange {
         caller: Arc<Caller>,
         parts: &Parts,
     ) -> Self {
-        let id = format!("{}-{}", session.id, COUNTER.fetch_add(1, Ordering::Relaxed));
+        let id = session.next_exchange();
         let (method, path) = (parts.method.as_str(), parts.uri.path());
         let mut decided = outcome::undecided(id, caller.process.clone(), method, path);
         decided.host.clone_from(&caller.server_name);
@@ -186,13 +182,13 @@ impl Exchange {
         Ok(call)
     }
 
-    /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once in a
-    /// session, where it is not known, or not `whole` and needs to be.
+    /// Whose the real credentials are: the account is that of ARNs without one. Asked of STS once for each,
+    /// where it is not known, or not `whole` and needs to be.
     async fn principal(&self, from: &Authenticated, whole: bool) -> Option<Principal> {
         if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
             match &minted.principal {
                 MintedFor::Named(principal) => return Some(principal.clone()),
-                MintedFor::Unknown => return None,
+                MintedFor::Unknown => return self.session.credentials.resolve_minted(minted).await,
                 MintedFor::Session => {}
             }
         }
@@ -217,7 +213,7 @@ impl Exchange {
                 ..Refusal::denied(Code::AccessDenied, &*decision.reason)
             });
         }
-        let edits = Edits::of(call, masked);
+        let edits = Edits::of(call, parts.uri.query().unwrap_or_default(), masked);
         if effect == Effect::Approve {
             self.hold(parts, from, call, body).await?;
         }
@@ -316,18 +312,21 @@ impl Exchange {
         refusal: Refusal,
         mut body: Spool<Incoming>,
     ) -> Response<ResponseBody> {
-        match refusal.record {
+        let event = match refusal.record {
             Record::Denied => {
                 "deny".clone_into(&mut self.decided.decision);
                 self.decided.reason.clone_from(&refusal.message);
-                self.append(Event::ExchangeDecided(Box::new(self.decided.clone())))
-                    .await;
+                Some(Event::ExchangeDecided(Box::new(self.decided.clone())))
             }
-            Record::Refused(code) => {
-                self.append(self.caller.refused(code, refusal.message.clone()))
-                    .await;
-            }
-            Record::Completed => {}
+            Record::Refused(code) => Some(self.caller.refused(code, refusal.message.clone())),
+            Record::Completed => None,
+        };
+        // A client that leaves while the journal is busy ends this here, and not its entry.
+        if let Some(event) = event
+            && let Some(written) =
+                outcome::append_later(&self.gateway.journal, &self.session.id, event)
+        {
+            let _ = written.await;
         }
         let Reply {
             method,

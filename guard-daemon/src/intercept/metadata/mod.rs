@@ -189,10 +189,13 @@ impl Asked {
                 service: self.service.name().to_owned(),
                 dummy_key: key.clone(),
             };
-            let session = Arc::clone(&self.session);
-            let kept = tokio::task::spawn_blocking(move || session.issued.keep()).await;
-            let kept = kept.is_ok_and(|kept| kept.is_ok());
-            if !kept || !self.append(event).await {
+            if let Err(error) = self.session.issued.keep().await {
+                tracing::error!(session = %self.session.id, %error, "the session's dummies are not kept");
+                return Err(
+                    "guard could not keep the session's dummies; see the daemon's log".to_owned(),
+                );
+            }
+            if !self.append(event).await {
                 return Err("guard could not record this; see the daemon's log".to_owned());
             }
             self.session.lent.note(&self.process, key);

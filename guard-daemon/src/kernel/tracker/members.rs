@@ -215,7 +215,8 @@ impl Members {
         suspects: &mut Suspects,
     ) -> Option<String> {
         let started = label.started / TICK * TICK;
-        if pidfd::start_of_living(pid) != Some(started) {
+        // One that cannot be looked at now keeps its label, and is looked at again.
+        if pidfd::start_of_living(pid).ok()? != Some(started) {
             // Not if it was given out again meanwhile.
             if self.labels.get(&pid, 0).ok() == Some(label) {
                 let _ = self.labels.remove(&pid);
@@ -250,7 +251,7 @@ impl Members {
     fn unlabelled(&self, confined: &Confined) -> Vec<(u32, u64)> {
         let mut found = Vec::new();
         for pid in confined.processes() {
-            let Some(started) = pidfd::start_of_living(pid) else {
+            let Ok(Some(started)) = pidfd::start_of_living(pid) else {
                 continue;
             };
             let label = self.labels.get(&pid, 0).ok();

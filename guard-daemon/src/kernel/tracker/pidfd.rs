@@ -44,12 +44,20 @@ pub(super) fn start(pid: u32) -> Option<u64> {
 }
 
 /// The same; `None` also for a process that is ending, which has no label any more and is in its cgroup for a moment.
-pub(super) fn start_of_living(pid: u32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    if is_ending(&stat) {
-        return None;
+///
+/// # Errors
+/// Where it cannot be told, as without a descriptor to spare: that is not to say that the process is gone.
+pub(super) fn start_of_living(pid: u32) -> io::Result<Option<u64>> {
+    living(fs::read(format!("/proc/{pid}/stat")))
+}
+
+fn living(stat: io::Result<Vec<u8>>) -> io::Result<Option<u64>> {
+    match stat {
+        Ok(stat) if is_ending(&stat) => Ok(None),
+        Ok(stat) => Ok(started_at(&stat)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => gone(error).map(|()| None),
     }
-    started_at(&stat)
 }
 
 fn open(pid: u32) -> io::Result<Option<OwnedFd>> {
@@ -77,6 +85,19 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn who_cannot_be_looked_at_is_not_gone() {
+        let own = std::process::id();
+        assert_eq!(start_of_living(own).unwrap(), start(own));
+        assert_eq!(start_of_living(u32::MAX).unwrap(), None);
+        let failed = |code| living(Err(io::Error::from_raw_os_error(code)));
+        assert_eq!(failed(libc::ENOENT).unwrap(), None);
+        assert_eq!(failed(libc::ESRCH).unwrap(), None);
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+            assert!(failed(code).is_err());
+        }
+    }
 
     #[test]
     fn kills_the_process_it_means_and_no_other() {

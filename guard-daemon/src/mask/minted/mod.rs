@@ -2,12 +2,13 @@
 //!
 //! `table` says which operations mint them. `Node` is an answer's shape as far as it leads to them; `With` lays
 //! it over the catalog's shape, so that one walk through the document finds what was minted and masks the rest.
-//! `found` is what the walk found.
+//! `found` is what the walk found. `unknown` looks at the answers of operations that no table has.
 
 mod found;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use super::{Class, Format, Kind, Layout, Shape};
 pub(super) use found::{Form, Found, Spot};
 
 pub use found::Fresh;
+pub use unknown::{OF_LASTING_KEYS, holds_keys, may_hold_unfound};
 
 /// An operation that mints credentials.
 #[derive(Debug)]

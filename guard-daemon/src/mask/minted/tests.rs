@@ -21,8 +21,8 @@ fn dummy() -> DummyCredentials {
     }
 }
 
-struct Minted {
-    body: String,
+struct Minted<B = String> {
+    body: B,
     paths: Vec<String>,
     fresh: Vec<Fresh>,
 }
@@ -34,9 +34,12 @@ fn mint(
     masks: bool,
     body: &str,
 ) -> Result<Minted, MaskError> {
-    let (body, paths, fresh) = mint_bytes(service, operation, protocol, masks, body.into())?;
-    let body = String::from_utf8(body).expect("UTF-8");
-    Ok(Minted { body, paths, fresh })
+    let minted = mint_bytes(service, operation, protocol, masks, body.into())?;
+    Ok(Minted {
+        body: String::from_utf8(minted.body).expect("UTF-8"),
+        paths: minted.paths,
+        fresh: minted.fresh,
+    })
 }
 
 fn mint_bytes(
@@ -45,7 +48,7 @@ fn mint_bytes(
     protocol: Protocol,
     masks: bool,
     body: Vec<u8>,
-) -> Result<(Vec<u8>, Vec<String>, Vec<Fresh>), MaskError> {
+) -> Result<Minted<Vec<u8>>, MaskError> {
     let output = catalog::output(service, operation).expect("an output");
     let mut fresh = Vec::new();
     let mut issue = |it| {
@@ -65,7 +68,11 @@ fn mint_bytes(
         &|_| masks,
         Some(&mut minting),
     )?;
-    Ok((body.into(), paths, fresh))
+    Ok(Minted {
+        body: body.into(),
+        paths,
+        fresh,
+    })
 }
 
 fn answer() -> String {
@@ -264,7 +271,8 @@ fn cbor_keeps_all_but_the_three() {
         b"\xc1\xfb\x41\xdc\x37\x55\x49\x40\x00\x00",
         b"\x1a\x70\xdd\x55\x25",
     ] {
-        let (body, paths, fresh) = run(answer("ASIAREAL", SECRET, TOKEN, expiration)).unwrap();
+        let Minted { body, paths, fresh } =
+            run(answer("ASIAREAL", SECRET, TOKEN, expiration)).unwrap();
         assert_eq!(
             body,
             answer("ASIADUMMY", "dummysecret", "dummytoken", expiration)

@@ -38,7 +38,7 @@ use crate::sandbox::cgroup::{Cgroup, Hierarchy};
 use crate::sandbox::environment::{self, Changes};
 use crate::sandbox::network;
 use crate::sandbox::trust;
-use crate::session::{Identity, Session, SessionId};
+use crate::session::{Exchanges, Identity, Session, SessionId};
 use crate::term::{Limit, Term};
 
 pub use attached::Attached;
@@ -47,8 +47,8 @@ pub use launched::Started;
 use raise::Raised;
 pub(super) use remains::{Remains, files, pins, session_of_pins};
 pub(super) use resumed::Resumption;
-pub(super) use saved::sessions as saved_sessions;
 use saved::{Place, Saved};
+pub(super) use saved::{sessions as saved_sessions, sweep};
 pub(super) use supervise::check_tracker;
 
 /// Why a session ends whose time is over.
@@ -288,6 +288,7 @@ impl Sessions {
             upstream,
             lent: Lent::default(),
             names: Names::of_generation(saved.generation),
+            exchanges: Exchanges::of_generation(saved.generation),
         }))
     }
 
@@ -375,15 +376,14 @@ impl Sessions {
 
     /// Ends a session. The tree first: what still runs must not see its gateway go away.
     async fn conclude(&self, id: &SessionId, cause: &str, tree: Tree) {
-        let (over, serving, supervising, ended, remains, place) = {
+        let (session, serving, supervising, ended, remains, place) = {
             let running = self.running();
             let Some(session) = running.get(id) else {
                 return;
             };
             let place = session.saved.place.clone();
-            let over = session.session.term.is_over();
             (
-                over,
+                Arc::clone(&session.session),
                 session.serving.abort_handle(),
                 session.supervising.clone(),
                 Arc::clone(&session.ended),
@@ -392,6 +392,7 @@ impl Sessions {
             )
         };
         // Whatever noticed it: a tree that went when it was told to has ended at its time.
+        let over = session.term.is_over();
         let cause = if over && matches!(cause, "exited" | "launcher-gone") {
             EXPIRED
         } else {
@@ -407,6 +408,8 @@ impl Sessions {
                 self.untrack(id).await;
                 serving.abort();
                 self.gateway.approvals.close_session(id).await;
+                // An exchange that is still under way must not bring the file back that is removed here.
+                session.issued.close().await;
                 // What survives stays confined; the next daemon tries again.
                 if gone {
                     remains.forget().await;

@@ -107,7 +107,7 @@ impl Saved {
         Ok(Some(saved))
     }
 
-    /// Removes the file of a session; none is fine.
+    /// Removes the files of a session; none is fine. Its `Issued` is closed before.
     pub(super) fn remove(runtime_dir: &Path, id: &SessionId) -> io::Result<()> {
         let issued = issued(runtime_dir, id);
         for path in [
@@ -131,6 +131,30 @@ pub(in crate::service) fn sessions(runtime_dir: &Path) -> Vec<SessionId> {
     names
         .filter_map(|name| SessionId::parse(name.strip_suffix(".json")?))
         .collect()
+}
+
+/// Removes the files of half-done writes, and the dummies of sessions that are not saved. To be called while no session
+/// is served. What cannot be removed is logged.
+pub(in crate::service) fn sweep(runtime_dir: &Path) {
+    let entries = fs::read_dir(directory(runtime_dir)).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    for name in names {
+        let Some((id, kind)) = name.split_once('.') else {
+            continue;
+        };
+        let Some(id) = SessionId::parse(id) else {
+            continue;
+        };
+        let left = match kind {
+            "new" | "issued-new" => true,
+            "issued" => fs::exists(file(runtime_dir, &id)).is_ok_and(|saved| !saved),
+            _ => false,
+        };
+        let path = directory(runtime_dir).join(&name);
+        if left && let Err(error) = fs::remove_file(&path) {
+            tracing::error!("{} stays: {error}", path.display());
+        }
+    }
 }
 
 fn directory(runtime_dir: &Path) -> PathBuf {
@@ -217,6 +241,38 @@ mod tests {
         Saved::remove(runtime.path(), &session.id).unwrap();
         Saved::remove(runtime.path(), &session.id).unwrap();
         assert!(Saved::read(runtime.path(), &session.id).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_no_session_has_is_swept() {
+        let runtime = tempfile::tempdir().unwrap();
+        sweep(runtime.path());
+        let session = saved();
+        session.write(runtime.path()).unwrap();
+        let (id, gone) = (&session.id, SessionId::random());
+        let names = |names: &[String]| -> Vec<PathBuf> {
+            let directory = directory(runtime.path());
+            names.iter().map(|name| directory.join(name)).collect()
+        };
+        let stay = names(&[
+            format!("{id}.issued"),
+            "note.issued".to_owned(),
+            "note".to_owned(),
+        ]);
+        let go = names(&[
+            format!("{id}.issued-new"),
+            format!("{id}.new"),
+            format!("{gone}.issued"),
+            format!("{gone}.issued-new"),
+            format!("{gone}.new"),
+        ]);
+        for path in stay.iter().chain(&go) {
+            fs::write(path, "").unwrap();
+        }
+        sweep(runtime.path());
+        assert!(stay.iter().all(|path| path.exists()));
+        assert!(go.iter().all(|path| !path.exists()));
+        assert!(Saved::read(runtime.path(), id).unwrap().is_some());
     }
 
     #[test]
