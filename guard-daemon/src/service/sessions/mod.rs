@@ -274,13 +274,12 @@ impl Sessions {
             .map(|role| RoleRequest::new(role, &saved.id, &saved.identity, &profile))
             .transpose()?;
         let credentials = Source::new(&terms.aws, owner, role, way).await?;
-        let until = saved.limit.map(|limit| limit.wall_time());
         let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
             id: saved.id.clone(),
             identity: saved.identity.clone(),
             profile,
-            issued: Issued::kept_in(saved.dummy.clone(), until, kept)
+            issued: Issued::kept_in(saved.dummy.clone(), saved.limit, kept)
                 .map_err(SessionError::Save)?,
             term: Term::new(saved.limit),
             credentials,
