@@ -1,6 +1,11 @@
 //! Sessions outlive the daemon: closed while there is none, picked up by the next one.
 
+#[path = "attach/tree.rs"]
+#[allow(dead_code, reason = "shared with the tests of attach")]
+mod tree;
+
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use guard_tests::guard::{Conversation, Guard, succeeded};
@@ -8,7 +13,9 @@ use guard_tests::installation::eventually;
 use guard_tests::is_root;
 use guard_tests::stand::Stand;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+use tree::{Place, Servant, attach, attached};
 
 /// Makes the named bucket each time it is told to go on; says whether that worked.
 const CLIENT: &str = "
@@ -154,7 +161,24 @@ fn a_command_that_ends_without_a_daemon_leaves_nothing_to_the_next() {
 
 #[test]
 fn a_session_whose_aws_configuration_was_rewritten_is_not_picked_up() {
-    if !is_root("a_session_whose_aws_configuration_was_rewritten_is_not_picked_up") {
+    let test = "a_session_whose_aws_configuration_was_rewritten_is_not_picked_up";
+    not_picked_up_after(test, |config| {
+        let evil = "[default]\ncredential_process = /bin/false\n";
+        std::fs::write(config, evil).expect("written");
+    });
+}
+
+#[test]
+fn a_pipe_in_place_of_the_aws_configuration_does_not_stop_the_next_daemon() {
+    let test = "a_pipe_in_place_of_the_aws_configuration_does_not_stop_the_next_daemon";
+    not_picked_up_after(test, |config| {
+        std::fs::remove_file(config).expect("removed");
+        mkfifo(config, Mode::S_IRWXU).expect("a pipe");
+    });
+}
+
+fn not_picked_up_after(test: &str, rewrite: impl Fn(&Path)) {
+    if !is_root(test) {
         return;
     }
     let guard = Guard::new("default = \"allow\"\n", "");
@@ -172,8 +196,7 @@ fn a_session_whose_aws_configuration_was_rewritten_is_not_picked_up() {
     let stdout = session.stdout.as_mut().expect("piped");
     stdout.read_exact(&mut up).expect("it runs");
     daemon.end_by(Signal::SIGKILL);
-    let evil = "[default]\ncredential_process = /bin/false\n";
-    std::fs::write(&config, evil).expect("written");
+    rewrite(&config);
     let daemon = Daemon::start(&guard);
     assert_eq!(causes(&guard), ["recovered"]);
     let refused = guard.entries("refused");
@@ -188,6 +211,42 @@ fn a_session_whose_aws_configuration_was_rewritten_is_not_picked_up() {
     let status = session.wait().expect("it ends");
     assert!(!status.success(), "its tree is killed: {status}");
     daemon.end_by(Signal::SIGINT);
+}
+
+#[test]
+fn an_attached_tree_of_which_nothing_usable_is_saved_is_killed_and_not_freed() {
+    if !is_root("an_attached_tree_of_which_nothing_usable_is_saved_is_killed_and_not_freed") {
+        return;
+    }
+    for name in ["damaged", "removed"] {
+        let guard = Guard::new("default = \"allow\"\n", "");
+        let daemon = Daemon::start(&guard);
+        let place = Place::new(name);
+        let mut servant = Servant::start(place.path());
+        let cgroup = place.path().display().to_string();
+        let (session, _) = attached(&attach(&guard, &["--cgroup", &cgroup]));
+        daemon.end_by(Signal::SIGKILL);
+        let udp = "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 9))";
+        assert!(servant.does(udp).starts_with("PermissionError"));
+        let saved = guard.directory().join(format!("run/saved/{session}.json"));
+        if name == "damaged" {
+            std::fs::write(saved, "{}").expect("written");
+        } else {
+            std::fs::remove_file(saved).expect("removed");
+        }
+        let daemon = Daemon::start(&guard);
+        assert!(servant.dies(), "{name}: it lives without its hooks");
+        let refused = guard.entries("refused");
+        assert!(
+            refused.iter().any(|entry| entry["code"] == "not-resumed"),
+            "{name}: {refused:#?}"
+        );
+        assert_eq!(causes(&guard), ["recovered"], "{name}");
+        // What is started in that cgroup next is nobody's.
+        let mut next = Servant::start(place.path());
+        assert_eq!(next.does("1 + 1"), "2");
+        daemon.end_by(Signal::SIGINT);
+    }
 }
 
 #[test]

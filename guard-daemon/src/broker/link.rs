@@ -64,7 +64,7 @@ impl Link {
             .args(&launch.arguments)
             .env_clear()
             .envs(&launch.environment)
-            .current_dir("/")
+            .current_dir(resolver::DIRECTORY)
             .uid(launch.owner.uid)
             .gid(launch.owner.gid)
             // Signals for the terminal's foreground group are the confined command's.

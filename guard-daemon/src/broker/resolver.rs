@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ use super::{Keys, Program, process, token};
 
 /// The argument, alone, that makes `guard` a resolver.
 pub(super) const ARGUMENT: &str = "credential-resolver";
+
+/// Its working directory.
+pub(super) const DIRECTORY: &str = "/";
 
 /// Where the container's token is read from.
 pub(super) const TOKEN_FILE: &str = "/proc/self/fd/100";
@@ -287,7 +290,7 @@ fn contents(variable: &str, default: &str) -> Result<String, String> {
     let named = std::env::var_os(variable);
     let home = std::env::var_os("HOME");
     let path = match (&named, &home) {
-        (Some(named), home) => expand(named, home.as_deref()),
+        (Some(named), home) => expand(named, home.as_deref().map(Path::new)),
         (None, Some(home)) => PathBuf::from(home).join(".aws").join(default),
         (None, None) => return Ok(String::new()),
     };
@@ -308,10 +311,11 @@ fn contents(variable: &str, default: &str) -> Result<String, String> {
     }
 }
 
-fn expand(named: &OsStr, home: Option<&OsStr>) -> PathBuf {
+/// The path that a variable names, as SDKs take it. A relative one starts at `DIRECTORY`.
+pub(super) fn expand(named: &OsStr, home: Option<&Path>) -> PathBuf {
     let named = PathBuf::from(named);
     match (named.strip_prefix("~"), home) {
-        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        (Ok(rest), Some(home)) => home.join(rest),
         _ => named,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aws_credential_types::Credentials;
 use serde::{Deserialize, Serialize};
@@ -151,13 +151,18 @@ impl Selection {
         }
     }
 
-    /// The configuration files that the usual chain reads, whether or not they exist.
+    /// The configuration files that the usual chain reads, as the resolver finds them, whether or not they exist.
     pub fn files(&self) -> Vec<PathBuf> {
-        let usual = |name: &str| self.home.as_ref().map(|home| home.join(".aws").join(name));
-        let config = self.config_file.clone().or_else(|| usual("config"));
-        let credentials = self.credentials_file.clone();
-        let credentials = credentials.or_else(|| usual("credentials"));
-        config.into_iter().chain(credentials).collect()
+        let home = self.home.as_deref();
+        let file = |named: &Option<PathBuf>, usual: &str| match (named, home) {
+            (Some(named), _) => Some(resolver::expand(named.as_os_str(), home)),
+            (None, home) => home.map(|home| home.join(".aws").join(usual)),
+        };
+        let config = file(&self.config_file, "config");
+        let credentials = file(&self.credentials_file, "credentials");
+        let all = config.into_iter().chain(credentials);
+        all.map(|path| Path::new(resolver::DIRECTORY).join(path))
+            .collect()
     }
 
     /// The whole environment of the resolver. No secret is in it: a `credential_process` inherits it, and it is shown
@@ -339,6 +344,19 @@ mod tests {
             from_variable.variables.keys().collect::<Vec<_>>(),
             ["AWS_ROLE_ARN"]
         );
+    }
+
+    #[test]
+    fn the_files_are_those_that_the_resolver_reads() {
+        let files = |pairs: &[(&str, &str)]| selection(pairs, None).files();
+        let usual = ["/home/u/.aws/config", "/home/u/.aws/credentials"].map(PathBuf::from);
+        assert_eq!(files(&[]), usual);
+        let named = [
+            ("AWS_CONFIG_FILE", "~/c"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "k"),
+        ];
+        let resolved = ["/home/u/c", "/k"].map(PathBuf::from);
+        assert_eq!(files(&named), resolved);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Whether the hooks of a session are still where they were put.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -42,6 +44,28 @@ pub enum Tampered {
     },
 }
 
+/// The numbers of the cgroups that the links pinned under `pins` are attached to. One that is gone has none, nor has
+/// a link that was detached.
+pub(super) fn cgroups(pins: &Path) -> io::Result<BTreeSet<u64>> {
+    let mut cgroups = BTreeSet::new();
+    for entry in fs::read_dir(pins)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(LINK.as_bytes())
+        {
+            let link = open_pin(&entry.path())?;
+            cgroups.insert(link_info(link.as_fd())?.cgroup_id);
+        }
+    }
+    cgroups.remove(&0);
+    Ok(cgroups)
+}
+
+/// How the names of the links' pins begin.
+const LINK: &str = "link_";
+
 /// The links of a session. Held as well as pinned: removing a pin alone detaches nothing while the daemon
 /// lives.
 #[derive(Debug, Default)]
@@ -66,7 +90,7 @@ impl Links {
         descriptor: OwnedFd,
         pins: &Path,
     ) -> io::Result<()> {
-        let path = pins.join(format!("link_{hook}"));
+        let path = pins.join(format!("{LINK}{hook}"));
         pin(descriptor.as_fd(), &path)?;
         let id = link_info(descriptor.as_fd())?.id;
         self.links.push(Link {

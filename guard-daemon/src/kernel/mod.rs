@@ -21,6 +21,7 @@ mod syscall;
 pub mod tracker;
 mod unix;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -212,6 +213,11 @@ impl Hooks {
     /// Waits for the next refusal the hooks report. Lost reports are counted and reported as one.
     pub async fn next_refusal(&self) -> Refusal {
         self.refusals.next().await
+    }
+
+    /// The numbers (inodes) of the living cgroups that hooks pinned under `pins` are attached to: one, or none.
+    pub fn cgroups(pins: &Path) -> io::Result<BTreeSet<u64>> {
+        health::cgroups(pins)
     }
 
     /// Detaches and unpins everything under `pins` and removes it; nothing there is success.

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -150,6 +151,19 @@ impl Hierarchy {
         Cgroup {
             path: self.mount().join(name.trim_start_matches('/')),
         }
+    }
+
+    /// The cgroup that has this number (its inode, and the kernel's id of it), where it can be seen from here. Looks
+    /// at all there are.
+    pub fn numbered(&self, number: u64) -> Option<Cgroup> {
+        let mut ahead = vec![self.mount().to_owned()];
+        while let Some(path) = ahead.pop() {
+            if fs::symlink_metadata(&path).is_ok_and(|found| found.ino() == number) {
+                return Some(Cgroup { path });
+            }
+            ahead.extend(children(&path));
+        }
+        None
     }
 
     /// Where cgroup v2 is mounted.
@@ -453,6 +467,20 @@ mod tests {
         assert_eq!(unified_mount(pure), Some("/sys/fs/cgroup".into()));
         assert_eq!(unified_mount(odd), Some("/mnt/a b\\c".into()));
         assert_eq!(unified_mount(first), None);
+    }
+
+    #[test]
+    fn finds_a_cgroup_by_its_number() {
+        let home = tempfile::tempdir().unwrap();
+        let hierarchy = Hierarchy {
+            root: home.path().join("guard/0a1b2c3d"),
+        };
+        let below = home.path().join("a/b");
+        fs::create_dir_all(&below).unwrap();
+        let number = fs::metadata(&below).unwrap().ino();
+        let found = hierarchy.numbered(number).unwrap();
+        assert_eq!(found.path(), below);
+        assert!(hierarchy.numbered(u64::MAX).is_none());
     }
 
     #[test]

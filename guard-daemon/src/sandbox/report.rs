@@ -106,6 +106,10 @@ impl Stage {
             Self::Filter | Self::Cgroup => {
                 "guard run needs Linux 5.15 or later with seccomp filters and cgroup namespaces"
             }
+            Self::Stores => {
+                "remove links to / from the directory, or files until guard can look through it; otherwise, guard run \
+                 needs root with all capabilities, outside containers that drop them"
+            }
             Self::Show => "remove the path from `show` and `allow_unix` in the profile",
             Self::Order | Self::Unknown => "are daemon and command of the same version?",
             _ => "guard run needs root with all capabilities, outside containers that drop them",

@@ -172,7 +172,8 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
     }
     crate::gateway::settle(Duration::from_secs(5)).await;
     hierarchy.remove_if_empty();
-    if sessions::saved_sessions(&config.runtime_dir).is_empty()
+    // One that could not be picked up or ended is not saved, but is still confined.
+    if recovery::left(&config.runtime_dir, &hierarchy).is_empty()
         && let Err(error) = Tracker::remove(&pins.join(TRACKER))
     {
         tracing::warn!("{error}");

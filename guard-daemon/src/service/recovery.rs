@@ -18,14 +18,18 @@ pub(super) async fn recover(runtime_dir: &Path, hierarchy: &Hierarchy, sessions:
     sessions::sweep(runtime_dir);
     for session in left(runtime_dir, hierarchy) {
         tracing::warn!("session {session} was left by an earlier daemon");
-        if sessions.resume(&session).await == Resumption::Ended {
-            tracing::warn!("session {session} is ended");
+        match sessions.resume(&session).await {
+            Resumption::Resumed => {}
+            Resumption::Ended => tracing::warn!("session {session} is ended"),
+            Resumption::Left => {
+                tracing::error!("session {session} stays closed: it cannot be ended");
+            }
         }
     }
 }
 
 /// The sessions of which a cgroup, pins, files or a saved state exist.
-fn left(runtime_dir: &Path, hierarchy: &Hierarchy) -> BTreeSet<SessionId> {
+pub(super) fn left(runtime_dir: &Path, hierarchy: &Hierarchy) -> BTreeSet<SessionId> {
     let mut found = BTreeSet::new();
     match hierarchy.sessions() {
         Ok(sessions) => found.extend(sessions),

@@ -133,6 +133,50 @@ fn links_and_other_mounts_lead_to_none_of_them() {
 }
 
 #[test]
+fn what_links_in_hidden_directories_lead_to_is_hidden_too() {
+    for_all(PLAIN, |world| {
+        write(world, "dotfiles/aws-credentials");
+        write(world, "dotfiles/sso/1.json");
+        write(world, "rclone.conf");
+        for directory in [".aws/cli", ".config/rclone"] {
+            fs::create_dir_all(world.own().join(directory)).unwrap();
+        }
+        for (link, target) in [
+            (".aws/credentials", "../dotfiles/aws-credentials"),
+            (".aws/cli/cache", "../../dotfiles/sso"),
+            (".config/rclone/rclone.conf", "../../rclone.conf"),
+            (".aws/python", "/usr/bin/python3"),
+        ] {
+            symlink(target, world.own().join(link)).unwrap();
+        }
+        own(world);
+        let place = world.own().join("mnt");
+        fs::create_dir(&place).unwrap();
+        let bound = |command: &mut Command| assert!(command.status().unwrap().success());
+        bound(
+            Command::new("mount")
+                .arg("--bind")
+                .args([&world.own().join("dotfiles"), &place]),
+        );
+        let output = world.shell(&format!(
+            "{SEARCH}; cat dotfiles/aws-credentials; ls -A dotfiles/sso; /usr/bin/python3 -c 'print(1)'"
+        ));
+        bound(Command::new("umount").arg(&place));
+        assert_eq!(said(&output), "0\n1");
+
+        let shown = [world.own().join(".aws/credentials")];
+        fs::write(
+            world.stand.home().join("profile.toml"),
+            format!("{PLAIN}\n[sandbox]\nshow = {shown:?}\n"),
+        )
+        .unwrap();
+        let found = world.says("cat .aws/credentials; grep -rls wJalrXUtnFEMIsecret .");
+        let text = format!("{MARK} dotfiles/aws-credentials");
+        assert_eq!(found, format!("{text}\n./dotfiles/aws-credentials"));
+    });
+}
+
+#[test]
 fn what_the_profile_shows_stays() {
     for_all(PLAIN, |world| {
         for name in [

@@ -25,6 +25,7 @@ use self::kept::Kept;
 pub use self::lookup::Lookup;
 use super::{DummyCredentials, Principal};
 use crate::record::entry::Assumed;
+use crate::term::Limit;
 
 /// Dummies of a session besides its own, at the most. Of what was minted or has ended, the one that ends first makes
 /// room: what metadata services gave out stays good.
@@ -36,8 +37,8 @@ pub struct Issued {
     others: RwLock<Others>,
     /// Where the next daemon finds them.
     kept: Option<Kept>,
-    /// None lasts longer: the session's end.
-    until: Option<SystemTime>,
+    /// None lasts longer: the session's end, by the clock as it is set whenever one is added.
+    until: Option<Limit>,
     /// What metadata services give out.
     lent: Mutex<Option<Arc<Issue>>>,
 }
@@ -109,6 +110,9 @@ impl MintedFor {
 const LENT: Duration = Duration::from_hours(1);
 const LENT_AHEAD: Duration = Duration::from_mins(20);
 
+/// By how much the session's end may differ by the wall clock, read at two times.
+const SAME_END: Duration = Duration::from_secs(1);
+
 /// Calls of a chain, at the most: AWS itself limits chained sessions to an hour, not in number.
 pub const LONGEST_CHAIN: usize = 16;
 
@@ -134,11 +138,7 @@ impl Issued {
     ///
     /// # Errors
     /// A file that cannot be read, or that guard did not write.
-    pub fn kept_in(
-        own: DummyCredentials,
-        until: Option<SystemTime>,
-        file: PathBuf,
-    ) -> io::Result<Self> {
+    pub fn kept_in(own: DummyCredentials, until: Option<Limit>, file: PathBuf) -> io::Result<Self> {
         let mut issued = Self::new(own);
         issued.until = until;
         match fs::read(&file).map(Zeroizing::new) {
@@ -183,7 +183,8 @@ impl Issued {
     pub fn lent(&self, now: SystemTime) -> Arc<Issue> {
         let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
         let lasts = |issue: &Arc<Issue>| {
-            let last = issue.expiry == self.until && !issue.has_expired(now);
+            let end = self.until.map(|limit| limit.wall_time() - SAME_END);
+            let last = end.is_some_and(|end| issue.expiry >= Some(end)) && !issue.has_expired(now);
             last || issue.expiry.is_some_and(|expiry| expiry > now + LENT_AHEAD)
         };
         if let Some(issue) = lent.as_ref().filter(|issue| lasts(issue)) {
@@ -204,7 +205,11 @@ impl Issued {
     }
 
     fn add(&self, mut issue: Issue) -> Arc<Issue> {
-        issue.expiry = issue.expiry.into_iter().chain(self.until).min();
+        issue.expiry = issue
+            .expiry
+            .into_iter()
+            .chain(self.until.map(|limit| limit.wall_time()))
+            .min();
         let issue = Arc::new(issue);
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
         if others.sets.len() >= MOST {
@@ -266,6 +271,7 @@ impl fmt::Debug for Issued {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Length;
 
     #[test]
     fn each_is_found_and_ends_at_its_time() {
@@ -310,11 +316,12 @@ mod tests {
     #[test]
     fn none_outlasts_the_session() {
         let now = SystemTime::now();
-        let end = now + Duration::from_mins(5);
         let mut issued = Issued::new(DummyCredentials::random());
+        let end = Limit::starting_now(Length::seconds(300));
         issued.until = Some(end);
         let long = issued.temporary(now, Duration::from_hours(1));
-        assert_eq!(long.expiry, Some(end));
+        assert!(long.expiry > Some(end.wall_time() - SAME_END));
+        assert!(long.expiry < Some(end.wall_time() + SAME_END));
         let short = issued.temporary(now, Duration::from_mins(1));
         assert_eq!(short.expiry, Some(now + Duration::from_mins(1)));
     }
@@ -336,7 +343,7 @@ mod tests {
         assert!(issued.find(&first.dummy.access_key_id).is_some());
         // At the session's end there are no newer ones.
         let mut ending = Issued::new(DummyCredentials::random());
-        ending.until = Some(now + Duration::from_mins(5));
+        ending.until = Some(Limit::starting_now(Length::seconds(300)));
         let last = ending.lent(now);
         assert_eq!(
             ending.lent(now).dummy.access_key_id,

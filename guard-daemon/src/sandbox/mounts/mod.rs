@@ -2,12 +2,13 @@
 //!
 //! Everything is there as on the host, but: /proc, /sys and /dev are its own, directories for temporary
 //! files and for sockets are private (`private`), single files in them are shown again (`show`), guard's
-//! own directories, kernel file systems (`kernel`), unix sockets (`sockets`) and AWS keys (`stores`) are hidden.
+//! own directories, kernel file systems (`kernel`), unix sockets (`sockets`) and AWS keys (`stores`, `links`) are hidden.
 //!
 //! But for an empty `~/.aws`, nothing of the host is changed: the namespace is a copy, and nothing is passed on from or to it.
 
 mod devices;
 mod kernel;
+mod links;
 mod private;
 mod show;
 pub(super) mod sockets;
@@ -95,7 +96,7 @@ pub(super) fn build(order: &Order, host: &Host) -> Result<(), Report> {
     syscalls::restrict(Path::new("/"), SAFE, true).map_err(at(Stage::Private))?;
     let files = handed(&world.files)?;
     let directories = private::find(&host.invoker, world.reach.temporary)?;
-    let stores = stores::find(host)?;
+    let stores = stores::find(host, &world.reach)?;
     let empty = world.files.join(super::trust::EMPTY);
     let empty = open(&empty, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(on(Stage::Stores, &empty))?;

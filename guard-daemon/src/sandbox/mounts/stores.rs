@@ -15,6 +15,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use super::super::report::{Report, Stage, at, on};
+use super::links;
 use super::private::Directories;
 use super::show::{self, as_user};
 use super::syscalls;
@@ -102,8 +103,9 @@ fn within(home: &Path) -> [PathBuf; IN_HOME.len()] {
 }
 
 /// Every path that may hold keys, whether it is there or not; before anything is covered, as files that name others
-/// are read. Makes the user's own `~/.aws` where it is missing: what is put there later must be hidden, too.
-pub(super) fn find(host: &Host) -> Result<Vec<PathBuf>, Report> {
+/// are read, and links followed. Makes the user's own `~/.aws` where it is missing: what is put there later must be
+/// hidden, too.
+pub(super) fn find(host: &Host, reach: &Reach) -> Result<Vec<PathBuf>, Report> {
     let invoker = &host.invoker;
     let mut paths: BTreeSet<PathBuf> = OF_HOST.iter().map(PathBuf::from).collect();
     paths.extend(host.stores.iter().cloned());
@@ -112,7 +114,7 @@ pub(super) fn find(host: &Host) -> Result<Vec<PathBuf>, Report> {
         let homes = homes().into_iter().take(MOST_HOMES);
         paths.extend(homes.flat_map(|home| within(&home)));
     }
-    let tokens = as_user(invoker, || {
+    let (tokens, targets) = as_user(invoker, || {
         let usual = host.stores.iter().filter(|path| path.ends_with(USUAL));
         let homes = usual.filter_map(|path| path.parent());
         for home in homes.chain(invoker.home.as_deref()) {
@@ -120,10 +122,11 @@ pub(super) fn find(host: &Host) -> Result<Vec<PathBuf>, Report> {
         }
         let files = |path: &PathBuf| [path.clone(), path.join("config"), path.join("credentials")];
         let texts = paths.iter().flat_map(files).filter_map(|path| text(&path));
-        texts
-            .flat_map(|text| token_files(&text))
-            .collect::<Vec<_>>()
+        let tokens: Vec<PathBuf> = texts.flat_map(|text| token_files(&text)).collect();
+        let targets = links::targets(&paths, &reach.show, invoker.uid.as_raw());
+        (tokens, targets)
     })?;
+    paths.extend(targets?);
     paths.extend(tokens.into_iter().map(|path| host.directory.join(path)));
     Ok(paths.into_iter().collect())
 }

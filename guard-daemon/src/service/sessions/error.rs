@@ -103,6 +103,9 @@ pub enum SessionError {
         "the session cannot be saved in the runtime directory: {0}; check its space and permissions"
     )]
     Save(io::Error),
+    /// What is pinned of it cannot be seen.
+    #[error("what is pinned of the session cannot be listed: {0}")]
+    Pins(io::Error),
     /// What an earlier daemon saved cannot be used.
     #[error("{0}")]
     Resume(String),

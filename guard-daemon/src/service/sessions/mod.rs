@@ -1,10 +1,11 @@
 //! The sessions of a daemon: how one starts, is picked up from an earlier daemon, and goes away again.
 //!
 //! `guard run` starts one (`launched`), `guard attach` another (`attached`, `target`); `resumed` picks up what
-//! an earlier daemon left, from what that one `saved`. `supervise` watches each while it runs, `remains` takes
-//! everything of it away.
+//! an earlier daemon left, from what that one `saved`, unless the AWS `configuration` has changed. `supervise`
+//! watches each while it runs, `remains` takes everything of it away.
 
 mod attached;
+mod configuration;
 mod error;
 mod launched;
 mod raise;
@@ -215,8 +216,7 @@ impl Sessions {
         let limit = self.limit(terms.duration, &profile)?;
         terms.profile = None;
         let files = terms.aws.files();
-        // On a file system that hangs, this one session does.
-        let files = tokio::task::spawn_blocking(move || saved::digests(files)).await?;
+        let files = configuration::contents(files).await;
         self.gateway.journal.introduce(&id, &identity)?;
         Ok(Saved {
             id,
@@ -276,13 +276,12 @@ impl Sessions {
             .transpose()?;
         let credentials = Source::new(&terms.aws, owner, role, way, saved.programs.clone()).await?;
         saved.programs = Some(credentials.programs().to_vec());
-        let until = saved.limit.map(|limit| limit.wall_time());
         let kept = saved::issued(&self.gateway.config.runtime_dir, &saved.id);
         Ok(Arc::new(Session {
             id: saved.id.clone(),
             identity: saved.identity.clone(),
             profile,
-            issued: Issued::kept_in(saved.dummy.clone(), until, kept)
+            issued: Issued::kept_in(saved.dummy.clone(), saved.limit, kept)
                 .map_err(SessionError::Save)?,
             term: Term::new(saved.limit),
             credentials,

@@ -1,5 +1,6 @@
 //! Everything a session leaves on the host, and how it goes away.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,20 @@ use crate::kernel::Hooks;
 use crate::sandbox::cgroup::{Cgroup, CgroupError, Hierarchy};
 use crate::service::persist;
 use crate::session::SessionId;
+
+/// Why it is not known where a session's tree is.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unplaced {
+    /// The pins do not tell.
+    #[error("its hooks cannot be examined: {0}")]
+    Pins(#[from] io::Error),
+    /// The cgroup is none that this host shows.
+    #[error("the cgroup of its hooks, number {0}, is not to be seen from here")]
+    Unseen(u64),
+    /// More cgroups than a session has.
+    #[error("its hooks are on {0} cgroups")]
+    Several(usize),
+}
 
 /// Everything that a session leaves on the host.
 #[derive(Clone, Debug)]
@@ -51,6 +66,35 @@ impl Remains {
         }
     }
 
+    /// What a session has whose place nothing tells but its hooks. Where there are none, and so nothing is confined,
+    /// that of `guard run`. Blocks: looks at all cgroups.
+    pub(super) fn sought(
+        id: &SessionId,
+        runtime_dir: &Path,
+        hierarchy: &Hierarchy,
+    ) -> Result<Self, Unplaced> {
+        let own = Self::of(id, runtime_dir, hierarchy);
+        let mut held = BTreeSet::new();
+        for pins in own.pinned()? {
+            held.extend(Hooks::cgroups(&pins)?);
+        }
+        let number = match (held.first(), held.len()) {
+            (None, _) => return Ok(own),
+            (Some(number), 1) => *number,
+            (Some(_), several) => return Err(Unplaced::Several(several)),
+        };
+        let cgroup = hierarchy.numbered(number);
+        let cgroup = cgroup.ok_or(Unplaced::Unseen(number))?;
+        if cgroup.path() == own.cgroup.path() {
+            return Ok(own);
+        }
+        Ok(Self {
+            cgroup,
+            borrowed: true,
+            ..own
+        })
+    }
+
     /// The tree's cgroup.
     pub(super) fn cgroup(&self) -> &Cgroup {
         &self.cgroup
@@ -67,13 +111,15 @@ impl Remains {
     }
 
     /// The directories of pins that exist.
-    pub(super) fn pinned(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(pins(&self.runtime_dir))
-            .into_iter()
-            .flatten();
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    pub(super) fn pinned(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match std::fs::read_dir(pins(&self.runtime_dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        let own = |path: &PathBuf| session_of_pins(path).as_ref() == Some(&self.id);
         paths
-            .filter(|path| session_of_pins(path).as_ref() == Some(&self.id))
+            .filter(|path| path.as_ref().map_or(true, own))
             .collect()
     }
 
@@ -83,7 +129,8 @@ impl Remains {
         let (cgroup, borrowed) = (self.cgroup.clone(), self.borrowed);
         let killed = tokio::task::spawn_blocking(move || {
             if borrowed {
-                cgroup.kill_and_wait()
+                // Where an earlier daemon ended as it had it frozen, what its owner starts there next would not run.
+                cgroup.kill_and_wait().and_then(|()| cgroup.thaw())
             } else {
                 cgroup.destroy()
             }
@@ -115,17 +162,26 @@ impl Remains {
     }
 
     /// Takes everything away after killing the tree. Where something survives, its hooks do, too; the next
-    /// daemon tries again.
-    pub(in crate::service) async fn clear(&self) {
-        if self.kill().await {
+    /// daemon tries again. Tells whether nothing of the tree is left.
+    pub(in crate::service) async fn clear(&self) -> bool {
+        let gone = self.kill().await;
+        if gone {
             self.forget().await;
         }
+        gone
     }
 
     /// Takes away all but the tree: hooks, files, what is saved.
     pub(super) async fn forget(&self) {
         let id = &self.id;
-        for pins in self.pinned() {
+        let pinned = match self.pinned() {
+            Ok(pinned) => pinned,
+            Err(error) => {
+                self.complain(&error);
+                Vec::new()
+            }
+        };
+        for pins in pinned {
             persist(&format!("session {id}: its pins stay"), || {
                 Hooks::remove(&pins)
             })

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::configuration;
 use super::raise::raise;
 use super::saved::{Place, Saved};
 use super::{Remains, SessionError, Sessions};
@@ -21,6 +22,8 @@ pub(in crate::service) enum Resumption {
     Resumed,
     /// Its tree had ended or could not be served; nothing of it is left.
     Ended,
+    /// It could neither be served nor ended. Its hooks stay, and nothing leaves its tree.
+    Left,
 }
 
 impl Sessions {
@@ -30,19 +33,23 @@ impl Sessions {
         let saved = match Saved::read(runtime, id) {
             Ok(Some(saved)) => saved,
             Ok(None) => {
-                let remains = Remains::of(id, runtime, &self.hierarchy);
-                return self.give_up(id, &remains, None).await;
+                let why = "nothing is saved of it".to_owned();
+                return self.give_up_unplaced(id, why).await;
             }
             Err(error) => {
-                let remains = Remains::of(id, runtime, &self.hierarchy);
                 let why = format!("what is saved of it cannot be read: {error}");
-                return self.give_up(id, &remains, Some(why)).await;
+                return self.give_up_unplaced(id, why).await;
             }
         };
         let remains = self.remains(id, &saved.place);
         // Whatever is recorded of it from here on says whose it is.
         if let Err(error) = self.gateway.journal.introduce(id, &saved.identity) {
             tracing::error!("session {id}: {error}");
+        }
+        if !remains.cgroup().path().exists() {
+            // It may also be elsewhere by now, as this daemon sees the hierarchy.
+            let why = format!("there is no cgroup {}", remains.cgroup().path().display());
+            return self.give_up_unplaced(id, why).await;
         }
         if !remains.cgroup().is_populated() {
             return self.give_up(id, &remains, None).await;
@@ -64,15 +71,19 @@ impl Sessions {
         mut saved: Saved,
         remains: &Remains,
     ) -> Result<(), SessionError> {
-        let old = remains.pinned();
+        let old = remains.pinned().map_err(SessionError::Pins)?;
         if old.is_empty() {
             // Whoever took the pins away let the tree out, for as long as no daemon held the links.
             let why = "its hooks were gone, so its tree was not confined any more";
             return Err(SessionError::Resume(why.to_owned()));
         }
-        if let Some(file) = saved.changed_files().first() {
+        // Or it could change the configuration between this look at it and the resolver's.
+        let frozen = Frozen::new(remains.cgroup().clone()).await?;
+        if let Some(file) = configuration::changed(&saved.files).await.first() {
             let file = file.display();
-            let why = format!("{file} was changed while it ran, and chooses the credentials");
+            let why = format!(
+                "{file} was changed while it ran, or cannot be read; it chooses the credentials"
+            );
             return Err(SessionError::Resume(why));
         }
         saved.generation += 1;
@@ -82,7 +93,7 @@ impl Sessions {
             Place::Launched { pid } => Some(pid),
             Place::Attached { .. } | Place::Moved { .. } => None,
         };
-        let (inner, freezing) = (cgroup.clone(), cgroup.clone());
+        let inner = cgroup.clone();
         let member = move || pid.or_else(|| inner.processes().first().copied());
         let namespace = tokio::task::spawn_blocking(move || {
             let member = member()
@@ -93,7 +104,6 @@ impl Sessions {
             })
         })
         .await??;
-        let frozen = Frozen::new(freezing).await?;
         let pins = remains.pins(saved.generation);
         let (inner, before) = (namespace.clone(), old.last().cloned());
         let reach = session.profile.reach().clone();
@@ -118,24 +128,60 @@ impl Sessions {
         Ok(())
     }
 
+    /// Ends a session of which nothing saved tells where its tree is; `why` is on record where one lives.
+    async fn give_up_unplaced(&self, id: &SessionId, why: String) -> Resumption {
+        let runtime = self.gateway.config.runtime_dir.clone();
+        let (hierarchy, name) = (self.hierarchy.clone(), id.clone());
+        let sought =
+            tokio::task::spawn_blocking(move || Remains::sought(&name, &runtime, &hierarchy));
+        let unknown = match sought.await {
+            Ok(Ok(remains)) => {
+                tracing::warn!("session {id}: {why}");
+                let why = remains.cgroup().is_populated().then_some(why);
+                return self.give_up(id, &remains, why).await;
+            }
+            Ok(Err(unplaced)) => unplaced.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let detail = format!(
+            "the session could not be picked up: {why}. Where its tree is could not be found out either: {unknown}. \
+             Its hooks stay, and nothing leaves it; end its processes (bpftool cgroup tree shows where the hooks \
+             are) and start guard again"
+        );
+        self.not_resumed(id, detail).await;
+        self.gateway.journal.forget(id);
+        Resumption::Left
+    }
+
     async fn give_up(&self, id: &SessionId, remains: &Remains, why: Option<String>) -> Resumption {
-        if let Some(detail) = why {
-            tracing::warn!("session {id} cannot go on: {detail}; ending it");
-            let event = Event::Refused {
-                process: None,
-                destination: None,
-                host: None,
-                code: "not-resumed".to_owned(),
-                detail: format!("the session could not be picked up and is ended: {detail}"),
-            };
-            self.record(id, event).await;
+        if let Some(why) = why {
+            let detail = format!("the session could not be picked up and is ended: {why}");
+            self.not_resumed(id, detail).await;
         }
-        remains.clear().await;
+        if !remains.clear().await {
+            let detail = "its tree could not be killed. Its hooks stay, and nothing leaves it; the next start of \
+                          guard tries again, see the daemon's log";
+            self.not_resumed(id, detail.to_owned()).await;
+            self.gateway.journal.forget(id);
+            return Resumption::Left;
+        }
         self.untrack(id).await;
         let cause = "recovered".to_owned();
         self.record(id, Event::SessionEnded { cause }).await;
         self.gateway.journal.forget(id);
         Resumption::Ended
+    }
+
+    async fn not_resumed(&self, id: &SessionId, detail: String) {
+        tracing::warn!("session {id}: {detail}");
+        let event = Event::Refused {
+            process: None,
+            destination: None,
+            host: None,
+            code: "not-resumed".to_owned(),
+            detail,
+        };
+        self.record(id, event).await;
     }
 }
 

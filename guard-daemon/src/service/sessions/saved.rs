@@ -4,7 +4,6 @@
 //! It holds the credentials that the launcher handed over in its environment, since nobody could hand them
 //! over again.
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::configuration::Contents;
 use crate::broker::{DummyCredentials, Program};
 use crate::control::wire::Terms;
 use crate::policy::Source;
@@ -41,9 +41,8 @@ pub(in crate::service) struct Saved {
     /// The profile in force: the file may say something else by now.
     pub(super) profile: Source,
     pub(super) dummy: DummyCredentials,
-    /// The AWS configuration files at the start, by digest: a confined tree that rewrote them must not
-    /// choose what the next daemon runs (`credential_process`) or signs with.
-    pub(super) files: BTreeMap<PathBuf, Option<String>>,
+    /// The AWS configuration files at the start.
+    pub(super) files: Contents,
     /// The programs that give credentials, as they were at the start.
     #[serde(default)]
     pub(super) programs: Option<Vec<Program>>,
@@ -126,13 +125,6 @@ impl Saved {
         }
         Ok(())
     }
-
-    /// The configuration files that are not as they were at the start.
-    pub(super) fn changed_files(&self) -> Vec<&Path> {
-        let changed = |(path, digest): &(&PathBuf, &Option<String>)| digest_of(path) != **digest;
-        let files = self.files.iter().filter(changed);
-        files.map(|(path, _)| path.as_path()).collect()
-    }
 }
 
 /// The sessions that are saved.
@@ -168,22 +160,6 @@ pub(in crate::service) fn sweep(runtime_dir: &Path) {
     }
 }
 
-/// The digests of files, as they are now; `None` for one that cannot be read.
-pub(super) fn digests(files: Vec<PathBuf>) -> BTreeMap<PathBuf, Option<String>> {
-    let digest = |path: PathBuf| (path.clone(), digest_of(&path));
-    files.into_iter().map(digest).collect()
-}
-
-fn digest_of(path: &Path) -> Option<String> {
-    use std::io::Read;
-
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).ok()?;
-    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
-    Some(hex::encode(digest))
-}
-
 fn directory(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("saved")
 }
@@ -199,12 +175,14 @@ fn file(runtime_dir: &Path, id: &SessionId) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::os::unix::fs::MetadataExt;
 
+    use super::super::configuration::Content;
     use super::*;
     use crate::broker::Selection;
 
-    fn saved(config: &Path) -> Saved {
+    fn saved() -> Saved {
         Saved {
             id: SessionId::random(),
             place: Place::Launched { pid: 7 },
@@ -234,7 +212,11 @@ mod tests {
             },
             profile: Source::new("p", "default = \"deny\"\n"),
             dummy: DummyCredentials::random(),
-            files: digests(vec![config.to_owned()]),
+            files: BTreeMap::from([
+                ("/absent".into(), Content::Absent),
+                ("/config".into(), Content::Digest("00".to_owned())),
+                ("/unknown".into(), Content::Unknown),
+            ]),
             programs: None,
         }
     }
@@ -242,7 +224,7 @@ mod tests {
     #[test]
     fn a_session_is_read_back_by_root_alone_and_forgotten() {
         let runtime = tempfile::tempdir().unwrap();
-        let mut session = saved(Path::new("/nonexistent"));
+        let mut session = saved();
         session.write(runtime.path()).unwrap();
         session.generation = 3;
         session.write(runtime.path()).unwrap();
@@ -255,6 +237,7 @@ mod tests {
         assert_eq!(sessions(runtime.path()), [session.id.clone()]);
         let read = Saved::read(runtime.path(), &session.id).unwrap().unwrap();
         assert_eq!(read.generation, 3);
+        assert_eq!(read.files, session.files);
         assert_eq!(
             read.dummy.secret_access_key,
             session.dummy.secret_access_key
@@ -268,7 +251,7 @@ mod tests {
     fn what_no_session_has_is_swept() {
         let runtime = tempfile::tempdir().unwrap();
         sweep(runtime.path());
-        let session = saved(Path::new("/nonexistent"));
+        let session = saved();
         session.write(runtime.path()).unwrap();
         let (id, gone) = (&session.id, SessionId::random());
         let names = |names: &[String]| -> Vec<PathBuf> {
@@ -299,7 +282,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_an_error_and_not_a_session() {
         let runtime = tempfile::tempdir().unwrap();
-        let session = saved(Path::new("/nonexistent"));
+        let session = saved();
         session.write(runtime.path()).unwrap();
         let path = file(runtime.path(), &session.id);
         let text = fs::read_to_string(&path).unwrap();
@@ -318,19 +301,5 @@ mod tests {
         let other = SessionId::random();
         fs::write(file(runtime.path(), &other), text).unwrap();
         assert!(Saved::read(runtime.path(), &other).is_err());
-    }
-
-    #[test]
-    fn a_rewritten_configuration_is_noticed() {
-        let home = tempfile::tempdir().unwrap();
-        let config = home.path().join("config");
-        let session = saved(&config);
-        assert!(session.changed_files().is_empty());
-        fs::write(&config, "[default]\ncredential_process = evil\n").unwrap();
-        assert_eq!(session.changed_files(), [config.as_path()]);
-        let session = saved(&config);
-        assert!(session.changed_files().is_empty());
-        fs::remove_file(&config).unwrap();
-        assert_eq!(session.changed_files(), [config.as_path()]);
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! Hooks that are gone mean a tree without walls, so the tree is killed at once.
 
+use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -19,6 +22,7 @@ use crate::policy::{Reach, Temporary};
 use crate::record::entry::Event;
 use crate::sandbox::cgroup::Cgroup;
 use crate::session::{Session, SessionId};
+use crate::term::Limit;
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -65,7 +69,8 @@ pub(super) async fn watch(sessions: Weak<Sessions>, supervised: Supervised) {
             let Some(sessions) = sessions.upgrade() else {
                 return;
             };
-            sessions.say_over(&supervised).await;
+            // On a disk that hangs nothing is recorded, and its processes end all the same.
+            begin(sessions.say_over(supervised.id.clone(), supervised.fate())).await;
             if supervised.launched {
                 supervised.terminate().await;
             }
@@ -91,26 +96,26 @@ pub(super) async fn watch(sessions: Weak<Sessions>, supervised: Supervised) {
     });
 }
 
+/// Begins some work, and leaves what of it must wait to a task of its own. What it records comes before whatever
+/// happens after this.
+async fn begin(work: impl Future<Output = ()> + Send + 'static) {
+    let mut work = Box::pin(work);
+    let done = poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready())).await;
+    if !done {
+        tokio::spawn(work);
+    }
+}
+
 impl Sessions {
     /// Puts on record that a session's time is over.
-    async fn say_over(&self, supervised: &Supervised) {
-        let Some(limit) = supervised.session.term.limit() else {
-            return;
-        };
-        let fate = if supervised.launched {
-            "its processes are told to end, and killed after 10 s"
-        } else {
-            "its tree stays confined, and nothing leaves it, until somebody lets it go: guard detach"
-        };
-        let id = &supervised.id;
-        let detail = format!("its time is over ({}); {fate}", limit.describe());
+    async fn say_over(self: Arc<Self>, id: SessionId, detail: String) {
         tracing::info!("session {id}: {detail}");
         let code = "session-expired".to_owned();
-        self.record(id, Event::Finding { code, detail }).await;
-        self.gateway.approvals.close_session(id).await;
+        self.record(&id, Event::Finding { code, detail }).await;
+        self.gateway.approvals.close_session(&id).await;
     }
 
-    /// Kills a tree that is not held any more; says so in the record.
+    /// Kills a tree that is not held any more; says so in the record, which the killing does not wait for.
     async fn kill_tampered(&self, id: &SessionId, detail: &str) {
         if !self.running().contains_key(id) {
             return;
@@ -123,8 +128,7 @@ impl Sessions {
             code: TAMPERED.to_owned(),
             detail: format!("{detail}; its tree is killed"),
         };
-        self.record(id, event).await;
-        self.end(id, TAMPERED).await;
+        tokio::join!(self.record(id, event), self.end(id, TAMPERED));
     }
 }
 
@@ -147,6 +151,18 @@ impl Supervised {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
             }
         }
+    }
+
+    /// What becomes of it now that its time is over, for people.
+    fn fate(&self) -> String {
+        let limit = self.session.term.limit();
+        let limit = limit.map(Limit::describe).unwrap_or_default();
+        let fate = if self.launched {
+            "its processes are told to end, and killed after 10 s"
+        } else {
+            "its tree stays confined, and nothing leaves it, until somebody lets it go: guard detach"
+        };
+        format!("its time is over ({limit}); {fate}")
     }
 
     fn look(&self, since: Instant) -> Option<Finding> {
@@ -182,6 +198,8 @@ impl Supervised {
 pub(in crate::service) async fn check_tracker(sessions: Weak<Sessions>, tracker: Arc<Tracker>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Those whose end is under way. It may wait for the record, and another session's must not.
+    let mut ending = BTreeSet::new();
     loop {
         ticks.tick().await;
         let asked = Arc::clone(&tracker);
@@ -191,6 +209,7 @@ pub(in crate::service) async fn check_tracker(sessions: Weak<Sessions>, tracker:
         let Some(sessions) = sessions.upgrade() else {
             return;
         };
+        ending.retain(|id| sessions.running().contains_key(id));
         for fault in faults {
             tracing::error!("{}", fault.detail);
             let concerned: Vec<SessionId> = match fault.session {
@@ -198,7 +217,10 @@ pub(in crate::service) async fn check_tracker(sessions: Weak<Sessions>, tracker:
                 None => sessions.running().keys().cloned().collect(),
             };
             for id in concerned {
-                sessions.kill_tampered(&id, &fault.detail).await;
+                if ending.insert(id.clone()) {
+                    let (sessions, detail) = (Arc::clone(&sessions), fault.detail.clone());
+                    tokio::spawn(async move { sessions.kill_tampered(&id, &detail).await });
+                }
             }
         }
     }
@@ -280,3 +302,29 @@ const OPEN_WHERE_ATTACHED: [&str; 4] = [
     "files of the tree's user that programs outside act on are within its reach",
     "the environment of programs that run already cannot be changed: they trust guard's CA only once they are told",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_must_wait_keeps_nobody_and_is_done_all_the_same() {
+        let (steps, disk) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+        let (own, written) = (Arc::clone(&steps), Arc::clone(&disk));
+        begin(async move {
+            own.lock().unwrap().push("queued");
+            written.notified().await;
+            own.lock().unwrap().push("recorded");
+        })
+        .await;
+        assert_eq!(*steps.lock().unwrap(), ["queued"]);
+        disk.notify_one();
+        while steps.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
