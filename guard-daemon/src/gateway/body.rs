@@ -1,21 +1,24 @@
 //! Bodies on their way: the request's to the upstream, the response's to the client, both counted.
 
 use std::error::Error as StdError;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
 use super::chunked::{ChunkError, Chunked};
 use super::events::{EventError, Events};
 use super::framing::Answering;
 use super::outcome::Completion;
-use super::spool::Spooled;
+use super::spool::{STALL, Spooled};
 use super::upstream::{chain, find};
 use crate::aws::sigv4::SigV4Error;
 
@@ -38,9 +41,16 @@ pub enum BodyError {
     /// A signature within it is not the session's.
     #[error("{0}")]
     Signature(#[from] SigV4Error),
-    /// Nothing came for too long.
-    #[error("the request body stopped arriving for a minute; send it again")]
+    /// Nothing came for too long, or nothing that may leave.
+    #[error(
+        "the request body stopped arriving, or a signed part of it took longer than a minute; send it again"
+    )]
     Stalled,
+    /// It is needed whole, and came too slowly.
+    #[error(
+        "the request body arrived too slowly: guard needs the whole of it to know or sign what it asks, and waits a          minute and then a second for every 64 KiB; send it again, faster"
+    )]
+    Slow,
     /// It is needed whole, and larger than that may be.
     #[error(
         "the request body is larger than {limit} bytes, and guard needs the whole of it to know or sign what \
@@ -50,8 +60,10 @@ pub enum BodyError {
         /// `limits.request_body_bytes`.
         limit: u64,
     },
-    /// The daemon's budget for collected bodies is used up.
-    #[error("guard holds too many large request bodies at this moment; send it again later")]
+    /// The session's share of what the daemon holds of request bodies is used up.
+    #[error(
+        "guard holds as much of this session's request bodies as it may at this moment; send fewer or smaller ones at          once, and this one again later"
+    )]
     Busy,
     /// The spool file failed.
     #[error("guard could not spool the request body: {0}; check the state directory's disk")]
@@ -80,7 +92,7 @@ impl BodyError {
             Self::Gone => "client-gone",
             Self::Malformed(_) | Self::Chunked(_) | Self::Events(_) => "malformed-request",
             Self::Signature(_) => "signature",
-            Self::Stalled => "timeout",
+            Self::Stalled | Self::Slow => "timeout",
             Self::TooLarge { .. } | Self::Busy => "limit",
             Self::Storage(_) => "storage",
         }
@@ -91,6 +103,7 @@ impl BodyError {
 pub struct RequestBody {
     body: Source,
     sent: Arc<AtomicU64>,
+    stall: Stall,
 }
 
 enum Source {
@@ -107,34 +120,30 @@ enum Source {
 impl RequestBody {
     /// Counts what is sent in `sent`.
     pub(super) fn new(body: Spooled<Incoming>, sent: Arc<AtomicU64>) -> Self {
-        Self {
-            body: Source::Client(body),
-            sent,
-        }
+        Self::of(Source::Client(body), sent)
     }
 
     /// As `new`, of an aws-chunked body.
     pub(super) fn chunked(body: Chunked<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
-        Self {
-            body: Source::Chunked(Box::new(body)),
-            sent,
-        }
+        Self::of(Source::Chunked(Box::new(body)), sent)
     }
 
     /// As `new`, of a signed event stream.
     pub(super) fn events(body: Events<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
-        Self {
-            body: Source::Events(Box::new(body)),
-            sent,
-        }
+        Self::of(Source::Events(Box::new(body)), sent)
     }
 
     /// The body of a request that guard itself makes.
     pub(super) fn own(bytes: Bytes) -> Self {
         let body = Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty()));
+        Self::of(body, Arc::default())
+    }
+
+    fn of(body: Source, sent: Arc<AtomicU64>) -> Self {
         Self {
             body,
-            sent: Arc::default(),
+            sent,
+            stall: Stall::new(STALL),
         }
     }
 }
@@ -147,11 +156,22 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match &mut self.body {
-            Source::Client(body) => ready!(Pin::new(body).poll_frame(context)),
-            Source::Chunked(body) => ready!(Pin::new(body).poll_frame(context)),
-            Source::Events(body) => ready!(Pin::new(body).poll_frame(context)),
-            Source::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+        let polled = match &mut self.body {
+            Source::Client(body) => Pin::new(body).poll_frame(context),
+            Source::Chunked(body) => Pin::new(body).poll_frame(context),
+            Source::Events(body) => Pin::new(body).poll_frame(context),
+            Source::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        };
+        let frame = if let Poll::Ready(frame) = polled {
+            self.stall.over();
+            frame
+        } else {
+            if matches!(&self.body, Source::Events(events) if events.rests()) {
+                self.stall.over();
+                return Poll::Pending;
+            }
+            ready!(self.stall.poll(context));
+            Some(Err(BodyError::Stalled))
         };
         if let Some(Ok(frame)) = &frame {
             let length = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -176,6 +196,28 @@ impl Body for RequestBody {
             Source::Events(body) => body.size_hint(),
             Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
         }
+    }
+}
+
+/// The time in which nothing of a body could be sent.
+struct Stall {
+    limit: Duration,
+    left: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    fn new(limit: Duration) -> Self {
+        Self { limit, left: None }
+    }
+
+    /// Ready when that has lasted too long.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let begun = || Box::pin(tokio::time::sleep(self.limit));
+        self.left.get_or_insert_with(begun).as_mut().poll(context)
+    }
+
+    fn over(&mut self) {
+        self.left = None;
     }
 }
 
@@ -269,5 +311,24 @@ impl Body for ResponseBody {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Through { body, .. } => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_piece_that_comes_begins_the_time_anew() {
+        let limit = Duration::from_millis(200);
+        let mut stall = Stall::new(limit);
+        for _ in 0..3 {
+            let most = tokio::time::timeout(limit / 2, poll_fn(|context| stall.poll(context)));
+            assert!(most.await.is_err(), "not yet");
+            stall.over();
+        }
+        poll_fn(|context| stall.poll(context)).await;
     }
 }

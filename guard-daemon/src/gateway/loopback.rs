@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
+use super::Share;
 use super::body::{RequestBody, ResponseBody};
 use super::outcome::Completion;
 use super::serve::serve_http1;
@@ -326,7 +327,12 @@ fn relayed(
             let (upstream, record) = (&upstream, record.clone());
             async move {
                 let (mut parts, body) = request.into_parts();
-                let mut body = Spool::new(body, PathBuf::from("/nonexistent"), 0);
+                let mut body = Spool::new(
+                    body,
+                    PathBuf::from("/nonexistent"),
+                    0,
+                    Share::default().lease(),
+                );
                 let body = body.take().await.expect("a body");
                 let mut completion = Completion::new(
                     "x-1".to_owned(),

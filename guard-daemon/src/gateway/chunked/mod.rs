@@ -23,7 +23,7 @@ pub(super) use self::content::Content;
 pub use self::parse::ChunkError;
 use self::parse::{Announced, CRLF, EXTENSION, Parser, Part, Signatures};
 use super::body::BodyError;
-use super::spool::Lease;
+use super::budget::Lease;
 use crate::aws::sigv4::{ChunkSigner, Streaming};
 
 /// Bytes of a signed chunk: it is held whole until it is verified. Clients send 64 KiB to 1 MiB.
@@ -97,12 +97,13 @@ pub(super) struct Chunked<B> {
 }
 
 impl<B> Chunked<B> {
-    /// Passes what is in `source`; where its chunks are signed, there are `chains` to sign them anew.
-    pub(super) fn new(source: B, framing: Framing, chains: Option<Chains>) -> Self {
+    /// Passes what is in `source`; where its chunks are signed, there are `chains` to sign them anew, and a `lease` for
+    /// what is held.
+    pub(super) fn new(source: B, framing: Framing, resigned: Option<(Chains, Lease)>) -> Self {
         Self {
             source,
             parser: framing.parser(),
-            resigning: chains.map(|chains| Box::new(Resigning::new(chains))),
+            resigning: resigned.map(|(chains, lease)| Box::new(Resigning::new(chains, lease))),
             ready: VecDeque::new(),
             owed: 0,
             over: false,
@@ -200,13 +201,17 @@ struct Resigning {
 }
 
 impl Resigning {
-    fn new(chains: Chains) -> Self {
+    fn new(chains: Chains, lease: Lease) -> Self {
         Self {
             chains,
             digits: Bytes::new(),
             signature: Bytes::new(),
             hash: digest::Context::new(&SHA256),
-            held: Held::default(),
+            held: Held {
+                pieces: Vec::new(),
+                small: BytesMut::new(),
+                lease,
+            },
             trailers: Vec::new(),
         }
     }
@@ -271,7 +276,6 @@ fn text(signature: &Bytes) -> &str {
 }
 
 /// Data that wait for their signature to be verified; their share of the daemon's memory with them.
-#[derive(Default)]
 struct Held {
     pieces: Vec<Bytes>,
     small: BytesMut,

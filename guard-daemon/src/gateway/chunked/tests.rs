@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::aws::Scope;
 use crate::aws::sigv4::{Algorithm, Form, Presented, SigV4Error, Signed};
+use crate::gateway::Share;
 
 const SEED: &str = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
 const OTHER: &str = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e";
@@ -154,7 +155,11 @@ const REAL: (&str, &str) = ("real secret", OTHER);
 
 /// What leaves of a signed body until it ends or fails.
 fn resign(body: Pieces, framing: Framing) -> (Vec<u8>, Result<(), BodyError>) {
-    read(Chunked::new(body, framing, Some(chains(DUMMY, REAL))))
+    read(Chunked::new(
+        body,
+        framing,
+        Some((chains(DUMMY, REAL), Share::default().lease())),
+    ))
 }
 
 fn read(mut body: Chunked<Pieces>) -> (Vec<u8>, Result<(), BodyError>) {

@@ -87,11 +87,13 @@ impl Authenticated {
             Inside::Plain => Ok(RequestBody::new(body, sent)),
             Inside::Chunks { framing, signed } => {
                 let chains = signed.then(|| self.chains(head)).transpose()?;
-                let body = Chunked::new(body, framing.clone(), chains);
+                let resigned = chains.map(|chains| (chains, body.another_lease()));
+                let body = Chunked::new(body, framing.clone(), resigned);
                 Ok(RequestBody::chunked(body, sent))
             }
             Inside::Events => {
-                let body = Events::new(body, self.chains(head)?);
+                let lease = body.another_lease();
+                let body = Events::new(body, self.chains(head)?, lease);
                 Ok(RequestBody::events(body, sent))
             }
         }

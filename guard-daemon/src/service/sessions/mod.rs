@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use crate::broker::{DummyCredentials, Issued, Owner, RoleRequest, Source};
 use crate::control::wire::{SessionView, Terms};
 use crate::gateway::upstream::Upstream;
-use crate::gateway::{Gateway, OwnWay};
+use crate::gateway::{Gateway, OwnWay, Share};
 use crate::identity::Identities;
 use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
@@ -286,6 +286,7 @@ impl Sessions {
             credentials,
             bearer: terms.aws.bearer.clone(),
             upstream,
+            bodies: Share::default(),
             lent: Lent::default(),
             names: Names::of_generation(saved.generation),
         }))
