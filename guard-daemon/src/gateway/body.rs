@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -99,10 +99,43 @@ impl BodyError {
     }
 }
 
+/// How far a request body has got, for those who wait for its answer.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    bytes: AtomicU64,
+    error: OnceLock<BodyError>,
+}
+
+impl Progress {
+    /// Bytes that were sent.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Why it broke off, if it did. An HTTP/2 client only resets the stream then, and tells nobody why.
+    pub(super) fn error(&self) -> Option<&BodyError> {
+        self.error.get()
+    }
+
+    fn tell(&self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
+        match frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.bytes.fetch_add(length, Ordering::Relaxed);
+            }
+            Some(Err(error)) => {
+                // The first one counts.
+                let _ = self.error.set(error.clone());
+            }
+            None => {}
+        }
+    }
+}
+
 /// A request body on its way to the upstream.
 pub struct RequestBody {
     body: Source,
-    sent: Arc<AtomicU64>,
+    sent: Arc<Progress>,
     stall: Stall,
 }
 
@@ -118,19 +151,24 @@ enum Source {
 }
 
 impl RequestBody {
-    /// Counts what is sent in `sent`.
-    pub(super) fn new(body: Spooled<Incoming>, sent: Arc<AtomicU64>) -> Self {
+    /// Tells `sent` how far it has got.
+    pub(super) fn new(body: Spooled<Incoming>, sent: Arc<Progress>) -> Self {
         Self::of(Source::Client(body), sent)
     }
 
     /// As `new`, of an aws-chunked body.
-    pub(super) fn chunked(body: Chunked<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
+    pub(super) fn chunked(body: Chunked<Spooled<Incoming>>, sent: Arc<Progress>) -> Self {
         Self::of(Source::Chunked(Box::new(body)), sent)
     }
 
     /// As `new`, of a signed event stream.
-    pub(super) fn events(body: Events<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
+    pub(super) fn events(body: Events<Spooled<Incoming>>, sent: Arc<Progress>) -> Self {
         Self::of(Source::Events(Box::new(body)), sent)
+    }
+
+    /// How far it has got.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.sent)
     }
 
     /// The body of a request that guard itself makes.
@@ -139,7 +177,7 @@ impl RequestBody {
         Self::of(body, Arc::default())
     }
 
-    fn of(body: Source, sent: Arc<AtomicU64>) -> Self {
+    fn of(body: Source, sent: Arc<Progress>) -> Self {
         Self {
             body,
             sent,
@@ -173,10 +211,7 @@ impl Body for RequestBody {
             ready!(self.stall.poll(context));
             Some(Err(BodyError::Stalled))
         };
-        if let Some(Ok(frame)) = &frame {
-            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-            self.sent.fetch_add(length, Ordering::Relaxed);
-        }
+        self.sent.tell(frame.as_ref());
         Poll::Ready(frame)
     }
 

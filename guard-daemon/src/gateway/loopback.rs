@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{HeaderMap, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -22,7 +22,8 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 use super::Share;
-use super::body::{RequestBody, ResponseBody};
+use super::body::{BodyError, RequestBody, ResponseBody};
+use super::chunked::{ChunkError, Chunked, Framing};
 use super::outcome::Completion;
 use super::serve::serve_http1;
 use super::spool::{Spool, Spooled};
@@ -208,6 +209,24 @@ async fn both_protocols_are_spoken_and_connections_are_pooled() {
             assert_eq!(text, format!("5 for Some({HOST:?})"));
         }
         assert_eq!(aws.connections.load(Ordering::Relaxed), 1, "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn why_a_body_broke_off_is_told_on_both_protocols() {
+    for protocol in ["http/1.1", "h2"] {
+        let aws = Aws::start(HOST, &[protocol]).await;
+        let framing = Framing::unsigned(&HeaderMap::new()).expect("a framing");
+        let body = Spooled::of(Bytes::from_static(b"1\r\na\r\n0\r\n\r\nPUT"));
+        let body = RequestBody::chunked(Chunked::new(body, framing, None), Arc::default());
+        let request = Request::put(format!("https://{HOST}/echo")).header("host", HOST);
+        let upstream = aws.upstream();
+        let sent = upstream.send(request.body(body).expect("a request"));
+        let error = sent.await.expect_err("broken off");
+        let why = UpstreamError::Body(BodyError::Chunked(ChunkError::Framing(
+            "something follows its end",
+        )));
+        assert_eq!(error.to_string(), why.to_string(), "{protocol}");
     }
 }
 

@@ -1,13 +1,12 @@
 //! What is inside a body that is more than bytes: aws-chunked framing, and signatures to be made anew.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use aws_credential_types::Credentials;
 use http::HeaderMap;
 use hyper::body::Incoming;
 
-use super::super::body::RequestBody;
+use super::super::body::{Progress, RequestBody};
 use super::super::chunked::{Chains, ChunkError, Chunked, Content, Framing};
 use super::super::events::Events;
 use super::super::refusal::Refusal;
@@ -81,7 +80,7 @@ impl Authenticated {
         &self,
         body: Spooled<Incoming>,
         head: Option<(&Signed, Scope<'_>, &Credentials)>,
-        sent: Arc<AtomicU64>,
+        sent: Arc<Progress>,
     ) -> Result<RequestBody, SigV4Error> {
         match &self.inside {
             Inside::Plain => Ok(RequestBody::new(body, sent)),
