@@ -133,8 +133,7 @@ where
                 return Ok(());
             };
             if source.is_end_stream() {
-                self.source = None;
-                return Ok(());
+                return self.end();
             }
             if self.length >= length {
                 return Ok(());
@@ -149,7 +148,7 @@ where
                 BodyError::Stalled
             };
             match frame.map_err(|_elapsed| late)? {
-                None => self.source = None,
+                None => self.end()?,
                 Some(Err(error)) => {
                     self.source = None;
                     return Err(BodyError::of(error.into().as_ref()));
@@ -187,6 +186,12 @@ where
     /// Whether all of the body is here.
     pub(super) fn has_arrived(&self) -> bool {
         self.source.is_none()
+    }
+
+    /// Whether there is nothing of it, and by its head never will be.
+    pub(super) fn is_empty(&self) -> bool {
+        let comes = |source: &B| source.size_hint().exact() != Some(0);
+        self.length == 0 && !self.source.as_ref().is_some_and(comes)
     }
 
     /// The body, where all of it is in memory.
@@ -234,6 +239,12 @@ where
             rest: self.source.take(),
             lease: std::mem::replace(&mut self.lease, another),
         })
+    }
+
+    fn end(&mut self) -> Result<(), BodyError> {
+        self.source = None;
+        let content = self.content.as_ref();
+        Ok(content.map_or(Ok(()), Content::check_over)?)
     }
 
     fn take_in(&mut self, data: Bytes) -> Result<(), BodyError> {

@@ -36,6 +36,11 @@ impl Content {
         Ok(())
     }
 
+    /// An error where the body has not ended, and nothing more of it comes.
+    pub(in crate::gateway) fn check_over(&self) -> Result<(), ChunkError> {
+        self.parser.check_over()
+    }
+
     /// SHA-256 of the content, hexadecimal, or where there are trailers, of that and them; `None` before the end.
     pub(in crate::gateway) fn sha256(&self) -> Option<String> {
         if !self.parser.is_over() {

@@ -115,29 +115,27 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Chunked<B> {
     /// Takes in what arrived; what of it may leave is ready then.
     fn take(&mut self, mut data: Bytes) -> Result<(), BodyError> {
         self.owed += data.len() as u64;
-        let Some(resigning) = &mut self.resigning else {
+        if let Some(resigning) = &mut self.resigning {
+            while let Some(part) = self.parser.next(&mut data)? {
+                resigning.take(part, &mut self.ready)?;
+            }
+        } else {
             let mut unread = data.clone();
             while self.parser.next(&mut unread)?.is_some() {}
-            // A body that breaks off must not leave whole.
-            if self.source.is_end_stream() && !self.parser.is_over() {
-                return Err(BodyError::Gone);
-            }
             self.ready.push_back(data);
-            return Ok(());
-        };
-        while let Some(part) = self.parser.next(&mut data)? {
-            resigning.take(part, &mut self.ready)?;
+        }
+        // Whoever sends it stops at its length and does not ask for an end, so the last of a body that breaks off
+        // must not leave.
+        let source = &self.source;
+        if source.is_end_stream() || source.size_hint().exact() == Some(0) {
+            self.parser.check_over()?;
         }
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), BodyError> {
         self.over = true;
-        if self.parser.is_over() {
-            Ok(())
-        } else {
-            Err(BodyError::Gone)
-        }
+        Ok(self.parser.check_over()?)
     }
 }
 
@@ -165,6 +163,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Chunked<B> {
             };
             if let Err(error) = taken {
                 this.over = true;
+                this.ready.clear();
                 return Poll::Ready(Some(Err(error)));
             }
         }

@@ -198,6 +198,15 @@ impl Parser {
         self.state == State::Over
     }
 
+    /// An error where the body has not ended, and nothing more of it comes.
+    pub(super) fn check_over(&self) -> Result<(), ChunkError> {
+        if self.is_over() {
+            Ok(())
+        } else {
+            Err(ChunkError::Framing("it breaks off before its end"))
+        }
+    }
+
     /// Takes the next part from `input`; `None` where all of it was taken and more is needed. After an error
     /// nothing may be parsed any more.
     pub(in crate::gateway) fn next(

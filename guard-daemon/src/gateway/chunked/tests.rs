@@ -362,6 +362,44 @@ fn trailers_may_end_as_in_the_documentation() {
     assert_eq!((out.as_slice(), end), (signed(REAL).as_bytes(), Ok(())));
 }
 
+/// hyper stops at a known length and never asks for the end: what is missing must be found before that.
+#[test]
+fn a_body_that_is_cut_off_does_not_leave_with_all_of_its_length() {
+    for (signed, trailers) in [(true, &SUMS[..0]), (true, &SUMS[..1]), (false, &SUMS[..1])] {
+        let all = body(
+            &[b"one".to_vec(), b"two".to_vec()],
+            trailers,
+            signed.then_some(DUMMY),
+        );
+        for (length, empty_last) in (1..all.len()).flat_map(|it| [(it, false), (it, true)]) {
+            let mut cut = Pieces::new(&all[..length], &[7]);
+            if empty_last {
+                cut.0.push_back(Bytes::new());
+            }
+            let headers = headers(None, trailers);
+            let (framing, chains) = if signed {
+                let chains = (chains(DUMMY, REAL), Share::default().lease());
+                (Framing::signed(&headers, form(trailers)), Some(chains))
+            } else {
+                (Framing::unsigned(&headers), None)
+            };
+            let mut body = Chunked::new(cut, framing.expect("a framing"), chains);
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            let mut left = length;
+            let end = loop {
+                match Pin::new(&mut body).poll_frame(&mut context) {
+                    Poll::Ready(Some(Ok(frame))) => left -= frame.data_ref().expect("data").len(),
+                    Poll::Ready(end) => break end,
+                    Poll::Pending => panic!("all is here"),
+                }
+                assert!(left > 0, "{length} of {} bytes left whole", all.len());
+            };
+            let error = end.expect("an error").expect_err("an error");
+            assert_eq!(error.code(), "malformed-request", "{length}");
+        }
+    }
+}
+
 fn body_of_one(secret: (&str, &str)) -> Vec<u8> {
     body(&[b"a".to_vec()], &[SUM], Some(secret))
 }

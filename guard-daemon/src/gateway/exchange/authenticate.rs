@@ -138,6 +138,7 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Authenticated, Refusal> {
         let inside = Inside::of(&by, &payload, headers)?;
+        inside.check_there(body)?;
         body.look_into(inside.content());
         let payload = match payload {
             // A mere claim: it leaves under no signature that would hold the body to it.

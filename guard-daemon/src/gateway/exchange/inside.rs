@@ -10,7 +10,7 @@ use super::super::body::{Progress, RequestBody};
 use super::super::chunked::{Chains, ChunkError, Chunked, Content, Framing};
 use super::super::events::Events;
 use super::super::refusal::Refusal;
-use super::super::spool::Spooled;
+use super::super::spool::{Spool, Spooled};
 use super::authenticate::{Authenticated, By};
 use crate::aws::Scope;
 use crate::aws::error::Code;
@@ -58,6 +58,15 @@ impl Inside {
             Streaming::Events => Ok(Self::Events),
             form => chunks(Framing::signed(headers, form), true),
         }
+    }
+
+    /// aws-chunked framing has an end of its own, so that no body at all is none of it; nobody would look for it.
+    pub(super) fn check_there(&self, body: &Spool<Incoming>) -> Result<(), Refusal> {
+        if matches!(self, Self::Chunks { .. }) && body.is_empty() {
+            let text = "x-amz-content-sha256 says that the body is in chunks, but there is no body";
+            return Err(Refusal::denied(Code::InvalidRequest, text));
+        }
+        Ok(())
     }
 
     /// What digests the content, where that is not the bytes of the body.
