@@ -239,7 +239,11 @@ impl Resigning {
                 self.trailers.push(canonical);
                 self.held.push(line)?;
             }
-            Part::TrailerSignature(signature) => {
+            Part::TrailerSignature {
+                before,
+                signature,
+                after,
+            } => {
                 // Like the headers of a request.
                 self.trailers.sort_unstable();
                 let canonical = self.trailers.concat();
@@ -247,9 +251,8 @@ impl Resigning {
                 let Chains { arriving, leaving } = &mut self.chains;
                 arriving.verify_trailer(&sha256, text(&signature))?;
                 let made = leaving.trailer(&sha256)?;
-                let line = [b"x-amz-trailer-signature:", made.as_bytes(), CRLF].concat();
                 self.held.drain(ready);
-                ready.push_back(line.into());
+                ready.push_back([&before, made.as_bytes(), &after].concat().into());
             }
             Part::End => ready.push_back(Bytes::from_static(CRLF)),
         }

@@ -154,8 +154,12 @@ pub(in crate::gateway) enum Part {
         /// `name:value` and LF, as it is signed.
         canonical: String,
     },
-    /// The signature over the trailers.
-    TrailerSignature(Bytes),
+    /// The signature over the trailers, and what is on its line before and after it.
+    TrailerSignature {
+        before: Bytes,
+        signature: Bytes,
+        after: Bytes,
+    },
     /// The body ends; nothing may follow.
     End,
 }
@@ -375,7 +379,9 @@ impl Parser {
         let Some((name, value)) = text.split_once(':') else {
             return Err(malformed);
         };
-        let value = value.trim_matches([' ', '\t']);
+        let rest = value.trim_start_matches(BLANKS);
+        let begins = content.len() - rest.len();
+        let value = rest.trim_end_matches(BLANKS);
         let plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if name.is_empty() || !name.bytes().all(is_name) || value.is_empty() || !plain {
             return Err(malformed);
@@ -393,9 +399,12 @@ impl Parser {
                     "x-amz-trailer-signature is not a signature",
                 ));
             }
-            let signature = line.slice_ref(value.as_bytes());
             self.state = State::LastLine;
-            return Ok(Part::TrailerSignature(signature));
+            return Ok(Part::TrailerSignature {
+                before: line.slice(..begins),
+                signature: line.slice(begins..begins + length),
+                after: line.slice(begins + length..),
+            });
         }
         let Some(at) = self.announced.trailers.iter().position(|it| *it == name) else {
             return Err(ChunkError::NotAnnounced(name));
@@ -411,6 +420,8 @@ impl Parser {
 
 pub(super) const CRLF: &[u8] = b"\r\n";
 pub(super) const EXTENSION: &[u8] = b";chunk-signature=";
+
+const BLANKS: [char; 2] = [' ', '\t'];
 
 fn is_signature(bytes: &[u8], length: usize) -> bool {
     let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'*');

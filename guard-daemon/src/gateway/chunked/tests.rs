@@ -400,6 +400,26 @@ fn a_body_that_is_cut_off_does_not_leave_with_all_of_its_length() {
     }
 }
 
+#[test]
+fn a_trailer_signature_may_have_blanks_and_keeps_its_line() {
+    let headers = headers(Some(1), &[SUM]);
+    for (name, end) in [
+        ("x-amz-trailer-signature: ", "\r\n"),
+        ("X-Amz-Trailer-Signature:\t ", " \r\n"),
+        ("x-amz-trailer-signature:", "\n\r\n"),
+    ] {
+        let spelled = |secret| {
+            let text = String::from_utf8(body_of_one(secret)).expect("text");
+            let text = text.strip_suffix("\r\n\r\n").expect("an end");
+            text.replace("x-amz-trailer-signature:", name) + end + "\r\n"
+        };
+        let framing = Framing::signed(&headers, Streaming::ChunksTrailer).expect("a framing");
+        let arrives = Pieces::new(spelled(DUMMY).as_bytes(), &[50]);
+        let (out, end) = resign(arrives, framing);
+        assert_eq!((out.as_slice(), end), (spelled(REAL).as_bytes(), Ok(())));
+    }
+}
+
 fn body_of_one(secret: (&str, &str)) -> Vec<u8> {
     body(&[b"a".to_vec()], &[SUM], Some(secret))
 }
