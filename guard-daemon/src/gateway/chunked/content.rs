@@ -29,7 +29,7 @@ impl Content {
         while let Some(part) = self.parser.next(&mut data)? {
             match part {
                 Part::Data(data) => self.hash.update(&data),
-                Part::Trailer { canonical, .. } => self.trailers.push(canonical),
+                Part::Trailers { canonical, .. } => self.trailers.extend(canonical),
                 _ => {}
             }
         }

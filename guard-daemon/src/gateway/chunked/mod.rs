@@ -235,8 +235,8 @@ impl Resigning {
                 self.release(ready)?;
                 ready.push_back(Bytes::from_static(CRLF));
             }
-            Part::Trailer { line, canonical } => {
-                self.trailers.push(canonical);
+            Part::Trailers { line, canonical } => {
+                self.trailers.extend(canonical);
                 self.held.push(line)?;
             }
             Part::TrailerSignature {

@@ -400,6 +400,53 @@ fn a_body_that_is_cut_off_does_not_leave_with_all_of_its_length() {
     }
 }
 
+/// As minio-go sends several: each with a line feed, and CR LF behind the last.
+#[test]
+fn trailers_may_end_in_line_feeds_up_to_an_empty_line() {
+    let headers = headers(Some(1), &SUMS);
+    let lines = |text: Vec<u8>| {
+        let text = String::from_utf8(text).expect("text");
+        let [(_, one), (_, two)] = SUMS;
+        let text = text.replace(&format!("{one}\r\n"), &format!("{one}\n"));
+        text.replace(&format!("{two}\r\n"), &format!("{two}\n\r\n"))
+    };
+    let chunks = [b"a".to_vec()];
+    for sizes in [1, 30, usize::MAX] {
+        let framing = Framing::unsigned(&headers).expect("a framing");
+        let text = lines(body(&chunks, &SUMS, None));
+        let arrives = Pieces::new(text.as_bytes(), &[sizes]);
+        let (out, end) = read(Chunked::new(arrives, framing, None));
+        assert_eq!((out.as_slice(), end), (text.as_bytes(), Ok(())));
+
+        let framing = Framing::signed(&headers, Streaming::ChunksTrailer).expect("a framing");
+        let text = lines(body(&chunks, &SUMS, Some(DUMMY)));
+        let (out, end) = resign(Pieces::new(text.as_bytes(), &[sizes]), framing);
+        let leaves = lines(body(&chunks, &SUMS, Some(REAL)));
+        assert_eq!((out.as_slice(), end), (leaves.as_bytes(), Ok(())));
+    }
+    for odd in [
+        "x-amz-checksum-crc32:a\nx-amz-checksum-sha256:b\r\n\r\n",
+        "x-amz-checksum-crc32:a\nx-amz-acl:public-read\n\r\n\r\n",
+        "x-amz-checksum-crc32:a\nx-amz-checksum-crc32:b\n\r\n\r\n",
+        "x-amz-checksum-crc32:a\n\nx-amz-checksum-sha256:b\n\r\n\r\n",
+        "x-amz-checksum-crc32:a\nx-amz-checksum-sha256:b\nx-amz-acl:public-read\n\r\n\r\n",
+    ] {
+        let framing = Framing::unsigned(&headers).expect("a framing");
+        let text = format!("1\r\na\r\n0\r\n{odd}");
+        let (_, end) = read(Chunked::new(
+            Pieces::new(text.as_bytes(), &[50]),
+            framing,
+            None,
+        ));
+        assert!(end.is_err(), "{odd:?}");
+    }
+    let framing = Framing::signed(&headers, Streaming::ChunksTrailer).expect("a framing");
+    let text = String::from_utf8(body(&chunks, &SUMS, Some(DUMMY))).expect("text");
+    let text = text.replace("\r\nx-amz-trailer-signature", "\nx-amz-trailer-signature");
+    let (_, end) = resign(Pieces::new(text.as_bytes(), &[50]), framing);
+    assert!(end.is_err(), "the signature has a line of its own");
+}
+
 #[test]
 fn a_trailer_signature_may_have_blanks_and_keeps_its_line() {
     let headers = headers(Some(1), &[SUM]);
