@@ -209,10 +209,11 @@ where
             .then(|| hex::encode(self.hash.clone().finish()))
     }
 
-    /// SHA-256 of what the body carries, hexadecimal; `None` before all of it is here.
-    pub(super) fn content_sha256(&self) -> Option<String> {
+    /// The digest of what the body carries: SHA-256 of the body, hexadecimal, or that of [`Content`]; `None` before all
+    /// of it is here.
+    pub(super) fn content_digest(&self) -> Option<String> {
         match &self.content {
-            Some(content) => content.sha256(),
+            Some(content) => content.digest(),
             None => self.sha256(),
         }
     }
@@ -231,10 +232,12 @@ where
         let in_file = if file.is_some() { self.length } else { 0 };
         Ok(Spooled {
             memory,
-            file: file.map(|file| Replay {
-                file,
-                left: in_file,
-                chunk: BytesMut::new(),
+            file: file.map(|file| {
+                Box::new(Replay {
+                    file,
+                    left: in_file,
+                    chunk: BytesMut::new(),
+                })
             }),
             rest: self.source.take(),
             lease: std::mem::replace(&mut self.lease, another),
@@ -314,7 +317,7 @@ fn allowance(bytes: u64) -> Duration {
 /// A collected body on its way out, followed by what of it still arrives.
 pub(super) struct Spooled<B> {
     memory: Bytes,
-    file: Option<Replay>,
+    file: Option<Box<Replay>>,
     rest: Option<B>,
     lease: Lease,
 }
