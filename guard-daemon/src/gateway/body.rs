@@ -48,7 +48,8 @@ pub enum BodyError {
     Stalled,
     /// It is needed whole, and came too slowly.
     #[error(
-        "the request body arrived too slowly: guard needs the whole of it to know or sign what it asks, and waits a          minute and then a second for every 64 KiB; send it again, faster"
+        "the request body arrived too slowly: guard needs the whole of it to know or sign what it asks, and waits a \
+         minute and then a second for every 64 KiB; send it again, faster"
     )]
     Slow,
     /// It is needed whole, and larger than that may be.
@@ -62,7 +63,8 @@ pub enum BodyError {
     },
     /// The session's share of what the daemon holds of request bodies is used up.
     #[error(
-        "guard holds as much of this session's request bodies as it may at this moment; send fewer or smaller ones at          once, and this one again later"
+        "guard holds as much of this session's request bodies as it may at this moment; send fewer or smaller ones at \
+         once, and this one again later"
     )]
     Busy,
     /// The spool file failed.
