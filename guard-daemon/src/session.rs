@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{BearerToken, Issued, Source};
+use crate::gateway::Share;
 use crate::gateway::upstream::Upstream;
 use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
@@ -113,6 +114,8 @@ pub struct Session {
     pub bearer: Option<BearerToken>,
     /// The way out, with its connection pools.
     pub upstream: Arc<Upstream>,
+    /// What its request bodies hold of the daemon's memory and disk.
+    pub bodies: Share,
     /// Who was given which dummies by a metadata service.
     pub lent: Lent,
     /// Which name each synthetic address stands for.

@@ -7,7 +7,7 @@ import zlib
 from chunk_signing import Chain
 
 
-def upload(name, content, sizes, trailer=False, end="\r\n", spoil=None, length=None):
+def upload(name, content, sizes, trailer=False, end="\r\n", spoil=None, length=None, keep=None):
     form = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" + ("-TRAILER" if trailer else "")
     announced = {"x-amz-trailer": "x-amz-checksum-crc32"} if trailer else {}
     chain = Chain(f"/chunks/{name}", form, len(content) if length is None else length, **announced)
@@ -26,7 +26,7 @@ def upload(name, content, sizes, trailer=False, end="\r\n", spoil=None, length=N
         line = f"x-amz-checksum-crc32:{checksum}"
         signature = "0" * 64 if spoil == "trailer" else chain.trailer(line)
         body += f"{line}{end}x-amz-trailer-signature:{signature}\r\n".encode()
-    body += b"\r\n"
+    body = (body + b"\r\n")[:keep]
     return chain.send(body, len(body))
 
 
@@ -53,3 +53,10 @@ tell("spoilt-trailer", upload("spoilt-trailer", CONTENT, EVEN, trailer=True, spo
 short = {"wanted": (400,), "text": "x-amz-decoded-content-length"}
 tell("short", upload("short", CONTENT, EVEN, length=len(CONTENT) - 1), **short)
 tell("long", upload("long", CONTENT, EVEN, length=len(CONTENT) + 1), **short)
+
+ENDED = len("0;chunk-signature=") + 64 + len("\r\n\r\n")
+cut = {"wanted": (400,), "text": "breaks off before its end"}
+tell("cut-chunk", upload("cut-chunk", CONTENT, EVEN, keep=-ENDED), **cut)
+tell("cut-last", upload("cut-last", CONTENT, EVEN, keep=-2), **cut)
+tell("cut-trailer", upload("cut-trailer", CONTENT, EVEN, trailer=True, keep=-2), **cut)
+tell("no-body", upload("no-body", b"", [], keep=0), wanted=(400,), text="there is no body")

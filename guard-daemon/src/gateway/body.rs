@@ -1,21 +1,24 @@
 //! Bodies on their way: the request's to the upstream, the response's to the client, both counted.
 
 use std::error::Error as StdError;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
 use super::chunked::{ChunkError, Chunked};
 use super::events::{EventError, Events};
 use super::framing::Answering;
 use super::outcome::Completion;
-use super::spool::Spooled;
+use super::spool::{STALL, Spooled};
 use super::upstream::{chain, find};
 use crate::aws::sigv4::SigV4Error;
 
@@ -38,9 +41,17 @@ pub enum BodyError {
     /// A signature within it is not the session's.
     #[error("{0}")]
     Signature(#[from] SigV4Error),
-    /// Nothing came for too long.
-    #[error("the request body stopped arriving for a minute; send it again")]
+    /// Nothing came for too long, or nothing that may leave.
+    #[error(
+        "the request body stopped arriving, or a signed part of it took longer than a minute; send it again"
+    )]
     Stalled,
+    /// It is needed whole, and came too slowly.
+    #[error(
+        "the request body arrived too slowly: guard needs the whole of it to know or sign what it asks, and waits a \
+         minute and then a second for every 64 KiB; send it again, faster"
+    )]
+    Slow,
     /// It is needed whole, and larger than that may be.
     #[error(
         "the request body is larger than {limit} bytes, and guard needs the whole of it to know or sign what \
@@ -50,8 +61,11 @@ pub enum BodyError {
         /// `limits.request_body_bytes`.
         limit: u64,
     },
-    /// The daemon's budget for collected bodies is used up.
-    #[error("guard holds too many large request bodies at this moment; send it again later")]
+    /// The session's share of what the daemon holds of request bodies is used up.
+    #[error(
+        "guard holds as much of this session's request bodies as it may at this moment; send fewer or smaller ones at \
+         once, and this one again later"
+    )]
     Busy,
     /// The spool file failed.
     #[error("guard could not spool the request body: {0}; check the state directory's disk")]
@@ -80,9 +94,42 @@ impl BodyError {
             Self::Gone => "client-gone",
             Self::Malformed(_) | Self::Chunked(_) | Self::Events(_) => "malformed-request",
             Self::Signature(_) => "signature",
-            Self::Stalled => "timeout",
+            Self::Stalled | Self::Slow => "timeout",
             Self::TooLarge { .. } | Self::Busy => "limit",
             Self::Storage(_) => "storage",
+        }
+    }
+}
+
+/// How far a request body has got, for those who wait for its answer.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    bytes: AtomicU64,
+    error: OnceLock<BodyError>,
+}
+
+impl Progress {
+    /// Bytes that were sent.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Why it broke off, if it did. An HTTP/2 client only resets the stream then, and tells nobody why.
+    pub(super) fn error(&self) -> Option<&BodyError> {
+        self.error.get()
+    }
+
+    fn tell(&self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
+        match frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.bytes.fetch_add(length, Ordering::Relaxed);
+            }
+            Some(Err(error)) => {
+                // The first one counts.
+                let _ = self.error.set(error.clone());
+            }
+            None => {}
         }
     }
 }
@@ -90,7 +137,8 @@ impl BodyError {
 /// A request body on its way to the upstream.
 pub struct RequestBody {
     body: Source,
-    sent: Arc<AtomicU64>,
+    sent: Arc<Progress>,
+    stall: Stall,
 }
 
 enum Source {
@@ -105,36 +153,37 @@ enum Source {
 }
 
 impl RequestBody {
-    /// Counts what is sent in `sent`.
-    pub(super) fn new(body: Spooled<Incoming>, sent: Arc<AtomicU64>) -> Self {
-        Self {
-            body: Source::Client(body),
-            sent,
-        }
+    /// Tells `sent` how far it has got.
+    pub(super) fn new(body: Spooled<Incoming>, sent: Arc<Progress>) -> Self {
+        Self::of(Source::Client(body), sent)
     }
 
     /// As `new`, of an aws-chunked body.
-    pub(super) fn chunked(body: Chunked<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
-        Self {
-            body: Source::Chunked(Box::new(body)),
-            sent,
-        }
+    pub(super) fn chunked(body: Chunked<Spooled<Incoming>>, sent: Arc<Progress>) -> Self {
+        Self::of(Source::Chunked(Box::new(body)), sent)
     }
 
     /// As `new`, of a signed event stream.
-    pub(super) fn events(body: Events<Spooled<Incoming>>, sent: Arc<AtomicU64>) -> Self {
-        Self {
-            body: Source::Events(Box::new(body)),
-            sent,
-        }
+    pub(super) fn events(body: Events<Spooled<Incoming>>, sent: Arc<Progress>) -> Self {
+        Self::of(Source::Events(Box::new(body)), sent)
+    }
+
+    /// How far it has got.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.sent)
     }
 
     /// The body of a request that guard itself makes.
     pub(super) fn own(bytes: Bytes) -> Self {
         let body = Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty()));
+        Self::of(body, Arc::default())
+    }
+
+    fn of(body: Source, sent: Arc<Progress>) -> Self {
         Self {
             body,
-            sent: Arc::default(),
+            sent,
+            stall: Stall::new(STALL),
         }
     }
 }
@@ -147,16 +196,24 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match &mut self.body {
-            Source::Client(body) => ready!(Pin::new(body).poll_frame(context)),
-            Source::Chunked(body) => ready!(Pin::new(body).poll_frame(context)),
-            Source::Events(body) => ready!(Pin::new(body).poll_frame(context)),
-            Source::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+        let polled = match &mut self.body {
+            Source::Client(body) => Pin::new(body).poll_frame(context),
+            Source::Chunked(body) => Pin::new(body).poll_frame(context),
+            Source::Events(body) => Pin::new(body).poll_frame(context),
+            Source::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         };
-        if let Some(Ok(frame)) = &frame {
-            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-            self.sent.fetch_add(length, Ordering::Relaxed);
-        }
+        let frame = if let Poll::Ready(frame) = polled {
+            self.stall.over();
+            frame
+        } else {
+            if matches!(&self.body, Source::Events(events) if events.rests()) {
+                self.stall.over();
+                return Poll::Pending;
+            }
+            ready!(self.stall.poll(context));
+            Some(Err(BodyError::Stalled))
+        };
+        self.sent.tell(frame.as_ref());
         Poll::Ready(frame)
     }
 
@@ -176,6 +233,28 @@ impl Body for RequestBody {
             Source::Events(body) => body.size_hint(),
             Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
         }
+    }
+}
+
+/// The time in which nothing of a body could be sent.
+struct Stall {
+    limit: Duration,
+    left: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    fn new(limit: Duration) -> Self {
+        Self { limit, left: None }
+    }
+
+    /// Ready when that has lasted too long.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let begun = || Box::pin(tokio::time::sleep(self.limit));
+        self.left.get_or_insert_with(begun).as_mut().poll(context)
+    }
+
+    fn over(&mut self) {
+        self.left = None;
     }
 }
 
@@ -269,5 +348,24 @@ impl Body for ResponseBody {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Through { body, .. } => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_piece_that_comes_begins_the_time_anew() {
+        let limit = Duration::from_millis(200);
+        let mut stall = Stall::new(limit);
+        for _ in 0..3 {
+            let most = tokio::time::timeout(limit / 2, poll_fn(|context| stall.poll(context)));
+            assert!(most.await.is_err(), "not yet");
+            stall.over();
+        }
+        poll_fn(|context| stall.poll(context)).await;
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{HeaderMap, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -21,7 +21,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use super::body::{RequestBody, ResponseBody};
+use super::Share;
+use super::body::{BodyError, RequestBody, ResponseBody};
+use super::chunked::{ChunkError, Chunked, Framing};
 use super::outcome::Completion;
 use super::serve::serve_http1;
 use super::spool::{Spool, Spooled};
@@ -211,6 +213,24 @@ async fn both_protocols_are_spoken_and_connections_are_pooled() {
 }
 
 #[tokio::test]
+async fn why_a_body_broke_off_is_told_on_both_protocols() {
+    for protocol in ["http/1.1", "h2"] {
+        let aws = Aws::start(HOST, &[protocol]).await;
+        let framing = Framing::unsigned(&HeaderMap::new()).expect("a framing");
+        let body = Spooled::of(Bytes::from_static(b"1\r\na\r\n0\r\n\r\nPUT"));
+        let body = RequestBody::chunked(Chunked::new(body, framing, None), Arc::default());
+        let request = Request::put(format!("https://{HOST}/echo")).header("host", HOST);
+        let upstream = aws.upstream();
+        let sent = upstream.send(request.body(body).expect("a request"));
+        let error = sent.await.expect_err("broken off");
+        let why = UpstreamError::Body(BodyError::Chunked(ChunkError::Framing(
+            "something follows its end",
+        )));
+        assert_eq!(error.to_string(), why.to_string(), "{protocol}");
+    }
+}
+
+#[tokio::test]
 async fn a_bad_certificate_is_named_with_its_host() {
     // A root that is not trusted, and a trusted root with another host's certificate.
     let aws = Aws::start(HOST, &[]).await;
@@ -326,7 +346,12 @@ fn relayed(
             let (upstream, record) = (&upstream, record.clone());
             async move {
                 let (mut parts, body) = request.into_parts();
-                let mut body = Spool::new(body, PathBuf::from("/nonexistent"), 0);
+                let mut body = Spool::new(
+                    body,
+                    PathBuf::from("/nonexistent"),
+                    0,
+                    Share::default().lease(),
+                );
                 let body = body.take().await.expect("a body");
                 let mut completion = Completion::new(
                     "x-1".to_owned(),

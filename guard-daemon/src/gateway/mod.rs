@@ -5,6 +5,7 @@
 
 mod admit;
 mod body;
+mod budget;
 mod chunked;
 mod described;
 mod dial;
@@ -33,6 +34,7 @@ use crate::kernel::tracker::Tracker;
 use crate::record::journal::Journal;
 
 pub use body::{BodyError, RequestBody, ResponseBody};
+pub use budget::Share;
 pub use chunked::ChunkError;
 pub use described::check_described;
 pub use events::EventError;

@@ -1,12 +1,13 @@
 //! What the journal is told of an exchange: the decision as it forms, and how it ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode};
 use tokio::task::JoinHandle;
 
+use super::body::Progress;
 use crate::aws::{self, Call, Confidence, Operation, Resource};
 use crate::record::entry::{Access, Entry, Event, ExchangeCompleted, ExchangeDecided, Process};
 use crate::record::journal::Journal;
@@ -137,7 +138,7 @@ type Recorder = Box<dyn FnOnce(ExchangeCompleted) + Send>;
 pub(super) struct Completion {
     entry: ExchangeCompleted,
     started: Instant,
-    sent: Arc<AtomicU64>,
+    sent: Arc<Progress>,
     record: Option<Recorder>,
 }
 
@@ -163,8 +164,8 @@ impl Completion {
         }
     }
 
-    /// Counts the bytes of the request body.
-    pub(super) fn sent(&self) -> Arc<AtomicU64> {
+    /// Is to be told how the request body fares.
+    pub(super) fn sent(&self) -> Arc<Progress> {
         Arc::clone(&self.sent)
     }
 
@@ -200,7 +201,7 @@ impl Completion {
         self.end(None);
     }
 
-    /// It failed: a stable code and one sentence.
+    /// It failed: a stable code and one sentence. If its request body broke off, that is why.
     pub(super) fn fail(&mut self, code: &str, text: &str) {
         self.end(Some(format!("{code}: {text}")));
     }
@@ -215,9 +216,12 @@ impl Completion {
             return;
         };
         let mut entry = self.entry.clone();
-        entry.bytes_sent = self.sent.load(Ordering::Relaxed);
+        entry.bytes_sent = self.sent.bytes();
         entry.milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        entry.error = error;
+        entry.error = error.map(|told| match self.sent.error() {
+            Some(error) => format!("{}: {error}", error.code()),
+            None => told,
+        });
         record(entry);
     }
 }

@@ -184,10 +184,12 @@ impl Upstream {
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        self.client
-            .request(request)
-            .await
-            .map_err(|error| explain(host, &error))
+        let sent = request.body().progress();
+        let answered = self.client.request(request).await;
+        answered.map_err(|error| match sent.error() {
+            Some(broken) => UpstreamError::Body(broken.clone()),
+            None => explain(host, &error),
+        })
     }
 
     /// Sends a request of guard's own and reads the whole answer, at most 1 MiB of it, within 10 s.
@@ -278,9 +280,6 @@ fn client_config(roots: RootCertStore) -> Result<ClientConfig, UpstreamError> {
 fn explain(host: String, error: &hyper_util::client::legacy::Error) -> UpstreamError {
     if let Some(known) = find::<UpstreamError>(error) {
         return known.clone();
-    }
-    if let Some(body) = find::<BodyError>(error) {
-        return UpstreamError::Body(body.clone());
     }
     let cause = chain(error);
     if error.is_connect() {

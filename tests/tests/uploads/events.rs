@@ -117,6 +117,9 @@ fn a_message_that_is_signed_with_another_secret_breaks_the_stream_off() {
     assert!(said.contains("conversation broke off"), "{said}");
     let checked = bedrock.said.next().unwrap().unwrap();
     assert!(!checked.ends_with("well"), "{checked}");
+    let completed = &guard.entries("exchange_completed")[0];
+    let error = completed["error"].as_str().unwrap();
+    assert!(error.starts_with("signature: "), "{completed}");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod clients;
 mod events;
+mod held;
 mod large;
 mod server;
 

@@ -29,25 +29,33 @@ impl Content {
         while let Some(part) = self.parser.next(&mut data)? {
             match part {
                 Part::Data(data) => self.hash.update(&data),
-                Part::Trailer { canonical, .. } => self.trailers.push(canonical),
+                Part::Trailers { canonical, .. } => self.trailers.extend(canonical),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// SHA-256 of the content, hexadecimal, or where there are trailers, of that and them; `None` before the end.
-    pub(in crate::gateway) fn sha256(&self) -> Option<String> {
+    /// An error where the body has not ended, and nothing more of it comes.
+    pub(in crate::gateway) fn check_over(&self) -> Result<(), ChunkError> {
+        self.parser.check_over()
+    }
+
+    /// `aws-chunked` and SHA-256 of content and trailers, hexadecimal, which no body that is not in chunks has; `None`
+    /// before the end.
+    pub(in crate::gateway) fn digest(&self) -> Option<String> {
         if !self.parser.is_over() {
             return None;
         }
-        let content = hex::encode(self.hash.clone().finish());
-        if self.trailers.is_empty() {
-            return Some(content);
-        }
         let mut trailers = self.trailers.clone();
         trailers.sort_unstable();
-        let all = format!("{content}\n{}", trailers.concat());
-        Some(hex::encode(digest::digest(&SHA256, all.as_bytes())))
+        let mut all = digest::Context::new(&SHA256);
+        // Of a fixed length; the trailers have theirs before them.
+        all.update(self.hash.clone().finish().as_ref());
+        for trailer in trailers {
+            all.update(&(trailer.len() as u64).to_be_bytes());
+            all.update(trailer.as_bytes());
+        }
+        Some(format!("aws-chunked {}", hex::encode(all.finish())))
     }
 }

@@ -23,7 +23,7 @@ pub(super) use self::content::Content;
 pub use self::parse::ChunkError;
 use self::parse::{Announced, CRLF, EXTENSION, Parser, Part, Signatures};
 use super::body::BodyError;
-use super::spool::Lease;
+use super::budget::Lease;
 use crate::aws::sigv4::{ChunkSigner, Streaming};
 
 /// Bytes of a signed chunk: it is held whole until it is verified. Clients send 64 KiB to 1 MiB.
@@ -97,12 +97,13 @@ pub(super) struct Chunked<B> {
 }
 
 impl<B> Chunked<B> {
-    /// Passes what is in `source`; where its chunks are signed, there are `chains` to sign them anew.
-    pub(super) fn new(source: B, framing: Framing, chains: Option<Chains>) -> Self {
+    /// Passes what is in `source`; where its chunks are signed, there are `chains` to sign them anew, and a `lease` for
+    /// what is held.
+    pub(super) fn new(source: B, framing: Framing, resigned: Option<(Chains, Lease)>) -> Self {
         Self {
             source,
             parser: framing.parser(),
-            resigning: chains.map(|chains| Box::new(Resigning::new(chains))),
+            resigning: resigned.map(|(chains, lease)| Box::new(Resigning::new(chains, lease))),
             ready: VecDeque::new(),
             owed: 0,
             over: false,
@@ -114,29 +115,27 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Chunked<B> {
     /// Takes in what arrived; what of it may leave is ready then.
     fn take(&mut self, mut data: Bytes) -> Result<(), BodyError> {
         self.owed += data.len() as u64;
-        let Some(resigning) = &mut self.resigning else {
+        if let Some(resigning) = &mut self.resigning {
+            while let Some(part) = self.parser.next(&mut data)? {
+                resigning.take(part, &mut self.ready)?;
+            }
+        } else {
             let mut unread = data.clone();
             while self.parser.next(&mut unread)?.is_some() {}
-            // A body that breaks off must not leave whole.
-            if self.source.is_end_stream() && !self.parser.is_over() {
-                return Err(BodyError::Gone);
-            }
             self.ready.push_back(data);
-            return Ok(());
-        };
-        while let Some(part) = self.parser.next(&mut data)? {
-            resigning.take(part, &mut self.ready)?;
+        }
+        // Whoever sends it stops at its length and does not ask for an end, so the last of a body that breaks off
+        // must not leave.
+        let source = &self.source;
+        if source.is_end_stream() || source.size_hint().exact() == Some(0) {
+            self.parser.check_over()?;
         }
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), BodyError> {
         self.over = true;
-        if self.parser.is_over() {
-            Ok(())
-        } else {
-            Err(BodyError::Gone)
-        }
+        Ok(self.parser.check_over()?)
     }
 }
 
@@ -164,6 +163,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Chunked<B> {
             };
             if let Err(error) = taken {
                 this.over = true;
+                this.ready.clear();
                 return Poll::Ready(Some(Err(error)));
             }
         }
@@ -200,13 +200,17 @@ struct Resigning {
 }
 
 impl Resigning {
-    fn new(chains: Chains) -> Self {
+    fn new(chains: Chains, lease: Lease) -> Self {
         Self {
             chains,
             digits: Bytes::new(),
             signature: Bytes::new(),
             hash: digest::Context::new(&SHA256),
-            held: Held::default(),
+            held: Held {
+                pieces: Vec::new(),
+                small: BytesMut::new(),
+                lease,
+            },
             trailers: Vec::new(),
         }
     }
@@ -231,11 +235,15 @@ impl Resigning {
                 self.release(ready)?;
                 ready.push_back(Bytes::from_static(CRLF));
             }
-            Part::Trailer { line, canonical } => {
-                self.trailers.push(canonical);
+            Part::Trailers { line, canonical } => {
+                self.trailers.extend(canonical);
                 self.held.push(line)?;
             }
-            Part::TrailerSignature(signature) => {
+            Part::TrailerSignature {
+                before,
+                signature,
+                after,
+            } => {
                 // Like the headers of a request.
                 self.trailers.sort_unstable();
                 let canonical = self.trailers.concat();
@@ -243,9 +251,8 @@ impl Resigning {
                 let Chains { arriving, leaving } = &mut self.chains;
                 arriving.verify_trailer(&sha256, text(&signature))?;
                 let made = leaving.trailer(&sha256)?;
-                let line = [b"x-amz-trailer-signature:", made.as_bytes(), CRLF].concat();
                 self.held.drain(ready);
-                ready.push_back(line.into());
+                ready.push_back([&before, made.as_bytes(), &after].concat().into());
             }
             Part::End => ready.push_back(Bytes::from_static(CRLF)),
         }
@@ -271,7 +278,6 @@ fn text(signature: &Bytes) -> &str {
 }
 
 /// Data that wait for their signature to be verified; their share of the daemon's memory with them.
-#[derive(Default)]
 struct Held {
     pieces: Vec<Bytes>,
     small: BytesMut,

@@ -3,7 +3,8 @@
 //! `size[;chunk-signature=…]CRLF data CRLF`, repeated up to a chunk of size 0, then the announced trailers, one a
 //! line, `x-amz-trailer-signature` last where they are signed, and an empty line. What two parsers could read in
 //! two ways is an error: bare line ends, other extensions, trailers that were not announced, bytes past the end.
-//! A trailer line may end in LF CR LF, as AWS's own example does and some clients send.
+//! A trailer line may end in LF CR LF, as AWS's own example does and some clients send, and where it does, several
+//! trailers may stand in it with LF between them, as minio-go sends them.
 //!
 //! Source: Amazon S3 API Reference, "Transferring Payload in Multiple Chunks (Chunked Upload)".
 
@@ -147,15 +148,19 @@ pub(in crate::gateway) enum Part {
     Data(Bytes),
     /// The data of a chunk, other than the last, are complete.
     ChunkEnd,
-    /// A trailer's line, with its end.
-    Trailer {
+    /// A line of trailers, mostly of one.
+    Trailers {
         /// As it was written, with its line end.
         line: Bytes,
-        /// `name:value` and LF, as it is signed.
-        canonical: String,
+        /// Of each `name:value` and LF, as it is signed.
+        canonical: Vec<String>,
     },
-    /// The signature over the trailers.
-    TrailerSignature(Bytes),
+    /// The signature over the trailers, and what is on its line before and after it.
+    TrailerSignature {
+        before: Bytes,
+        signature: Bytes,
+        after: Bytes,
+    },
     /// The body ends; nothing may follow.
     End,
 }
@@ -196,6 +201,15 @@ impl Parser {
     /// Whether the body has ended.
     pub(in crate::gateway) fn is_over(&self) -> bool {
         self.state == State::Over
+    }
+
+    /// An error where the body has not ended, and nothing more of it comes.
+    pub(super) fn check_over(&self) -> Result<(), ChunkError> {
+        if self.is_over() {
+            Ok(())
+        } else {
+            Err(ChunkError::Framing("it breaks off before its end"))
+        }
     }
 
     /// Takes the next part from `input`; `None` where all of it was taken and more is needed. After an error
@@ -353,27 +367,17 @@ impl Parser {
         }
     }
 
-    /// A trailer, or their signature, or the empty line where they are not signed.
+    /// A line of trailers, or their signature.
     fn trailer(&mut self, line: Bytes) -> Result<Part, ChunkError> {
         let content = &line[..line.len() - CRLF.len()];
-        let content = content.strip_suffix(b"\n").unwrap_or(content);
-        let signed = match self.signatures {
-            Signatures::None => None,
-            Signatures::Chunks { length, .. } => Some(length),
+        let (content, ends_twice) = match content.strip_suffix(b"\n") {
+            Some(content) => (content, true),
+            None => (content, false),
         };
-        let malformed = ChunkError::Framing("a trailer is not a line name:value");
-        let text = str::from_utf8(content).map_err(|_other| malformed.clone())?;
-        let Some((name, value)) = text.split_once(':') else {
-            return Err(malformed);
-        };
-        let value = value.trim_matches([' ', '\t']);
-        let plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-        if name.is_empty() || !name.bytes().all(is_name) || value.is_empty() || !plain {
-            return Err(malformed);
-        }
-        let name = name.to_ascii_lowercase();
-        if name == TRAILER_SIGNATURE {
-            let Some(length) = signed else {
+        let text = str::from_utf8(content).map_err(|_other| NOT_A_TRAILER)?;
+        let (name, begins, value) = field(text.split('\n').next().unwrap_or_default())?;
+        if name == TRAILER_SIGNATURE && !text.contains('\n') {
+            let Signatures::Chunks { length, .. } = self.signatures else {
                 return Err(ChunkError::NotAnnounced(name));
             };
             if let Some(missing) = self.announced.trailers.pop() {
@@ -384,24 +388,51 @@ impl Parser {
                     "x-amz-trailer-signature is not a signature",
                 ));
             }
-            let signature = line.slice_ref(value.as_bytes());
             self.state = State::LastLine;
-            return Ok(Part::TrailerSignature(signature));
+            return Ok(Part::TrailerSignature {
+                before: line.slice(..begins),
+                signature: line.slice(begins..begins + length),
+                after: line.slice(begins + length..),
+            });
         }
-        let Some(at) = self.announced.trailers.iter().position(|it| *it == name) else {
-            return Err(ChunkError::NotAnnounced(name));
-        };
-        self.announced.trailers.swap_remove(at);
-        if self.announced.trailers.is_empty() && signed.is_none() {
+        if text.contains('\n') && !ends_twice {
+            return Err(NOT_A_TRAILER);
+        }
+        let mut canonical = Vec::new();
+        for text in text.split('\n') {
+            let (name, _, value) = field(text)?;
+            let Some(at) = self.announced.trailers.iter().position(|it| *it == name) else {
+                return Err(ChunkError::NotAnnounced(name));
+            };
+            self.announced.trailers.swap_remove(at);
+            canonical.push(format!("{name}:{value}\n"));
+        }
+        if self.announced.trailers.is_empty() && self.signatures == Signatures::None {
             self.state = State::LastLine;
         }
-        let canonical = format!("{name}:{value}\n");
-        Ok(Part::Trailer { line, canonical })
+        Ok(Part::Trailers { line, canonical })
     }
+}
+
+const NOT_A_TRAILER: ChunkError = ChunkError::Framing("a trailer is not a line name:value");
+
+/// The name of a trailer in lower case, where its value begins, and the value.
+fn field(text: &str) -> Result<(String, usize, &str), ChunkError> {
+    let (name, value) = text.split_once(':').ok_or(NOT_A_TRAILER)?;
+    let rest = value.trim_start_matches(BLANKS);
+    let begins = text.len() - rest.len();
+    let value = rest.trim_end_matches(BLANKS);
+    let plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if name.is_empty() || !name.bytes().all(is_name) || value.is_empty() || !plain {
+        return Err(NOT_A_TRAILER);
+    }
+    Ok((name.to_ascii_lowercase(), begins, value))
 }
 
 pub(super) const CRLF: &[u8] = b"\r\n";
 pub(super) const EXTENSION: &[u8] = b";chunk-signature=";
+
+const BLANKS: [char; 2] = [' ', '\t'];
 
 fn is_signature(bytes: &[u8], length: usize) -> bool {
     let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'*');

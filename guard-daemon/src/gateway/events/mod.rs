@@ -22,8 +22,8 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::BodyError;
+use super::budget::Lease;
 use super::chunked::Chains;
-use super::spool::Lease;
 
 /// Bytes of an envelope, all of it: AWS takes no larger ones.
 const LARGEST: usize = 16 * 1024 * 1024;
@@ -72,16 +72,21 @@ pub(super) struct Events<B> {
 }
 
 impl<B> Events<B> {
-    pub(super) fn new(source: B, chains: Chains) -> Self {
+    pub(super) fn new(source: B, chains: Chains, lease: Lease) -> Self {
         Self {
             source,
             chains,
             arriving: BytesMut::new(),
-            lease: Lease::default(),
+            lease,
             ready: VecDeque::new(),
             ended: false,
             over: false,
         }
+    }
+
+    /// Whether nothing is held: a conversation may rest between its messages.
+    pub(super) fn rests(&self) -> bool {
+        self.arriving.is_empty()
     }
 
     /// Takes in what arrived; the envelopes that are complete are ready then.
@@ -96,8 +101,8 @@ impl<B> Events<B> {
             return Err(EventError::AfterEnd.into());
         }
         // What left is given back, also of a stream whose pieces never end where an envelope does.
-        self.lease.release_memory();
-        self.lease.in_memory(self.arriving.len() as u64)
+        self.lease.keep_in_memory(self.arriving.len() as u64);
+        Ok(())
     }
 
     /// The next envelope's bytes, where all of them are here.

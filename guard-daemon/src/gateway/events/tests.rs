@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::aws::Scope;
 use crate::aws::sigv4::{Algorithm, ChunkSigner, Form, Presented, SigV4Error, Signed};
+use crate::gateway::Share;
 
 const SEED: &str = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
 const OTHER: &str = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e";
@@ -111,7 +112,7 @@ fn chains() -> Chains {
 }
 
 fn resign(all: &[u8], size: usize) -> (Vec<u8>, Result<(), BodyError>) {
-    let mut events = Events::new(Pieces::new(all, size), chains());
+    let mut events = Events::new(Pieces::new(all, size), chains(), Share::default().lease());
     let mut context = Context::from_waker(std::task::Waker::noop());
     let mut out = Vec::new();
     loop {
@@ -189,7 +190,7 @@ proptest! {
 fn a_long_conversation_gives_back_what_left() {
     let payloads: Vec<_> = (0..50).map(|_| vec![7; 1000]).collect();
     let all = stream(&payloads, SystemTime::now()).concat();
-    let mut events = Events::new(Pieces::new(&[], 1), chains());
+    let mut events = Events::new(Pieces::new(&[], 1), chains(), Share::default().lease());
     for piece in all.chunks(700) {
         events.take(piece).expect("taken");
         assert_eq!(events.lease.drawn(), events.arriving.len() as u64);

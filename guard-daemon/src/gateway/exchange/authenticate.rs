@@ -25,7 +25,8 @@ use crate::broker::Issue;
 /// Who made a request, and what of its body they vouch for.
 pub(super) struct Authenticated {
     pub(super) by: By,
-    /// Never `Absent`: the digest of the whole body then.
+    /// Never `Absent`: the digest of the whole body then. A digest is what was signed, or that of what is here; a
+    /// claim that nobody signed is `Unsigned`.
     pub(super) payload: DeclaredPayload,
     pub(super) inside: Inside,
 }
@@ -143,8 +144,13 @@ impl Exchange {
         body: &mut Spool<Incoming>,
     ) -> Result<Authenticated, Refusal> {
         let inside = Inside::of(&by, &payload, headers)?;
+        inside.check_there(body)?;
         body.look_into(inside.content());
         let payload = match payload {
+            // A mere claim: it leaves under no signature that would hold the body to it.
+            DeclaredPayload::Sha256(_) if !matches!(by, By::Signature { .. }) => {
+                DeclaredPayload::Unsigned
+            }
             DeclaredPayload::Absent => {
                 body.collect().await?;
                 DeclaredPayload::Sha256(body.sha256().unwrap_or_default())

@@ -41,7 +41,7 @@ impl Exchange {
         } else {
             // The signature does not cover the body; the approval must.
             body.collect().await?;
-            body.content_sha256().ok_or(BodyError::Gone)?
+            body.content_digest().ok_or(BodyError::Gone)?
         };
         let host = &self.caller.server_name;
         let issue = from.issue();

@@ -1,17 +1,16 @@
 //! What is inside a body that is more than bytes: aws-chunked framing, and signatures to be made anew.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use aws_credential_types::Credentials;
 use http::HeaderMap;
 use hyper::body::Incoming;
 
-use super::super::body::RequestBody;
+use super::super::body::{Progress, RequestBody};
 use super::super::chunked::{Chains, ChunkError, Chunked, Content, Framing};
 use super::super::events::Events;
 use super::super::refusal::Refusal;
-use super::super::spool::Spooled;
+use super::super::spool::{Spool, Spooled};
 use super::authenticate::{Authenticated, By};
 use crate::aws::Scope;
 use crate::aws::error::Code;
@@ -61,6 +60,15 @@ impl Inside {
         }
     }
 
+    /// aws-chunked framing has an end of its own, so that no body at all is none of it; nobody would look for it.
+    pub(super) fn check_there(&self, body: &Spool<Incoming>) -> Result<(), Refusal> {
+        if matches!(self, Self::Chunks { .. }) && body.is_empty() {
+            let text = "x-amz-content-sha256 says that the body is in chunks, but there is no body";
+            return Err(Refusal::denied(Code::InvalidRequest, text));
+        }
+        Ok(())
+    }
+
     /// What digests the content, where that is not the bytes of the body.
     pub(super) fn content(&self) -> Option<Content> {
         match self {
@@ -81,17 +89,19 @@ impl Authenticated {
         &self,
         body: Spooled<Incoming>,
         head: Option<(&Signed, Scope<'_>, &Credentials)>,
-        sent: Arc<AtomicU64>,
+        sent: Arc<Progress>,
     ) -> Result<RequestBody, SigV4Error> {
         match &self.inside {
             Inside::Plain => Ok(RequestBody::new(body, sent)),
             Inside::Chunks { framing, signed } => {
                 let chains = signed.then(|| self.chains(head)).transpose()?;
-                let body = Chunked::new(body, framing.clone(), chains);
+                let resigned = chains.map(|chains| (chains, body.another_lease()));
+                let body = Chunked::new(body, framing.clone(), resigned);
                 Ok(RequestBody::chunked(body, sent))
             }
             Inside::Events => {
-                let body = Events::new(body, self.chains(head)?);
+                let lease = body.another_lease();
+                let body = Events::new(body, self.chains(head)?, lease);
                 Ok(RequestBody::events(body, sent))
             }
         }

@@ -29,7 +29,7 @@ use self::send::Leaving;
 use super::body::ResponseBody;
 use super::outcome::{self, Completion};
 use super::refusal::{Record, Refusal};
-use super::spool::{READ_AHEAD, Spool};
+use super::spool::Spool;
 use super::{Gateway, admit};
 use crate::aws::error::Code;
 use crate::aws::{self, BodyView, Call, Protocol, RequestView};
@@ -64,7 +64,7 @@ pub async fn run(
     } else {
         gateway.config.limits.request_body_bytes
     };
-    let mut body = Spool::new(body, directory, limit);
+    let mut body = Spool::new(body, directory, limit, session.bodies.lease());
     let mut exchange = Exchange::new(gateway, session, caller, &parts);
     match exchange.pass(parts, &mut body).await {
         Ok(response) => response,
@@ -169,7 +169,7 @@ impl Exchange {
         } else if parts.headers.contains_key(TRANSFER_ENCODING) && !from.converses() {
             // A bad chunk at the beginning leaves nothing half sent; a later one breaks the request off, which
             // AWS then does not take for a whole one.
-            body.fill_to(READ_AHEAD).await?;
+            body.read_ahead().await?;
         }
         from.check_digest(body)?;
         let account = match &from.by {

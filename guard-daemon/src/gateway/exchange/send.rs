@@ -1,7 +1,6 @@
 //! The request that leaves: its head made ready, and signed with the real credentials.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
@@ -10,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 
-use super::super::body::RequestBody;
+use super::super::body::{Progress, RequestBody};
 use super::super::forward;
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
@@ -86,7 +85,7 @@ impl Exchange {
         body: &mut Spool<Incoming>,
         plain: bool,
         leaving: &Leaving,
-        sent: Arc<AtomicU64>,
+        sent: Arc<Progress>,
     ) -> Result<Request<RequestBody>, Refusal> {
         let host = &self.caller.server_name;
         let body = body

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use crate::broker::{DummyCredentials, Issued, Owner, RoleRequest, Source};
 use crate::control::wire::{SessionView, Terms};
 use crate::gateway::upstream::Upstream;
-use crate::gateway::{Gateway, OwnWay};
+use crate::gateway::{Gateway, OwnWay, Share};
 use crate::identity::Identities;
 use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
@@ -287,6 +287,7 @@ impl Sessions {
             credentials,
             bearer: terms.aws.bearer.clone(),
             upstream,
+            bodies: Share::default(),
             lent: Lent::default(),
             names: Names::of_generation(saved.generation),
             exchanges: Exchanges::of_generation(saved.generation),

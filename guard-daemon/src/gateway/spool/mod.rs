@@ -1,15 +1,17 @@
 //! Collects a request body that is needed whole, or that arrives while its exchange is held.
 //!
 //! What is collected is hashed, kept in memory up to [`IN_MEMORY`] and in an unlinked file beyond that, and
-//! replayed once. A spool that never collected anything passes the body through as it arrives. All
-//! spools of the daemon share a budget of memory and disk, and a client that stalls is given up.
+//! replayed once. A spool that never collected anything passes the body through as it arrives. What is held counts
+//! towards the session's share of `budget`, and a client that stalls or is too slow is given up.
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,26 +20,29 @@ use http_body_util::BodyExt;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncSeekExt, AsyncWriteExt, ReadBuf};
 
+#[cfg(test)]
+use super::Share;
 use super::body::BodyError;
+use super::budget::Lease;
 use super::chunked::Content;
 use crate::aws::BodyView;
 
 /// Bytes of one body that are kept in memory, and can be looked into.
 pub const IN_MEMORY: usize = 8 * 1024 * 1024;
 
-/// Bytes of all spooled bodies of the daemon, in memory and on disk.
-const ALL_IN_MEMORY: u64 = 256 * 1024 * 1024;
-const ALL_ON_DISK: u64 = 8 * 1024 * 1024 * 1024;
-
 /// How long a client may send nothing in the midst of a body.
-const STALL: Duration = Duration::from_mins(1);
+pub(super) const STALL: Duration = Duration::from_mins(1);
+
+/// How long a body that is collected is waited for in all: the first minute, and a second for so many bytes of it.
+const GRACE: Duration = Duration::from_mins(1);
+const BYTES_A_SECOND: u64 = 64 * 1024;
 
 /// How long the rest of a refused body is waited for.
 const DISCARD: Duration = Duration::from_secs(20);
 
-/// Bytes of a chunked body that are here before any of it is sent: a bad chunk among them leaves nothing half
-/// sent.
-pub(super) const READ_AHEAD: u64 = 256 * 1024;
+/// Bytes of a chunked body that are here before any of it is sent, and how long they are waited for.
+const READ_AHEAD: u64 = 256 * 1024;
+const READ_AHEAD_TIME: Duration = Duration::from_secs(20);
 
 /// Bytes read from the file at once.
 const CHUNK: usize = 128 * 1024;
@@ -53,6 +58,8 @@ pub(super) struct Spool<B> {
     /// Arrived, but not yet in the file.
     unwritten: Bytes,
     length: u64,
+    /// How long the client was waited for.
+    waited: Duration,
     hash: digest::Context,
     /// What is inside the framing of an aws-chunked body.
     content: Option<Content>,
@@ -65,8 +72,8 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// Nothing is read yet. `limit` bounds what will be collected, in bytes; `directory` is made when the
-    /// first file is.
-    pub(super) fn new(source: B, directory: PathBuf, limit: u64) -> Self {
+    /// first file is; `lease` is the session's.
+    pub(super) fn new(source: B, directory: PathBuf, limit: u64, lease: Lease) -> Self {
         Self {
             source: Some(source).filter(|source| !source.is_end_stream()),
             limit,
@@ -75,9 +82,10 @@ where
             file: None,
             unwritten: Bytes::new(),
             length: 0,
+            waited: Duration::ZERO,
             hash: digest::Context::new(&digest::SHA256),
             content: None,
-            lease: Lease::default(),
+            lease,
         }
     }
 
@@ -111,25 +119,39 @@ where
         self.fill_to(self.limit).await
     }
 
+    /// Collects the beginning of a body that is sent on as it arrives: a bad chunk in it leaves nothing half sent.
+    /// That of a slow client is not waited for.
+    pub(super) async fn read_ahead(&mut self) -> Result<(), BodyError> {
+        let ahead = self.fill_to(READ_AHEAD);
+        tokio::time::timeout(READ_AHEAD_TIME, ahead)
+            .await
+            .unwrap_or(Ok(()))
+    }
+
     /// Collects until the body ends or so many bytes are here. May be dropped and called again.
-    pub(super) async fn fill_to(&mut self, length: u64) -> Result<(), BodyError> {
+    async fn fill_to(&mut self, length: u64) -> Result<(), BodyError> {
         loop {
             self.write_out().await?;
             let Some(source) = &mut self.source else {
                 return Ok(());
             };
             if source.is_end_stream() {
-                self.source = None;
-                return Ok(());
+                return self.end();
             }
             if self.length >= length {
                 return Ok(());
             }
-            let frame = tokio::time::timeout(STALL, source.frame())
-                .await
-                .map_err(|_elapsed| BodyError::Stalled)?;
-            match frame {
-                None => self.source = None,
+            let left = allowance(self.length).saturating_sub(self.waited);
+            let began = Instant::now();
+            let frame = tokio::time::timeout(left.min(STALL), source.frame()).await;
+            self.waited += began.elapsed();
+            let late = if left < STALL {
+                BodyError::Slow
+            } else {
+                BodyError::Stalled
+            };
+            match frame.map_err(|_elapsed| late)? {
+                None => self.end()?,
                 Some(Err(error)) => {
                     self.source = None;
                     return Err(BodyError::of(error.into().as_ref()));
@@ -169,6 +191,12 @@ where
         self.source.is_none()
     }
 
+    /// Whether there is nothing of it, and by its head never will be.
+    pub(super) fn is_empty(&self) -> bool {
+        let comes = |source: &B| source.size_hint().exact() != Some(0);
+        self.length == 0 && !self.source.as_ref().is_some_and(comes)
+    }
+
     /// The body, where all of it is in memory.
     pub(super) fn view(&self) -> BodyView<'_> {
         if self.has_arrived() && self.file.is_none() {
@@ -184,10 +212,11 @@ where
             .then(|| hex::encode(self.hash.clone().finish()))
     }
 
-    /// SHA-256 of what the body carries, hexadecimal; `None` before all of it is here.
-    pub(super) fn content_sha256(&self) -> Option<String> {
+    /// The digest of what the body carries: SHA-256 of the body, hexadecimal, or that of [`Content`]; `None` before all
+    /// of it is here.
+    pub(super) fn content_digest(&self) -> Option<String> {
         match &self.content {
-            Some(content) => content.sha256(),
+            Some(content) => content.digest(),
             None => self.sha256(),
         }
     }
@@ -202,17 +231,26 @@ where
                 .map_err(|error| BodyError::storage(&error))?;
         }
         let memory = std::mem::take(&mut self.memory).freeze();
+        let another = self.lease.another();
         let in_file = if file.is_some() { self.length } else { 0 };
         Ok(Spooled {
             memory,
-            file: file.map(|file| Replay {
-                file,
-                left: in_file,
-                chunk: BytesMut::new(),
+            file: file.map(|file| {
+                Box::new(Replay {
+                    file,
+                    left: in_file,
+                    chunk: BytesMut::new(),
+                })
             }),
             rest: self.source.take(),
-            _lease: std::mem::take(&mut self.lease),
+            lease: std::mem::replace(&mut self.lease, another),
         })
+    }
+
+    fn end(&mut self) -> Result<(), BodyError> {
+        self.source = None;
+        let content = self.content.as_ref();
+        Ok(content.map_or(Ok(()), Content::check_over)?)
     }
 
     fn take_in(&mut self, data: Bytes) -> Result<(), BodyError> {
@@ -274,12 +312,24 @@ where
     }
 }
 
+/// How long a client may have taken for so many bytes.
+fn allowance(bytes: u64) -> Duration {
+    GRACE + Duration::from_secs(bytes / BYTES_A_SECOND)
+}
+
 /// A collected body on its way out, followed by what of it still arrives.
 pub(super) struct Spooled<B> {
     memory: Bytes,
-    file: Option<Replay>,
+    file: Option<Box<Replay>>,
     rest: Option<B>,
-    _lease: Lease,
+    lease: Lease,
+}
+
+impl<B> Spooled<B> {
+    /// For what else is held of this body.
+    pub(super) fn another_lease(&self) -> Lease {
+        self.lease.another()
+    }
 }
 
 #[cfg(test)]
@@ -290,7 +340,7 @@ impl<B> Spooled<B> {
             memory,
             file: None,
             rest: None,
-            _lease: Lease::default(),
+            lease: Share::default().lease(),
         }
     }
 }
@@ -339,6 +389,9 @@ where
                     .map_err(|error| BodyError::storage(&error)),
             ));
         }
+        // What was collected is on its way.
+        self.file = None;
+        self.lease.release();
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(None);
         };
@@ -373,251 +426,5 @@ where
             hint.set_upper(upper + here);
         }
         hint
-    }
-}
-
-static MEMORY: AtomicU64 = AtomicU64::new(0);
-static DISK: AtomicU64 = AtomicU64::new(0);
-
-/// A body's share of the budget; given back when dropped.
-#[derive(Default)]
-pub(super) struct Lease {
-    memory: u64,
-    disk: u64,
-}
-
-impl Lease {
-    /// Draws so many bytes of memory.
-    pub(super) fn in_memory(&mut self, bytes: u64) -> Result<(), BodyError> {
-        draw(&MEMORY, bytes, ALL_IN_MEMORY)?;
-        self.memory += bytes;
-        Ok(())
-    }
-
-    fn on_disk(&mut self, bytes: u64) -> Result<(), BodyError> {
-        draw(&DISK, bytes, ALL_ON_DISK)?;
-        self.disk += bytes;
-        Ok(())
-    }
-
-    /// Bytes of memory that are drawn.
-    #[cfg(test)]
-    pub(super) fn drawn(&self) -> u64 {
-        self.memory
-    }
-
-    /// Gives back what was drawn of memory.
-    pub(super) fn release_memory(&mut self) {
-        MEMORY.fetch_sub(std::mem::take(&mut self.memory), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.release_memory();
-        DISK.fetch_sub(self.disk, Ordering::Relaxed);
-    }
-}
-
-fn draw(used: &AtomicU64, bytes: u64, all: u64) -> Result<(), BodyError> {
-    let drawn = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-        used.checked_add(bytes).filter(|&total| total <= all)
-    });
-    drawn.map(|_before| ()).map_err(|_before| BodyError::Busy)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use super::*;
-
-    /// A body in pieces; after the last it ends, fails or stalls.
-    struct Pieces {
-        left: VecDeque<Bytes>,
-        end: End,
-        announced: Option<u64>,
-    }
-
-    #[derive(Clone, Copy)]
-    enum End {
-        Clean,
-        Bad(io::ErrorKind),
-        Never,
-    }
-
-    impl Body for Pieces {
-        type Data = Bytes;
-        type Error = io::Error;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-            match (self.left.pop_front(), self.end) {
-                (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-                (None, End::Clean) => Poll::Ready(None),
-                (None, End::Bad(kind)) => Poll::Ready(Some(Err(kind.into()))),
-                (None, End::Never) => Poll::Pending,
-            }
-        }
-
-        fn size_hint(&self) -> SizeHint {
-            self.announced
-                .map_or_else(SizeHint::new, SizeHint::with_exact)
-        }
-    }
-
-    fn pieces(count: usize, size: usize, end: End) -> Pieces {
-        let piece = |at: usize| Bytes::from(vec![u8::try_from(at % 251).expect("small"); size]);
-        Pieces {
-            left: (0..count).map(piece).collect(),
-            end,
-            announced: None,
-        }
-    }
-
-    async fn replay(mut spool: Spool<Pieces>) -> Result<Bytes, BodyError> {
-        spool
-            .take()
-            .await?
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes)
-    }
-
-    #[tokio::test]
-    async fn a_body_is_hashed_and_replayed_from_memory_and_from_a_file() {
-        for (count, size) in [(0, 1), (1, 10), (9, 1024 * 1024), (20, 1_000_003)] {
-            let directory = tempfile::tempdir().expect("a directory");
-            let all: Vec<u8> = pieces(count, size, End::Clean)
-                .left
-                .into_iter()
-                .flatten()
-                .collect();
-            let mut spool = Spool::new(
-                pieces(count, size, End::Clean),
-                directory.path().join("spool"),
-                1 << 30,
-            );
-            assert_eq!(spool.sha256(), None, "not yet here");
-            spool.collect().await.expect("collected");
-            let digest = digest::digest(&digest::SHA256, &all);
-            assert_eq!(spool.sha256(), Some(hex::encode(digest)));
-            match spool.view() {
-                BodyView::Whole(body) => assert!(body == all && all.len() <= IN_MEMORY),
-                BodyView::Unread => assert!(all.len() > IN_MEMORY),
-            }
-            let left = std::fs::read_dir(directory.path())
-                .expect("a directory")
-                .flatten();
-            for entry in left {
-                let mut files = std::fs::read_dir(entry.path()).expect("the spool");
-                assert!(files.next().is_none(), "the file is unlinked");
-            }
-            assert!(
-                replay(spool).await.expect("replayed") == all,
-                "{count} pieces of {size}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn too_large_a_body_is_refused_before_it_is_read_where_it_says_so() {
-        let directory = std::env::temp_dir();
-        let mut announced = pieces(3, 10, End::Never);
-        announced.announced = Some(30);
-        let mut spool = Spool::new(announced, directory.clone(), 29);
-        assert_eq!(
-            spool.collect().await,
-            Err(BodyError::TooLarge { limit: 29 })
-        );
-        assert_eq!(spool.length, 0, "nothing was read");
-
-        let mut silent = Spool::new(pieces(3, 10, End::Clean), directory.clone(), 29);
-        assert_eq!(
-            silent.collect().await,
-            Err(BodyError::TooLarge { limit: 29 })
-        );
-        let mut fits = Spool::new(pieces(3, 10, End::Clean), directory, 31);
-        assert_eq!(fits.collect().await, Ok(()));
-    }
-
-    #[tokio::test]
-    async fn what_was_spooled_up_to_the_limit_is_followed_by_the_rest() {
-        let mut spool = Spool::new(pieces(10, 10, End::Clean), std::env::temp_dir(), 35);
-        spool.fill().await.expect("filled");
-        assert!(!spool.has_arrived() && spool.length == 40 && spool.sha256().is_none());
-        assert!(matches!(spool.view(), BodyView::Unread));
-        let all: Vec<u8> = pieces(10, 10, End::Clean)
-            .left
-            .into_iter()
-            .flatten()
-            .collect();
-        assert_eq!(replay(spool).await.expect("replayed"), all);
-    }
-
-    #[tokio::test]
-    async fn what_is_read_ahead_is_followed_by_the_rest_as_it_arrives() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let source = pieces(10, 100, End::Clean);
-        let mut spool = Spool::new(source, directory.path().join("spool"), 10_000);
-        spool.fill_to(250).await.expect("filled");
-        assert_eq!((spool.length, spool.has_arrived()), (300, false));
-        assert_eq!(replay(spool).await.expect("replayed").len(), 1000);
-
-        let source = pieces(2, 100, End::Bad(io::ErrorKind::InvalidData));
-        let mut spool = Spool::new(source, directory.path().join("spool"), 10_000);
-        let error = spool
-            .fill_to(250)
-            .await
-            .expect_err("a bad chunk is found before anything is sent");
-        assert_eq!(error.code(), "malformed-request");
-    }
-
-    #[tokio::test]
-    async fn filling_may_be_interrupted_without_loss() {
-        let mut spool = Spool::new(
-            pieces(12, 1024 * 1024, End::Never),
-            std::env::temp_dir(),
-            1 << 30,
-        );
-        let interrupted = tokio::time::timeout(Duration::from_millis(200), spool.fill()).await;
-        assert!(interrupted.is_err());
-        if let Some(source) = &mut spool.source {
-            source.end = End::Clean;
-        }
-        spool.collect().await.expect("collected");
-        let all: Vec<u8> = pieces(12, 1024 * 1024, End::Clean)
-            .left
-            .into_iter()
-            .flatten()
-            .collect();
-        assert!(replay(spool).await.expect("replayed") == all);
-    }
-
-    #[tokio::test]
-    async fn a_client_that_leaves_is_told_from_one_that_errs() {
-        for (kind, expected) in [
-            (io::ErrorKind::ConnectionReset, "client-gone"),
-            (io::ErrorKind::UnexpectedEof, "client-gone"),
-            (io::ErrorKind::InvalidInput, "malformed-request"),
-        ] {
-            let mut spool = Spool::new(pieces(1, 10, End::Bad(kind)), std::env::temp_dir(), 100);
-            assert_eq!(spool.collect().await.expect_err("failed").code(), expected);
-        }
-    }
-
-    #[test]
-    fn the_budget_is_given_back() {
-        let used = AtomicU64::new(90);
-        assert_eq!(draw(&used, 11, 100), Err(BodyError::Busy));
-        assert_eq!(draw(&used, 10, 100), Ok(()));
-        assert_eq!(draw(&used, u64::MAX, 100), Err(BodyError::Busy));
-        let mut lease = Lease::default();
-        lease.in_memory(5).expect("within the budget");
-        assert_eq!(lease.memory, 5);
-        lease.release_memory();
-        assert_eq!(lease.memory, 0);
     }
 }
