@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guard_tests::guard::{Conversation, Guard};
+use guard_tests::guard::{Conversation, Guard, succeeded};
 use guard_tests::is_root;
 use guard_tests::stand::Stand;
 
@@ -52,4 +52,57 @@ fn nobody_is_asked_about_a_digest_that_nothing_vouches_for() {
     );
     assert_eq!(guard.entries("approval")[0]["state"], "requested");
     client.ends();
+}
+
+const ANONYMOUS: &str = r#"
+default = "deny"
+
+[[statement]]
+effect = "allow"
+action = "s3:PutObject"
+condition = { StringEquals = { "aws:PrincipalType" = "Anonymous" } }
+"#;
+
+/// Keeps back the last byte of bodies of 8 MiB, which guard collects because nobody signed them, and says what becomes of
+/// a whole one after that.
+const HOARDS: &str = r#"
+import http.client, ssl, sys, time
+SIZE = 8 << 20
+def begin():
+    connection = http.client.HTTPSConnection("held.s3.amazonaws.com", context=ssl.create_default_context(), timeout=60)
+    connection.putrequest("PUT", "/hoarded")
+    connection.putheader("content-length", str(SIZE))
+    connection.endheaders(bytes(SIZE - 1))
+    return connection
+kept = [begin() for _ in range(10)]
+time.sleep(1)
+last = begin()
+last.send(b"0")
+print(last.getresponse().read().decode().replace("\n", " "))
+sys.stdin.readline()
+"#;
+
+const UPLOADS: &str = r#"
+import http.client, ssl
+connection = http.client.HTTPSConnection("held.s3.amazonaws.com", context=ssl.create_default_context(), timeout=60)
+connection.request("PUT", "/uploaded", bytes(8 << 20))
+print(connection.getresponse().read().decode().replace("\n", " "))
+"#;
+
+#[test]
+fn a_session_that_hoards_bodies_leaves_room_for_another() {
+    if !is_root("a_session_that_hoards_bodies_leaves_room_for_another") {
+        return;
+    }
+    let guard = Guard::new(ANONYMOUS, "");
+    let mut hoarder = Conversation::start(&guard, Stand::shared(), HOARDS);
+    let said = hoarder.hears();
+    assert!(said.contains("request bodies as it may"), "{said}");
+    let said = succeeded(&guard.python(Stand::shared(), UPLOADS));
+    assert!(!said.contains("request bodies"), "{said}");
+    let completed = guard.entries("exchange_completed");
+    assert_eq!(completed.len(), 1, "it reached the server: {completed:#?}");
+    assert_eq!(completed[0]["bytes_sent"], 8 << 20, "{said}");
+    hoarder.says();
+    hoarder.ends();
 }
