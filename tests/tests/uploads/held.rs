@@ -63,18 +63,18 @@ action = "s3:PutObject"
 condition = { StringEquals = { "aws:PrincipalType" = "Anonymous" } }
 "#;
 
-/// Keeps back the last byte of bodies of 8 MiB, which guard collects because nobody signed them, and says what becomes of
-/// a whole one after that.
+/// Keeps back the last byte of bodies of 1 MiB, which guard collects because nobody signed them and holds in memory, and
+/// says what becomes of a whole one after that.
 const HOARDS: &str = r#"
 import http.client, ssl, sys, time
-SIZE = 8 << 20
+SIZE = 1 << 20
 def begin():
     connection = http.client.HTTPSConnection("held.s3.amazonaws.com", context=ssl.create_default_context(), timeout=60)
     connection.putrequest("PUT", "/hoarded")
     connection.putheader("content-length", str(SIZE))
     connection.endheaders(bytes(SIZE - 1))
     return connection
-kept = [begin() for _ in range(10)]
+kept = [begin() for _ in range(70)]
 time.sleep(1)
 last = begin()
 last.send(b"0")

@@ -30,6 +30,9 @@ use crate::aws::BodyView;
 /// Bytes of one body that are kept in memory, and can be looked into.
 pub const IN_MEMORY: usize = 8 * 1024 * 1024;
 
+/// Bytes of one body that are in memory, or nowhere: what a decision reads is hardly ever larger.
+const LOOKED_INTO: usize = 1024 * 1024;
+
 /// How long a client may send nothing in the midst of a body.
 pub(super) const STALL: Duration = Duration::from_mins(1);
 
@@ -260,9 +263,16 @@ where
         }
         self.length += data.len() as u64;
         if self.file.is_none() && self.memory.len() + data.len() <= IN_MEMORY {
-            self.lease.in_memory(data.len() as u64)?;
-            self.memory.extend_from_slice(&data);
-            return Ok(());
+            match self.lease.in_memory(data.len() as u64) {
+                Ok(()) => {
+                    self.memory.extend_from_slice(&data);
+                    return Ok(());
+                }
+                // What has grown so large is hardly looked into, and the disk has room: parts of an upload that wait
+                // for a person together are more than the memory's share.
+                Err(_busy) if self.memory.len() >= LOOKED_INTO => {}
+                Err(busy) => return Err(busy),
+            }
         }
         self.lease.on_disk(data.len() as u64)?;
         self.unwritten = data;

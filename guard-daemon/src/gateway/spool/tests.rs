@@ -211,3 +211,28 @@ async fn what_was_collected_and_sent_is_given_back_while_the_rest_arrives() {
         assert_eq!(taken.lease.drawn(), left);
     }
 }
+
+#[tokio::test]
+async fn a_large_body_goes_to_the_disk_where_the_memory_is_used_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let share = Share::default();
+    let mut hoard = share.lease();
+    let mut held = 0;
+    while hoard.in_memory(1 << 20).is_ok() {
+        held += 1 << 20;
+    }
+    hoard.keep_in_memory(held - (2 << 20));
+    let spool = |size: usize| {
+        let source = pieces(size / 65536, 65536, End::Clean);
+        Spool::new(source, directory.path().into(), u64::MAX, share.lease())
+    };
+    let mut large = spool(6 << 20);
+    large.collect().await.unwrap();
+    assert!(large.file.is_some());
+    assert_eq!(replay(large).await.unwrap().len(), 6 << 20);
+    let mut taken = spool(2 << 20);
+    taken.collect().await.unwrap();
+    assert_eq!(spool(1 << 19).collect().await, Err(BodyError::Busy));
+    drop(taken);
+    spool(1 << 19).collect().await.unwrap();
+}
