@@ -54,6 +54,9 @@ pub(super) struct Signer<'a> {
     /// The principal of the credentials, the same for every set that one role gives; `None` for an unsigned
     /// request.
     pub(super) principal: Option<&'a str>,
+    /// The account of the session's own credentials, where the call was decided for one: what gives them may give
+    /// another's later.
+    pub(super) account: Option<&'a str>,
     /// The credential scope, where there is one.
     pub(super) scope: Option<Scope<'a>>,
 }
@@ -80,6 +83,7 @@ pub(super) fn of(signer: Signer<'_>, host: &str, parts: &Parts, body_sha256: &st
     let mut hash = Fields(digest::Context::new(&digest::SHA256));
     hash.field(signer.session.as_str().as_bytes());
     hash.optional(signer.principal);
+    hash.optional(signer.account);
     hash.optional(signer.scope.map(|it| it.region));
     hash.optional(signer.scope.map(|it| it.service));
     hash.field(parts.method.as_str().as_bytes());
@@ -132,11 +136,12 @@ mod tests {
     type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
 
     fn print(case: Case<'_>) -> [u8; 32] {
-        print_as(Some("session"), Some(("eu-west-1", "s3")), case)
+        print_as(Some("session"), None, Some(("eu-west-1", "s3")), case)
     }
 
     fn print_as(
         principal: Option<&str>,
+        account: Option<&str>,
         scope: Option<(&str, &str)>,
         (method, target, headers, body): Case<'_>,
     ) -> [u8; 32] {
@@ -148,6 +153,7 @@ mod tests {
         let signer = Signer {
             session: &session,
             principal,
+            account,
             scope: scope.map(|(region, service)| Scope { region, service }),
         };
         of(
@@ -251,19 +257,26 @@ mod tests {
     #[test]
     fn another_signer_makes_another_call() {
         let here = Some(("eu-west-1", "s3"));
+        let own = Some("session");
         let signers = [
-            (Some("session"), here),
-            (Some("arn:aws:sts::222222222222:assumed-role/prod"), here),
-            (Some(""), here),
-            (None, here),
-            (Some("session"), Some(("eu-west-2", "s3"))),
-            (Some("session"), Some(("eu-west-1", "s3express"))),
-            (Some("session"), None),
-            (None, None),
+            (own, None, here),
+            (own, Some("111111111111"), here),
+            (own, Some("222222222222"), here),
+            (
+                Some("arn:aws:sts::222222222222:assumed-role/prod"),
+                None,
+                here,
+            ),
+            (Some(""), None, here),
+            (None, None, here),
+            (own, None, Some(("eu-west-2", "s3"))),
+            (own, None, Some(("eu-west-1", "s3express"))),
+            (own, None, None),
+            (None, None, None),
         ];
         let prints: std::collections::HashSet<_> = signers
             .iter()
-            .map(|&(principal, scope)| print_as(principal, scope, CALL))
+            .map(|&(principal, account, scope)| print_as(principal, account, scope, CALL))
             .collect();
         assert_eq!(prints.len(), signers.len());
     }

@@ -49,6 +49,7 @@ impl Exchange {
         let signer = Signer {
             session: &self.session.id,
             principal: whose.as_deref(),
+            account: self.whose.last().map(|it| it.account.as_str()),
             scope: from.scope(),
         };
         let fingerprint = fingerprint::of(signer, host, parts, &digest);
