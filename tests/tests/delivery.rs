@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use guard_tests::guard::{Guard, succeeded};
+use guard_tests::installation::binary;
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
 
 const ALL: &str = "default = \"allow\"\n";
@@ -36,6 +37,12 @@ fn javascript() -> String {
     )
 }
 
+/// A shell command that puts a metric with the AWS SDK for Rust; `cargo build --workspace` made it.
+fn rust(guard: &Guard) -> String {
+    let client = guard.hand(&binary().with_file_name("rust-sdk-client"));
+    format!("{{ {} absent || true; }}", client.display())
+}
+
 fn served(guard: &Guard) -> Vec<(String, String)> {
     let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
     let entries = guard.entries("dummies_served");
@@ -48,16 +55,18 @@ fn instance_metadata_gives_dummies_to_every_client() {
     let guard = Guard::new(ALL, "");
     let script = format!(
         "{BARE}{whoami}; AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE=IPv6 {whoami}; {aws} sts get-caller-identity --output text; \
-         {js}",
+         {js}; {rust}",
         whoami = whoami(),
         aws = guard_tests::python_program("aws").display(),
         js = javascript(),
+        rust = rust(&guard),
     );
     let said = succeeded(&shell(&guard, &[], &script));
     assert_eq!(said.matches("iam-role ASIA").count(), 2, "{said}");
     assert!(said.contains("js 123456789012"), "{said}");
+    assert!(said.contains("metric: put"), "{said}");
     let served = served(&guard);
-    assert!(served.len() >= 4, "{served:?}\n{said}");
+    assert!(served.len() >= 5, "{served:?}\n{said}");
     // One set for all of them, and every call was made with it.
     for (service, key) in &served {
         assert_eq!((service.as_str(), key), ("imds", &served[0].1));
@@ -121,15 +130,17 @@ fn the_container_endpoint_takes_the_place_of_variables() {
     let guard = Guard::new(ALL, "");
     let script = format!(
         "test -z \"$AWS_ACCESS_KEY_ID$AWS_SECRET_ACCESS_KEY\" || exit 9\n{whoami}\n{aws} sts get-caller-identity --output text\n\
-         {js}",
+         {js}; {rust}",
         whoami = whoami(),
         aws = guard_tests::python_program("aws").display(),
         js = javascript(),
+        rust = rust(&guard),
     );
     let said = succeeded(&shell(&guard, &["--credentials", "container"], &script));
     assert!(said.contains("container-role ASIA"), "{said}");
     assert!(said.contains("js 123456789012"), "{said}");
-    assert_eq!(served(&guard).len(), 3, "{said}");
+    assert!(said.contains("metric: put"), "{said}");
+    assert_eq!(served(&guard).len(), 4, "{said}");
 }
 
 #[test]
