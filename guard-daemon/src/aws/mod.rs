@@ -155,7 +155,8 @@ pub struct Call {
     pub region: Option<String>,
     /// botocore's service name (`dynamodb`), or `None` where it is unknown.
     pub service: Option<&'static str>,
-    /// botocore's names of all services that it may be for; none where nothing is known of the host.
+    /// botocore's names of all services that it may be for: those at the host, or where nothing is known of it, those
+    /// that sign as it does.
     pub services: Vec<&'static str>,
     /// The operation.
     pub operation: Operation,
@@ -299,12 +300,17 @@ pub fn identify(
         [first, ..] if !reading.operations.is_empty() => Some(first.name()),
         _ => None,
     };
+    let mut services: Vec<_> = reading.services.iter().map(|it| it.name()).collect();
+    if let (true, Some(scope)) = (services.is_empty(), scope) {
+        // AWS takes no other signature for them, at whatever name of theirs.
+        services.extend(catalog::services_signing(scope.service).map(|it| it.name()));
+    }
     Ok(Call {
         protocol: reading.protocol,
         partition: endpoint.partition,
         region: region.map(str::to_owned),
         service,
-        services: reading.services.iter().map(|it| it.name()).collect(),
+        services,
         operation,
         candidates: Candidates(reading.operations),
         access,

@@ -1,7 +1,8 @@
 //! The resolver process: reads one user's AWS configuration as that user, and answers with credentials.
 //!
-//! It reads the profile files once, at its start, and runs no program that has changed since. Its environment is exactly what the daemon chose, its
-//! memory is closed to other processes of the same user, and it ends when the daemon closes the pipe.
+//! It reads the profile files once, at its start, and runs no program that has changed since. Its environment is
+//! exactly what the daemon chose, its memory is closed to other processes of the same user, and it ends when the daemon
+//! closes the pipe.
 
 use std::ffi::OsStr;
 use std::io;

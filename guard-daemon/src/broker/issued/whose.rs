@@ -29,7 +29,7 @@ impl Minted {
             .chain
             .last()
             .map_or("a call of the session", |it| &it.operation);
-        match self.principal.arn() {
+        match self.known().arn() {
             Some(arn) => format!("{arn} (by {by})"),
             None => format!("whom {by} gave credentials for"),
         }

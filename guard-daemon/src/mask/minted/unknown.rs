@@ -63,7 +63,40 @@ fn names_session(query: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, Method};
+
     use super::*;
+    use crate::aws::{BodyView, RequestView, Scope, identify};
+
+    #[test]
+    fn what_is_unknown_is_looked_at_where_services_mint() {
+        let asked = |host: &str, service: &str, query: &str| {
+            let headers = HeaderMap::new();
+            let request = RequestView {
+                method: &Method::GET,
+                host,
+                path: "/",
+                query,
+                headers: &headers,
+                body: BodyView::Whole(b""),
+            };
+            let region = "us-east-1";
+            let call = identify(&request, Some(Scope { region, service }), None, &[]).unwrap();
+            may_hold_unfound(&call, query)
+        };
+        let sts = "sts.us-east-1.amazonaws.com";
+        assert!(asked(sts, "sts", "Action=AssumeAnything"));
+        assert!(!asked(sts, "sts", "Action=AssumeRole&Version=2011-06-15"));
+        // Whatever its name, it is the service that takes the signature.
+        let other = "nobody-knows.us-east-1.amazonaws.com";
+        assert!(asked(other, "sts", "Action=AssumeRole&Version=2011-06-15"));
+        assert!(!asked(other, "nobody-knows", ""));
+        let s3 = "bucket.s3.us-east-1.amazonaws.com";
+        assert!(asked(s3, "s3", "session&x=1"));
+        assert!(!asked(s3, "s3", "cachebuster=1"));
+        assert!(asked("iam.amazonaws.com", "iam", "Action=CreateSomething"));
+        assert!(!asked("sqs.us-east-1.amazonaws.com", "sqs", "Action=New"));
+    }
 
     #[test]
     fn keys_are_seen_in_every_format() {
