@@ -303,7 +303,7 @@ pub fn identify(
     let mut services: Vec<_> = reading.services.iter().map(|it| it.name()).collect();
     if let (true, Some(scope)) = (services.is_empty(), scope) {
         // AWS takes no other signature for them, at whatever name of theirs.
-        services.extend(catalog::services_signing(scope.service).map(|it| it.name()));
+        services.extend(catalog::services_signing(scope.service).map(catalog::Service::name));
     }
     Ok(Call {
         protocol: reading.protocol,
