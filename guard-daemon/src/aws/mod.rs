@@ -320,7 +320,7 @@ pub fn identify(
     })
 }
 
-/// Whether text can stand in an ARN as a region: the scope is the agent's.
+/// Whether text can stand in an ARN as a region, or is empty: the scope is the agent's.
 fn is_region(text: &str) -> bool {
     text.len() <= 64
         && text

@@ -103,8 +103,8 @@ fn layer(asked: &Asked<'_>, name: Option<String>, version: Option<&str>) -> Reso
         None => String::new(),
     };
     match arn::parts(&name) {
-        Some(parts) if parts.service == "lambda" && parts.resource.starts_with("layer:") => {
-            Resource::Arn(format!("{name}{suffix}"))
+        Some(parts) if parts.resource.starts_with("layer:") => {
+            arn::given(Some(&format!("{name}{suffix}")), "lambda")
         }
         None if arn::is_name(&name, "") => asked.arn("lambda", &format!("layer:{name}{suffix}")),
         _ => Resource::Unknown,

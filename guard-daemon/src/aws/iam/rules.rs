@@ -12,8 +12,6 @@ use crate::aws::{
     catalog::{Alternative, Form, OperationModel, Part, Path, Rule, Target, alternative, source},
 };
 
-/// Longer than any ARN.
-const LONGEST: usize = 2048;
 /// A condition key's value beyond this is unknown, in bytes.
 pub(super) const LONGEST_VALUE: usize = 64 * 1024;
 
@@ -218,7 +216,7 @@ impl<'t> Reader<'t, '_> {
         let (Part::Member(_, form) | Part::Item(_, form)) = part else {
             return Read::Unknown;
         };
-        if !is_usable(&text) || arn::parts(&text).is_none_or(|it| !is_service(it.service)) {
+        if !arn::is_usable(&text) || arn::parts(&text).is_none_or(|it| !is_service(it.service)) {
             return Read::Unknown;
         }
         match form {
@@ -236,7 +234,7 @@ impl<'t> Reader<'t, '_> {
         let longest = if kind == alternative::VALUE {
             LONGEST_VALUE
         } else {
-            LONGEST
+            arn::LONGEST
         };
         let mut text = String::with_capacity(96);
         let mut applies = true;
@@ -331,15 +329,6 @@ fn push(text: &mut String, kind: u32, form: Form, member: &str) -> bool {
     match kind {
         alternative::NAMES | alternative::FOLDED => !folded && arn::is_name(member, "+=,@"),
         alternative::VALUE => true,
-        _ => is_usable(member),
+        _ => arn::is_usable(member),
     }
-}
-
-/// Whether a member can be of a resource: IAM's wildcards would make it more than one, and white space at its
-/// ends a service may cut off.
-fn is_usable(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= LONGEST
-        && text.trim() == text
-        && !text.contains(|it: char| matches!(it, '*' | '?') || it.is_control())
 }

@@ -390,15 +390,11 @@ fn copy_source(asked: &Asked<'_>) -> Access {
         return unknown();
     };
     if path.starts_with("arn:") {
-        let point = arn::parts(&path).is_some_and(|it| it.resource.contains("/object/"));
-        return one(
-            action,
-            if point {
-                Resource::Arn(path.into_owned())
-            } else {
-                Resource::Unknown
-            },
-        );
+        if arn::parts(&path).is_some_and(|it| it.service == "s3-outposts") {
+            let action = action.replacen("s3:", "s3-outposts:", 1);
+            return one(action, Resource::Unknown);
+        }
+        return one(action, source_by_point(asked, path));
     }
     let resource = match path.strip_prefix('/').unwrap_or(&path).split_once('/') {
         Some((bucket, key)) if arn::is_name(bucket, "") && !key.is_empty() => Resource::Arn(
@@ -407,6 +403,28 @@ fn copy_source(asked: &Asked<'_>) -> Access {
         _ => Resource::Unknown,
     };
     one(action, resource)
+}
+
+/// The object that a copy source names by an access point: `arn:…:s3:{region}:{account}:accesspoint/{name}/object/{key}`.
+/// What others stand for (a multi-region access point) the request does not tell.
+fn source_by_point(asked: &Asked<'_>, arn: Cow<'_, str>) -> Resource {
+    let known = arn::parts(&arn).is_some_and(|it| {
+        let object = it
+            .resource
+            .strip_prefix("accesspoint/")
+            .and_then(|rest| rest.split_once("/object/"));
+        it.partition == asked.endpoint.partition
+            && it.service == "s3"
+            && !it.region.is_empty()
+            && !it.account.is_empty()
+            && arn::is_place(it.region, it.account)
+            && object.is_some_and(|(name, key)| arn::is_name(name, "") && !key.is_empty())
+    });
+    if known {
+        Resource::Arn(arn.into_owned())
+    } else {
+        Resource::Unknown
+    }
 }
 
 fn delete_objects(asked: &Asked<'_>, target: &Target<'_>) -> Vec<Access> {
