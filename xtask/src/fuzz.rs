@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// How long each target runs.
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub(crate) seconds: u32,
+    /// Makes the inputs of this seed; others each time otherwise.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seed: Option<u32>,
 }
 
 /// Runs it.
@@ -30,7 +33,7 @@ pub(crate) fn run_task(arguments: &Arguments) -> anyhow::Result<()> {
     let mut broken = Vec::new();
     for name in names {
         say(&format!("== {name}"));
-        if !fuzz(&program, &name, arguments.seconds)? {
+        if !fuzz(&program, &name, arguments)? {
             broken.push(name);
         }
     }
@@ -65,13 +68,15 @@ fn targets() -> anyhow::Result<Vec<String>> {
 }
 
 /// Runs one target over its seeds and what earlier runs found, and then on from there; tells whether all held.
-fn fuzz(program: &Path, name: &str, seconds: u32) -> anyhow::Result<bool> {
+fn fuzz(program: &Path, name: &str, arguments: &Arguments) -> anyhow::Result<bool> {
     let found = target().join("fuzz").join(name);
     let artifacts = target().join("fuzz/artifacts").join(name);
     std::fs::create_dir_all(&found)?;
     std::fs::create_dir_all(&artifacts)?;
     let output = Command::new(program)
-        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_total_time={}", arguments.seconds))
+        // libFuzzer takes 0 for one of its own choice.
+        .arg(format!("-seed={}", arguments.seed.unwrap_or(0)))
         .args(["-max_len=4096", "-timeout=10", "-rss_limit_mb=2048"])
         .args(["-verbosity=1", "-print_final_stats=1"])
         .arg(format!("-artifact_prefix={}/", artifacts.display()))

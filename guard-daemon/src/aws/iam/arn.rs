@@ -96,3 +96,84 @@ pub(super) fn is_usable(text: &str) -> bool {
 pub(super) fn is_place(region: &str, account: &str) -> bool {
     is_region(region) && account.bytes().all(|it| it.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::aws::iam::tests::{ACCOUNT, call, shown};
+
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+
+    #[test]
+    fn sources_that_are_no_access_points_are_unknown() {
+        for source in [
+            "arn:aws:s2:us-east-1:123456789012:accesspoint/ap/object/k",
+            "arn:aws-cn:s3:us-east-1:123456789012:accesspoint/ap/object/k",
+            "arn:aws:s3:*:123456789012:accesspoint/ap/object/k",
+            "arn:aws:s3:us-east-1:*:accesspoint/ap/object/k",
+            "arn:aws:s3:us-east-1::accesspoint/ap/object/k",
+            "arn:aws:s3::123456789012:accesspoint/m.mrap/object/k",
+            "arn:aws:s3:us-east-1:123456789012:accesspoint/*/object/k",
+            "arn:aws:s3:us-east-1:123456789012:accesspoint/a/b/object/k",
+            "arn:aws:s3:us-east-1:123456789012:accesspoint/ap/object/",
+            "arn:aws:s3:us-east-1:123456789012:bucket/b/object/k",
+            "arn:aws:s3:::bucket/object/k",
+        ] {
+            let headers = [("x-amz-copy-source", source)];
+            let read = call(
+                "PUT b.s3.amazonaws.com/k",
+                "s3",
+                &headers,
+                "",
+                Some(ACCOUNT),
+            );
+            let wanted = "s3:PutObject s3:::b/k; s3:GetObject ?";
+            assert_eq!(shown(&read), wanted, "{source}");
+        }
+    }
+
+    #[test]
+    fn arns_and_accounts_with_wildcards_are_unknown() {
+        let json = |target| [("x-amz-target", target)];
+        let cases: [(&str, &str, Headers<'_>, &str, &str); 5] = [
+            (
+                "POST sts.us-east-1.amazonaws.com/",
+                "sts",
+                &[("content-type", "application/x-www-form-urlencoded")],
+                "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/%2A&Version=2011-06-15",
+                "sts:AssumeRole ?",
+            ),
+            (
+                "POST sqs.us-east-1.amazonaws.com/",
+                "sqs",
+                &json("AmazonSQS.GetQueueUrl"),
+                r#"{"QueueName":"q","QueueOwnerAWSAccountId":"*"}"#,
+                "sqs:GetQueueUrl ?",
+            ),
+            (
+                "POST kms.us-east-1.amazonaws.com/",
+                "kms",
+                &json("TrentService.DescribeKey"),
+                r#"{"KeyId":"arn:aws:kms:us-east-1:1:key/?"}"#,
+                "kms:DescribeKey ?",
+            ),
+            (
+                "POST lambda.us-east-1.amazonaws.com/2015-03-31/functions/arn:aws:lambda:us-east-1:*:function:f/invocations",
+                "lambda",
+                &[],
+                "",
+                "lambda:InvokeFunction ?",
+            ),
+            (
+                "GET lambda.us-east-1.amazonaws.com/2018-10-31/layers/arn:aws:lambda:*:1:layer:l/versions/1",
+                "lambda",
+                &[],
+                "",
+                "lambda:GetLayerVersion ?",
+            ),
+        ];
+        for (line, service, headers, body, wanted) in cases {
+            let read = call(line, service, headers, body, Some(ACCOUNT));
+            assert_eq!(shown(&read), wanted, "{line}");
+        }
+    }
+}
