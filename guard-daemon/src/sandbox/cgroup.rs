@@ -94,13 +94,14 @@ impl Hierarchy {
         let path = self.root.join(session.as_str());
         fs::create_dir_all(&self.root).map_err(failed("cannot make", &self.root))?;
         fs::create_dir(&path).map_err(failed("cannot make", &path))?;
-        Ok(Cgroup { path })
+        Ok(Cgroup { path, number: None })
     }
 
     /// The cgroup of a session, whether or not it exists.
     pub fn of(&self, session: &SessionId) -> Cgroup {
         Cgroup {
             path: self.root.join(session.as_str()),
+            number: None,
         }
     }
 
@@ -143,13 +144,19 @@ impl Hierarchy {
                 mount: mount.to_owned(),
             });
         }
-        Ok(Cgroup { path: directory })
+        let number = number_of(&directory).map_err(failed("cannot examine", &directory))?;
+        Ok(Cgroup {
+            path: directory,
+            number: Some(number),
+        })
     }
 
-    /// The cgroup that `Cgroup::name` named, whether or not it exists.
-    pub fn named(&self, name: &str) -> Cgroup {
+    /// The cgroup that `Cgroup::name` named, whether or not it exists. With a number, one made later in its place is
+    /// another one.
+    pub fn named(&self, name: &str, number: Option<u64>) -> Cgroup {
         Cgroup {
             path: self.mount().join(name.trim_start_matches('/')),
+            number,
         }
     }
 
@@ -158,8 +165,11 @@ impl Hierarchy {
     pub fn numbered(&self, number: u64) -> Option<Cgroup> {
         let mut ahead = vec![self.mount().to_owned()];
         while let Some(path) = ahead.pop() {
-            if fs::symlink_metadata(&path).is_ok_and(|found| found.ino() == number) {
-                return Some(Cgroup { path });
+            if number_of(&path).is_ok_and(|found| found == number) {
+                return Some(Cgroup {
+                    path,
+                    number: Some(number),
+                });
             }
             ahead.extend(children(&path));
         }
@@ -187,6 +197,8 @@ impl Hierarchy {
 #[derive(Clone, Debug)]
 pub struct Cgroup {
     path: PathBuf,
+    /// Which one it is of those that have the path in the course of time; `None` where only guard makes any there.
+    number: Option<u64>,
 }
 
 impl Cgroup {
@@ -195,9 +207,30 @@ impl Cgroup {
         &self.path
     }
 
+    /// Its number, where it is known.
+    pub fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    /// Whether it exists; one that cannot be looked at does. A service that is started again may have another cgroup
+    /// at the same path.
+    pub fn exists(&self) -> bool {
+        match number_of(&self.path) {
+            Ok(found) => self.number.is_none_or(|number| number == found),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
     /// A descriptor of its directory, for attaching programs.
     pub fn open(&self) -> Result<OwnedFd, CgroupError> {
         let directory = File::open(&self.path).map_err(failed("cannot open", &self.path))?;
+        let metadata = directory
+            .metadata()
+            .map_err(failed("cannot examine", &self.path))?;
+        if self.number.is_some_and(|number| number != metadata.ino()) {
+            let replaced = io::Error::new(io::ErrorKind::NotFound, "it was removed and made anew");
+            return Err(failed("cannot open", &self.path)(replaced));
+        }
         Ok(directory.into())
     }
 
@@ -215,6 +248,9 @@ impl Cgroup {
     /// The processes in it and below it.
     pub fn processes(&self) -> Vec<u32> {
         let mut processes = Vec::new();
+        if !self.exists() {
+            return processes;
+        }
         let mut groups = vec![self.path.clone()];
         while let Some(group) = groups.pop() {
             let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
@@ -228,6 +264,9 @@ impl Cgroup {
 
     /// Whether a process is in it or below it; `false` also where it does not exist.
     pub fn is_populated(&self) -> bool {
+        if !self.exists() {
+            return false;
+        }
         let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
         events.lines().any(|line| line == "populated 1")
     }
@@ -254,7 +293,7 @@ impl Cgroup {
 
     /// Lets its processes go on. One that does not exist is fine.
     pub fn thaw(&self) -> Result<(), CgroupError> {
-        if !self.path.exists() {
+        if !self.exists() {
             return Ok(());
         }
         write(&self.path.join("cgroup.freeze"), "0")
@@ -264,7 +303,7 @@ impl Cgroup {
     /// to ten seconds. One that does not exist is fine.
     pub fn kill_and_wait(&self) -> Result<(), CgroupError> {
         let deadline = Instant::now() + EMPTYING;
-        while self.path.exists() {
+        while self.exists() {
             kill_all(&self.path)?;
             if !self.is_populated() {
                 return Ok(());
@@ -283,7 +322,7 @@ impl Cgroup {
         let deadline = Instant::now() + EMPTYING;
         let mut pause = Duration::from_millis(1);
         loop {
-            if !self.path.exists() {
+            if !self.exists() {
                 return Ok(());
             }
             kill_all(&self.path)?;
@@ -304,6 +343,11 @@ impl Cgroup {
             seconds: EMPTYING.as_secs(),
         }
     }
+}
+
+/// The number of the cgroup at a path, which is its inode.
+fn number_of(path: &Path) -> io::Result<u64> {
+    Ok(fs::symlink_metadata(path)?.ino())
 }
 
 /// The cgroup v2 path of a process as `/proc/<pid>/cgroup` gives it.

@@ -1,5 +1,6 @@
 //! `guard attach` and `guard detach`: a tree that runs already is confined by the hooks alone, and let go.
 
+mod replaced;
 mod tree;
 
 use std::net::TcpListener;
@@ -21,6 +22,14 @@ fn said(output: &Output) -> String {
 
 fn detach(guard: &Guard, session: &str) {
     succeeded(&guard.command(&["detach", session]).output().expect("runs"));
+}
+
+/// How a session ended.
+fn session_ended(guard: &Guard, session: &str) -> String {
+    let ends = guard.entries("session_ended");
+    let end = ends.iter().find(|entry| entry["session"] == session);
+    let cause = end.and_then(|entry| entry["cause"].as_str());
+    cause.expect("its end is on record").to_owned()
 }
 
 fn causes(guard: &Guard) -> Vec<String> {

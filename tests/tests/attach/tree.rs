@@ -34,6 +34,21 @@ impl Place {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Moves a process into it, as another process does.
+    pub(crate) fn admit(&self, pid: u32) {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("moved");
+    }
+
+    /// Removes it, once it is empty.
+    pub(crate) fn remove(&self) {
+        eventually("the cgroup is removed", || fs::remove_dir(&self.0).is_ok()).expect("removed");
+    }
+
+    /// Makes it again.
+    pub(crate) fn make(&self) {
+        fs::create_dir(&self.0).expect("a cgroup");
+    }
 }
 
 impl Drop for Place {

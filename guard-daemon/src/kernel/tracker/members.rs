@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use guard_common::tracking::{
@@ -26,6 +27,9 @@ use crate::session::SessionId;
 pub(super) const ROOT: u64 = 1;
 /// Rounds in which processes of a tree that forks all the while are looked for.
 const ROUNDS: usize = 50;
+
+/// How long processes may take to be gone that were killed.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// How long a fork, a move or an end may take on a busy host.
 const SETTLING: Duration = Duration::from_millis(700);
@@ -120,32 +124,67 @@ impl Members {
         Ok(())
     }
 
+    /// Kills every process of a session, wherever it is, and waits until it is gone. Returns the number of one that is
+    /// not. Also for a session that an earlier daemon confined. Blocks, up to ten seconds.
+    pub(super) fn expel(&self, session: &SessionId) -> io::Result<Option<u32>> {
+        let deadline = Instant::now() + ENDING;
+        let cgroups = self.cgroups(session);
+        loop {
+            let mut left = None;
+            for (pid, label) in self.labelled(&cgroups) {
+                let started = label.started / TICK * TICK;
+                if pidfd::start_of_living(pid)? == Some(started) {
+                    pidfd::kill(pid, started)?;
+                    left = Some(pid);
+                }
+            }
+            if left.is_none() || Instant::now() >= deadline {
+                return Ok(left);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Makes a session's cgroup one like any other. Its processes may leave it.
     pub(super) fn release(&mut self, session: &SessionId) {
-        let Some(confined) = self.confined.remove(session) else {
-            return;
-        };
+        self.confined.remove(session);
+        let cgroups = self.cgroups(session);
         // With the session's entry gone its labels count for nothing.
-        let _ = self.sessions.remove(&confined.cgroup);
-        let labels: Vec<u32> = self
-            .labels
-            .iter()
-            .flatten()
-            .filter(|(_, label)| label.cgroup == confined.cgroup)
-            .map(|(pid, _)| pid)
-            .collect();
-        for pid in labels {
+        for cgroup in &cgroups {
+            let _ = self.sessions.remove(cgroup);
+        }
+        for (pid, _) in self.labelled(&cgroups) {
             let _ = self.labels.remove(&pid);
         }
         let allowed: Vec<AllowedSocket> = self
             .allowed
             .keys()
             .flatten()
-            .filter(|key| key.cgroup == confined.cgroup)
+            .filter(|key| cgroups.contains(&key.cgroup))
             .collect();
         for key in allowed {
             let _ = self.allowed.remove(&key);
         }
+    }
+
+    /// The identifiers of the cgroups that the kernel knows as a session's: one, also without its directory.
+    fn cgroups(&self, session: &SessionId) -> BTreeSet<u64> {
+        let Some(name) = number_of(session) else {
+            return BTreeSet::new();
+        };
+        let known = self.sessions.iter().flatten();
+        known
+            .filter(|(_, value)| value.name == name)
+            .map(|(cgroup, _)| cgroup)
+            .collect()
+    }
+
+    /// The processes that have a label of one of these cgroups.
+    fn labelled(&self, cgroups: &BTreeSet<u64>) -> Vec<(u32, Label)> {
+        let labels = self.labels.iter().flatten();
+        labels
+            .filter(|(_, label)| cgroups.contains(&label.cgroup))
+            .collect()
     }
 
     /// Compares the maps with the cgroups and makes good what is not so: processes without a label get one,
@@ -162,16 +201,27 @@ impl Members {
                 });
             }
         }
+        let standing: BTreeSet<u64> = confined
+            .values()
+            .filter(|confined| confined.exists())
+            .map(|confined| confined.cgroup)
+            .collect();
         let labels: Vec<(u32, Label)> = self.labels.iter().flatten().collect();
         for (pid, label) in labels {
+            let Some(started) = self.start_of_labelled(pid, label) else {
+                continue;
+            };
             let holder = confined
                 .iter()
                 .find(|(_, confined)| confined.cgroup == label.cgroup);
-            if let Some(detail) =
-                self.check_label(pid, label, holder.map(|(_, c)| c), &mut suspects)
-            {
+            let Some((session, confined)) = holder else {
+                // Of a session that has not been picked up yet.
+                continue;
+            };
+            let confined = standing.contains(&label.cgroup).then_some(confined);
+            if let Some(detail) = self.check_place((pid, started), confined, &mut suspects) {
                 faults.push(Fault {
-                    session: holder.map(|(session, _)| session.clone()),
+                    session: Some(session.clone()),
                     detail,
                 });
             }
@@ -207,25 +257,31 @@ impl Members {
         detail
     }
 
-    fn check_label(
-        &mut self,
-        pid: u32,
-        label: Label,
+    /// When a process started that has a label. `None` where it is gone, and then its label is too, or cannot be looked
+    /// at now.
+    fn start_of_labelled(&mut self, pid: u32, label: Label) -> Option<u64> {
+        let started = label.started / TICK * TICK;
+        // One that cannot be looked at now keeps its label, and is looked at again.
+        if pidfd::start_of_living(pid).ok()? == Some(started) {
+            return Some(started);
+        }
+        // Not if it was given out again meanwhile.
+        if self.labels.get(&pid, 0).ok() == Some(label) {
+            let _ = self.labels.remove(&pid);
+        }
+        None
+    }
+
+    /// `confined` is the session's cgroup; `None` where it was removed, and whatever has its path now is another.
+    fn check_place(
+        &self,
+        (pid, started): (u32, u64),
         confined: Option<&Confined>,
         suspects: &mut Suspects,
     ) -> Option<String> {
-        let started = label.started / TICK * TICK;
-        // One that cannot be looked at now keeps its label, and is looked at again.
-        if pidfd::start_of_living(pid).ok()? != Some(started) {
-            // Not if it was given out again meanwhile.
-            if self.labels.get(&pid, 0).ok() == Some(label) {
-                let _ = self.labels.remove(&pid);
-            }
-            return None;
-        }
         // A process that ends may be in no cgroup.
         let path = cgroup::of_process(pid).ok()?;
-        if confined?.holds(&path) {
+        if confined.is_some_and(|confined| confined.holds(&path)) {
             return None;
         }
         tracing::warn!("process {pid} is in cgroup {path}, outside of its session's; killing it");
@@ -320,6 +376,14 @@ impl Confined {
             level: self.level,
             reserved: 0,
         })
+    }
+
+    /// Whether it is still there. One that cannot be looked at is.
+    fn exists(&self) -> bool {
+        match fs::symlink_metadata(&self.directory) {
+            Ok(found) => found.ino() == self.cgroup,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Whether a path of `/proc/PID/cgroup` is the session's cgroup or below it.

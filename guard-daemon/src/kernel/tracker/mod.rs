@@ -180,6 +180,15 @@ impl Tracker {
         Ok(())
     }
 
+    /// Kills the processes of a session wherever they are, also of one that an earlier daemon confined, and waits until
+    /// they are gone. Returns the number of one that is not. Blocks, up to ten seconds.
+    ///
+    /// # Errors
+    /// Where a process cannot be looked at or killed.
+    pub fn expel(&self, session: &SessionId) -> io::Result<Option<u32>> {
+        self.shared.members().expel(session)
+    }
+
     /// Lets the processes of a session go: they may leave its cgroup. One that is not confined is fine.
     pub fn release(&self, session: &SessionId) {
         self.shared.members().release(session);

@@ -159,7 +159,10 @@ impl Sessions {
     fn refuse_overlap(&self, cgroup: &Cgroup) -> Result<(), SessionError> {
         let running = self.running();
         let overlaps = |other: &Cgroup| {
-            cgroup.path().starts_with(other.path()) || other.path().starts_with(cgroup.path())
+            // That of a service that was started again is about to be noticed as gone.
+            other.exists()
+                && (cgroup.path().starts_with(other.path())
+                    || other.path().starts_with(cgroup.path()))
         };
         match running.iter().find(|(_, other)| overlaps(&other.cgroup)) {
             Some((session, _)) => Err(SessionError::Target(format!(

@@ -47,8 +47,7 @@ impl Sessions {
             .confine(id.clone(), request, (launcher, loginuid), &remains)
             .await;
         if started.is_err() {
-            remains.clear().await;
-            self.untrack(&id).await;
+            self.clear(&id, &remains).await;
             self.gateway.journal.forget(&id);
         }
         started

@@ -404,10 +404,12 @@ impl Sessions {
             .get_or_init(|| async {
                 supervising.abort();
                 let gone = match tree {
-                    Tree::Killed => remains.kill().await,
+                    Tree::Killed => self.kill(id, &remains).await,
                     Tree::Released => self.release(id, &remains, &place).await,
                 };
-                self.untrack(id).await;
+                if gone {
+                    self.untrack(id).await;
+                }
                 serving.abort();
                 self.gateway.approvals.close_session(id).await;
                 // An exchange that is still under way must not bring the file back that is removed here.
@@ -437,7 +439,7 @@ impl Sessions {
         let Place::Moved { from } = place else {
             return true;
         };
-        let (remains, to) = (remains.clone(), self.hierarchy.named(from));
+        let (remains, to) = (remains.clone(), self.hierarchy.named(from, None));
         match tokio::task::spawn_blocking(move || remains.send_back(&to)).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
@@ -478,6 +480,42 @@ impl Sessions {
     fn has_security_hooks(&self) -> bool {
         let tracker = self.gateway.tracker.as_ref();
         tracker.is_some_and(|tracker| supervise::has_security_hooks(&tracker.enforced()))
+    }
+
+    /// Takes everything away after killing the tree. Where something survives, its hooks do, too; the next daemon tries
+    /// again. Tells whether nothing of the tree is left.
+    async fn clear(&self, id: &SessionId, remains: &Remains) -> bool {
+        let gone = self.kill(id, remains).await;
+        if gone {
+            remains.forget().await;
+            self.untrack(id).await;
+        }
+        gone
+    }
+
+    /// Kills a session's tree, and those of its processes that another one moved elsewhere. Tells whether nothing of it is
+    /// left.
+    async fn kill(&self, id: &SessionId, remains: &Remains) -> bool {
+        remains.kill().await && self.expel(id).await
+    }
+
+    /// Kills the processes that are known to be a session's, wherever they are. Tells whether none is left.
+    async fn expel(&self, id: &SessionId) -> bool {
+        let Some(tracker) = self.gateway.tracker.clone() else {
+            return true;
+        };
+        let name = id.clone();
+        match tokio::task::spawn_blocking(move || tracker.expel(&name)).await {
+            Ok(Ok(None)) => return true,
+            Ok(Ok(Some(pid))) => {
+                tracing::error!("session {id}: its process {pid} was killed and does not end");
+            }
+            Ok(Err(error)) => {
+                tracing::error!("session {id}: its processes cannot be killed: {error}");
+            }
+            Err(error) => tracing::error!("session {id}: {error}"),
+        }
+        false
     }
 
     async fn untrack(&self, id: &SessionId) {

@@ -58,8 +58,8 @@ impl Remains {
     ) -> Self {
         match place {
             Place::Launched { .. } | Place::Moved { .. } => Self::of(id, runtime_dir, hierarchy),
-            Place::Attached { cgroup } => Self {
-                cgroup: hierarchy.named(cgroup),
+            Place::Attached { cgroup, number } => Self {
+                cgroup: hierarchy.named(cgroup, *number),
                 borrowed: true,
                 ..Self::of(id, runtime_dir, hierarchy)
             },
@@ -159,16 +159,6 @@ impl Remains {
             }
         }
         self.cgroup.destroy()
-    }
-
-    /// Takes everything away after killing the tree. Where something survives, its hooks do, too; the next
-    /// daemon tries again. Tells whether nothing of the tree is left.
-    pub(in crate::service) async fn clear(&self) -> bool {
-        let gone = self.kill().await;
-        if gone {
-            self.forget().await;
-        }
-        gone
     }
 
     /// Takes away all but the tree: hooks, files, what is saved.

@@ -46,9 +46,13 @@ impl Sessions {
         if let Err(error) = self.gateway.journal.introduce(id, &saved.identity) {
             tracing::error!("session {id}: {error}");
         }
-        if !remains.cgroup().path().exists() {
-            // It may also be elsewhere by now, as this daemon sees the hierarchy.
-            let why = format!("there is no cgroup {}", remains.cgroup().path().display());
+        if !remains.cgroup().exists() {
+            // It may also be elsewhere by now, as this daemon sees the hierarchy. One that was made later at the path,
+            // for a service that was started again, is not the session's.
+            let why = format!(
+                "its cgroup {} was removed",
+                remains.cgroup().path().display()
+            );
             return self.give_up_unplaced(id, why).await;
         }
         if !remains.cgroup().is_populated() {
@@ -143,6 +147,8 @@ impl Sessions {
             Ok(Err(unplaced)) => unplaced.to_string(),
             Err(error) => error.to_string(),
         };
+        // Those that are known to be its.
+        self.expel(id).await;
         let detail = format!(
             "the session could not be picked up: {why}. Where its tree is could not be found out either: {unknown}. \
              Its hooks stay, and nothing leaves it; end its processes (bpftool cgroup tree shows where the hooks \
@@ -158,14 +164,13 @@ impl Sessions {
             let detail = format!("the session could not be picked up and is ended: {why}");
             self.not_resumed(id, detail).await;
         }
-        if !remains.clear().await {
+        if !self.clear(id, remains).await {
             let detail = "its tree could not be killed. Its hooks stay, and nothing leaves it; the next start of \
                           guard tries again, see the daemon's log";
             self.not_resumed(id, detail.to_owned()).await;
             self.gateway.journal.forget(id);
             return Resumption::Left;
         }
-        self.untrack(id).await;
         let cause = "recovered".to_owned();
         self.record(id, Event::SessionEnded { cause }).await;
         self.gateway.journal.forget(id);

@@ -61,6 +61,8 @@ pub(in crate::service) enum Place {
     Attached {
         /// Its path below the hierarchy's mount.
         cgroup: String,
+        /// Its number.
+        number: Option<u64>,
     },
     /// In the session's own cgroup, moved there by `guard attach --pid`.
     Moved {

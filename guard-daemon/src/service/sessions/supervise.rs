@@ -172,7 +172,7 @@ impl Supervised {
                 tampered: None,
             })
         };
-        if !self.cgroup.path().exists() {
+        if !self.cgroup.exists() {
             return plain("exited");
         }
         if let Err(error) = self.hooks.check() {

@@ -40,6 +40,7 @@ impl Tree {
                 Self {
                     place: Place::Attached {
                         cgroup: cgroup.name(hierarchy),
+                        number: cgroup.number(),
                     },
                     cgroup,
                     moving: None,
