@@ -26,7 +26,7 @@ pub fn workspace() -> PathBuf {
         .to_owned()
 }
 
-/// Where `cargo xtask setup` puts the Python and Node.js clients.
+/// Where `cargo xtask setup` puts the Python, Node.js and Go clients.
 pub fn environment() -> PathBuf {
     std::env::var_os("GUARD_TEST_ENV").map_or_else(|| workspace().join("target/env"), PathBuf::from)
 }
@@ -34,6 +34,19 @@ pub fn environment() -> PathBuf {
 /// A program of the Python environment (`python`, `aws`).
 pub fn python_program(name: &str) -> PathBuf {
     environment().join("venv/bin").join(name)
+}
+
+/// The client of an AWS SDK for Go (`v1`, `v2`); `test` is skipped where there is none.
+pub fn go_client(version: &str, test: &str) -> Option<PathBuf> {
+    let client = environment().join(format!("go/sdk-{version}"));
+    let there = client.exists();
+    if !there {
+        skip(
+            test,
+            "needs the AWS SDKs for Go: `cargo xtask setup` builds the client where the distribution has them",
+        );
+    }
+    there.then_some(client)
 }
 
 /// A file of the tests directory, by its path below `tests/`.

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use guard_tests::go_client;
 use guard_tests::guard::{Guard, succeeded};
 use guard_tests::installation::binary;
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
@@ -77,6 +78,37 @@ fn instance_metadata_gives_dummies_to_every_client() {
         assert_eq!(entry["presented_key"], served[0].1);
         assert_eq!(entry["signing_key"], REAL_ACCESS_KEY_ID);
     }
+}
+
+#[test]
+fn the_go_sdks_take_dummies_from_metadata_services() {
+    let test = "the_go_sdks_take_dummies_from_metadata_services";
+    let Some(clients) = ["v1", "v2"]
+        .into_iter()
+        .map(|version| go_client(version, test))
+        .collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    let clients = format!("{} && {}", clients[0].display(), clients[1].display());
+    let guard = Guard::new(ALL, "");
+    // These are older than EKS Pod Identity, and take a full URI at loopback only.
+    let script = format!(
+        "{BARE}{clients} && AWS_EC2_METADATA_DISABLED=true \
+         AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/0b2ac0de sh -c '{clients}'"
+    );
+    let said = succeeded(&shell(&guard, &[], &script));
+    assert_eq!(
+        said.lines().collect::<Vec<_>>(),
+        [
+            "go v1 EC2RoleProvider 123456789012",
+            "go v2 EC2RoleProvider 123456789012",
+            "go v1 CredentialsEndpointProvider 123456789012",
+            "go v2 CredentialsEndpointProvider 123456789012",
+        ]
+    );
+    let services: Vec<_> = served(&guard).into_iter().map(|it| it.0).collect();
+    assert_eq!(services, ["imds", "imds", "ecs", "ecs"]);
 }
 
 #[test]

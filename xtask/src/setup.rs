@@ -42,6 +42,13 @@ const BY_COMMAND: &[(&str, &str)] = &[
     ("npm", "npm"),
 ];
 
+/// The AWS SDKs for Go, with a compiler; not every release has them.
+const GO_PACKAGES: &[&str] = &[
+    "golang-github-aws-aws-sdk-go-dev",
+    "golang-github-aws-aws-sdk-go-v2-dev",
+    "golang-go",
+];
+
 /// Its flags.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -69,12 +76,13 @@ pub(crate) fn run_all() -> anyhow::Result<Option<String>> {
     crate::ebpf::install_toolchain()
 }
 
-/// What the demo and the tests run: moto, boto3, the AWS CLI, and the JavaScript SDK.
+/// What the demo and the tests run: moto, boto3, the AWS CLI, and the SDKs for JavaScript and Go.
 pub(crate) fn clients() -> anyhow::Result<()> {
     debian(PACKAGES)?;
     python()?;
     crt()?;
-    node()
+    node()?;
+    go()
 }
 
 /// Installs Debian packages that are not installed, where the release has them all; tells whether it has.
@@ -211,6 +219,34 @@ fn node() -> anyhow::Result<()> {
         ])
         .current_dir(&directory))?;
     stamped(&package, &stamp)
+}
+
+/// Without the packages the tests that need these clients say so.
+fn go() -> anyhow::Result<()> {
+    let directory = environment().join("go");
+    for client in ["sdk-v1", "sdk-v2"] {
+        let source = root().join("tests/clients/go").join(client);
+        let (main, stamp) = (
+            source.join("main.go"),
+            directory.join(format!("{client}.go")),
+        );
+        if same(&main, &stamp) {
+            continue;
+        }
+        if !debian_if_known(GO_PACKAGES)? {
+            return Ok(());
+        }
+        run(Command::new("go")
+            .args(["build", "-trimpath", "-o"])
+            .arg(directory.join(client))
+            .arg(".")
+            .current_dir(source)
+            // Where Debian puts the packages' sources.
+            .envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode")])
+            .env("GOCACHE", directory.join("cache")))?;
+        stamped(&main, &stamp)?;
+    }
+    Ok(())
 }
 
 fn deny() -> anyhow::Result<()> {

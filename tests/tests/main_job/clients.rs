@@ -1,11 +1,11 @@
-//! Each client works as it is: boto3 in every protocol, large objects, JavaScript, Rust, curl.
+//! Each client works as it is: boto3 in every protocol, large objects, JavaScript, Rust, Go, curl.
 
 use std::process::Command;
 
 use guard_tests::guard::{Conversation, Guard, succeeded};
 use guard_tests::installation::binary;
 use guard_tests::stand::Stand;
-use guard_tests::{fixture, is_root, skip};
+use guard_tests::{fixture, go_client, is_root, skip};
 use serde_json::Value;
 
 use crate::{OPEN, REVIEWED, text};
@@ -182,6 +182,40 @@ fn the_rust_sdk_speaks_cbor_through_guard() {
         metric.iter().any(|e| e["operation"][0] == "PutMetricData"),
         "{metric:#?}"
     );
+}
+
+#[test]
+fn the_go_sdks_work_and_are_denied_properly() {
+    let name = "the_go_sdks_work_and_are_denied_properly";
+    if !is_root(name) {
+        return;
+    }
+    let stand = Stand::shared();
+    stand.prepare("client('secretsmanager').create_secret(Name='go', SecretString='hunter2')");
+    let guard = Guard::new(
+        r#"
+default = "allow"
+[[statement]]
+sid = "no-tables"
+effect = "deny"
+action = "dynamodb:CreateTable"
+"#,
+        "",
+    );
+    for version in ["v1", "v2"] {
+        let Some(client) = go_client(version, name) else {
+            return;
+        };
+        let output = guard.run(stand).arg(client).arg("all").output();
+        let said = succeeded(&output.expect("guard runs"));
+        assert!(
+            said.starts_with(&format!("go {version} Env")) && said.contains(" 123456789012\n"),
+            "{said}"
+        );
+        assert_eq!(said.matches("object identical true").count(), 2, "{said}");
+        assert!(said.contains("secret masked-by-guard"), "{said}");
+        assert!(said.contains("denied true attempts 1 "), "{said}");
+    }
 }
 
 #[test]
