@@ -154,7 +154,17 @@ fn entries(reader: Reader<'_, '_>, service: Service) -> Vec<Access> {
         "apigateway" | "apigatewayv2" if operation.rules().len() == 0 => Some(api_gateway(asked)),
         _ => None,
     };
-    let mut access = known.unwrap_or_else(|| reader.access());
+    let mut access = match known {
+        None => reader.access(),
+        Some(mut known) => {
+            for further in reader.beside() {
+                if known.iter().all(|it| it.action != further.action) {
+                    known.push(further);
+                }
+            }
+            known
+        }
+    };
     if access.is_empty() {
         access.push(unknown());
     }
