@@ -144,12 +144,10 @@ fn entries(reader: Reader<'_, '_>, service: Service) -> Vec<Access> {
         "s3" => Some(s3::access(asked, name)),
         "dynamodb" => dynamodb::access(asked, input, name),
         "lambda" => lambda::access(asked, name),
-        "iam" => named::iam(asked, input, name),
         "kms" => Some(named::kms(asked, input, name)),
         "secretsmanager" => Some(named::secretsmanager(input, name)),
         "sqs" => Some(named::sqs(asked, input, name)),
         "ssm" => named::ssm(asked, input, name),
-        "sts" => named::sts(input, name),
         // Version 2 has some actions of operations' names.
         "apigateway" | "apigatewayv2" if operation.rules().len() == 0 => Some(api_gateway(asked)),
         _ => None,
