@@ -503,3 +503,34 @@ fn secrets_among_parameters() {
         );
     }
 }
+
+#[test]
+fn roles_handed_over() {
+    let ecs = |body: &str, expected: &str| {
+        let target = "AmazonEC2ContainerServiceV20141113.UpdateService";
+        json("ecs", "ecs", target, body, expected);
+    };
+    ecs(
+        r#"{"cluster":"c","service":"s","loadBalancers":[{"containerName":"n"}]}"#,
+        "ecs:UpdateService ecs:@service/c/s",
+    );
+    ecs(
+        r#"{"cluster":"c","service":"s","loadBalancers":[{"containerName":"n"},
+            {"advancedConfiguration":{"roleArn":"arn:aws:iam::1:role/r"}}]}"#,
+        "ecs:UpdateService ecs:@service/c/s; iam:PassRole iam::1:role/r",
+    );
+    json(
+        "cognito-identity",
+        "cognito-identity",
+        "AWSCognitoIdentityService.SetIdentityPoolRoles",
+        r#"{"IdentityPoolId":"us-east-1:p","Roles":{"authenticated":"arn:aws:iam::1:role/r"}}"#,
+        "cognito-identity:SetIdentityPoolRoles *; iam:PassRole ?",
+    );
+    json(
+        "logs",
+        "logs",
+        "Logs_20140328.CreateLogGroup",
+        r#"{"logGroupName":"g","tags":{"k":"v"}}"#,
+        "logs:CreateLogGroup logs:@log-group:g:log-stream:; logs:TagResource logs:@log-group:g",
+    );
+}
