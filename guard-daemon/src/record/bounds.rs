@@ -1,16 +1,18 @@
 //! Keeps every entry within a journal line: what the agent sends may be long, the record of it may not.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::chain::{LINE_BYTES, OVERHEAD_BYTES};
 use super::entry::Entry;
+use crate::visible;
 
 /// Bytes of an entry as JSON at the most.
 pub(super) const ENTRY_BYTES: usize = LINE_BYTES - OVERHEAD_BYTES;
 
 /// Bytes per string and elements per list, tried in this order until the entry fits. The last step fits
 /// whatever the content is, in less than 16 KiB: no entry has more than 38 strings, 8 lists and two lists of lists
-/// (`access`, `keys`), and an escaped byte takes six. `who` takes less than 24 KiB, by its own bounds.
+/// (`access`, `keys`), and an escaped byte takes six. `who` takes less than 44 KiB, by its own bounds.
 const STEPS: [(usize, usize); 7] = [
     (8192, 256),
     (2048, 128),
@@ -22,7 +24,8 @@ const STEPS: [(usize, usize); 7] = [
 ];
 
 /// The entry as a JSON object of at most `ENTRY_BYTES`, with the members `who` (`,"who":…`, or nothing) at its end.
-/// Strings and lists that are too long are cut and end with a marker that says how much is missing: `{"cut": N}` in
+/// What a terminal would obey or hide is escaped, so that the lines are safe to print and hash as they stand in the
+/// file. Strings and lists that are too long are cut and end with a marker that says how much is missing: `{"cut": N}` in
 /// a list of objects.
 pub(super) fn encode(entry: &Entry, who: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     let mut encoded = shortened(entry, ENTRY_BYTES.saturating_sub(who.len()))?;
@@ -35,19 +38,29 @@ pub(super) fn encode(entry: &Entry, who: &[u8]) -> Result<Vec<u8>, serde_json::E
 }
 
 fn shortened(entry: &Entry, most: usize) -> Result<Vec<u8>, serde_json::Error> {
-    let whole = serde_json::to_vec(entry)?;
+    let whole = escaped(entry, most)?;
     if whole.len() <= most {
-        return Ok(whole);
+        return Ok(whole.into_bytes());
     }
-    let whole: Value = serde_json::from_slice(&whole)?;
-    let mut cut = Vec::new();
+    let whole: Value = serde_json::from_str(&whole)?;
+    let mut cut = String::new();
     for (bytes, elements) in STEPS {
-        cut = serde_json::to_vec(&shorter(&whole, bytes, elements))?;
+        cut = escaped(&shorter(&whole, bytes, elements), most)?;
         if cut.len() <= most {
             break;
         }
     }
-    Ok(cut)
+    Ok(cut.into_bytes())
+}
+
+/// JSON with everything escaped that a terminal would obey or hide; as it is where it is too long even so.
+fn escaped(value: &impl Serialize, most: usize) -> Result<String, serde_json::Error> {
+    let json = serde_json::to_string(value)?;
+    Ok(if json.len() > most {
+        json
+    } else {
+        visible::json_line(json)
+    })
 }
 
 /// A copy of which no string and no list is longer than this.
@@ -113,11 +126,31 @@ mod tests {
         assert!(!text.contains("Signature"));
     }
 
+    #[test]
+    fn what_a_terminal_obeys_or_hides_is_escaped() {
+        let event = Event::Refused {
+            process: None,
+            destination: None,
+            host: None,
+            code: "no-origin".to_owned(),
+            detail: "\u{9b}2J\u{7f} \u{202e}é日 \u{e0041}".to_owned(),
+        };
+        let entry = Entry {
+            session: None,
+            event,
+        };
+        let text = String::from_utf8(encode(&entry, b"").unwrap()).unwrap();
+        let escaped = r#""detail":"\u009b2J\u007f \u202eé日 \udb40\udc41""#;
+        assert!(text.contains(escaped), "{text}");
+        let back: Entry = serde_json::from_str(&text).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{entry:?}"));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn whatever_the_agent_sends_fits_and_reads_back(
-            unit in "\\PC|[\\x00-\\x1f]",
+            unit in "\\PC|[\\x00-\\x1f]|[\u{7f}\u{9b}\u{ad}\u{202e}\u{e0041}]",
             length in 0usize..40_000,
             count in 0usize..3_000,
         ) {
@@ -140,11 +173,12 @@ mod tests {
             decided.keys = vec![key; count / 100];
             let entry = Entry { session: None, event: Event::ExchangeDecided(Box::new(decided)) };
             // The longest that there is, or none.
-            let who = format!(r#","who":{{"reason":"{}"}}"#, "x".repeat(24 * 1024));
+            let who = format!(r#","who":{{"reason":"{}"}}"#, "x".repeat(44 * 1024));
             let who = if count % 2 == 0 { who.as_bytes() } else { b"" };
             let bytes = encode(&entry, who).unwrap();
             prop_assert!(bytes.len() <= ENTRY_BYTES);
-            prop_assert!(!bytes.contains(&b'\n'));
+            let text = std::str::from_utf8(&bytes).unwrap();
+            prop_assert!(text.chars().all(visible::is_plain));
             let back: Entry = serde_json::from_slice(&bytes).unwrap();
             let Event::ExchangeDecided(back) = back.event else { panic!("another event") };
             prop_assert_eq!(&back.decision, "deny");

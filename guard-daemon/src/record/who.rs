@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::session::{Agent, Human, Identity, SessionId};
+use crate::visible;
 
 /// Sessions that have ended and are still known: what was under way when they ended is recorded after it.
 const ENDED: usize = 256;
@@ -89,7 +90,8 @@ impl Known {
         identity: &Identity,
     ) -> Result<(), serde_json::Error> {
         let mut member = br#","who":"#.to_vec();
-        serde_json::to_writer(&mut member, &Who::of(identity))?;
+        let who = serde_json::to_string(&Who::of(identity))?;
+        member.extend_from_slice(visible::json_line(who).as_bytes());
         let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
         sessions.members.insert(session.clone(), member.into());
         Ok(())
