@@ -1,17 +1,17 @@
 //! `guard approval`: shows what waits for a person, and decides it.
 //!
-//! Most of what is shown was chosen by the confined agent, so nothing is printed but through `terminal`.
+//! Most of what is shown was chosen by the confined agent, so nothing is printed but through `visible`.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
-use super::terminal::{printable, printable_json};
 use crate::approval::ApprovalView;
 use crate::config::Config;
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request};
+use crate::visible::{printable, printable_json};
 
 /// Characters of a table's column; `show` has the whole.
 const WIDEST: usize = 48;

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::terminal::{printable, quoted};
 use super::{Exit, Global};
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request, Status};
 use crate::session::Identity;
+use crate::visible::{printable, quoted};
 
 /// Prints the daemon's state.
 pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::session::{Agent, Human, Identity, SessionId};
-use crate::visible;
+use crate::visible::{self, quoted};
 
 /// Sessions that have ended and are still known: what was under way when they ended is recorded after it.
 const ENDED: usize = 256;
@@ -54,18 +54,18 @@ impl Who {
     }
 }
 
-/// The person by address or subject, and the agent; nothing where neither is known.
+/// The person by address or subject, and the agent, each word quoted unless it is plain; nothing where neither is known.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let human = self.human.as_ref();
-        let human = human.map(|it| it.email.as_ref().unwrap_or(&it.subject).clone());
+        let human = human.map(|it| quoted(it.email.as_ref().unwrap_or(&it.subject)));
         let agent = self.agent.as_ref().map(|agent| {
             let parts = [
                 Some(&agent.name),
                 agent.version.as_ref(),
                 agent.instance.as_ref(),
             ];
-            let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+            let parts: Vec<String> = parts.into_iter().flatten().map(|it| quoted(it)).collect();
             format!("agent {}", parts.join(" "))
         });
         let known: Vec<String> = [human, agent].into_iter().flatten().collect();

@@ -2,6 +2,7 @@
 
 mod crash;
 mod document;
+mod rows;
 mod tampering;
 
 use std::fs::{self, OpenOptions};
