@@ -57,8 +57,7 @@ impl Who {
 /// The person by address or subject, and the agent, each word quoted unless it is plain; nothing where neither is known.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let human = self.human.as_ref();
-        let human = human.map(|it| quoted(it.email.as_ref().unwrap_or(&it.subject)));
+        let human = self.human.as_ref().map(ToString::to_string);
         let agent = self.agent.as_ref().map(|agent| {
             let parts = [
                 Some(&agent.name),
@@ -152,6 +151,21 @@ mod tests {
         who.agent = None;
         who.human.as_mut().unwrap().email = None;
         assert_eq!(who.to_string(), "00u1ada");
+        // Neither another issuer's subject nor an address that is not verified is the person with that address.
+        for (subject, shown) in [
+            (
+                "ada@acme.example",
+                "subject ada@acme.example at https://sso.acme.example",
+            ),
+            (
+                "ada\u{ff20}acme.example",
+                "subject 'ada\u{ff20}acme.example' at https://sso.acme.example",
+            ),
+            ("ada, agent x", "'ada, agent x'"),
+        ] {
+            who.human.as_mut().unwrap().subject = subject.to_owned();
+            assert_eq!(who.to_string(), shown);
+        }
         who.human = None;
         assert_eq!(who.to_string(), "");
     }
