@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::chain::{LINE_BYTES, OVERHEAD_BYTES};
-use super::entry::Entry;
+use super::entry::{Entry, Event};
+use super::whole;
 use crate::visible;
 
 /// Bytes of an entry as JSON at the most.
@@ -23,26 +24,51 @@ const STEPS: [(usize, usize); 7] = [
     (16, 4),
 ];
 
-/// The entry as a JSON object of at most `ENTRY_BYTES`, with the members `who` (`,"who":…`, or nothing) at its end.
+/// The entry as a JSON object of at most `ENTRY_BYTES`, with the members `who` (`,"who":…`, or nothing) at its end; and
+/// behind it, where a call asks for more than that has room for, others with the whole of it.
 /// What a terminal would obey or hide is escaped, so that the lines are safe to print and hash as they stand in the
 /// file. Strings and lists that are too long are cut and end with a marker that says how much is missing: `{"cut": N}` in
 /// a list of objects.
-pub(super) fn encode(entry: &Entry, who: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
-    let mut encoded = shortened(entry, ENTRY_BYTES.saturating_sub(who.len()))?;
-    if !who.is_empty() {
-        encoded.pop();
-        encoded.extend_from_slice(who);
-        encoded.push(b'}');
-    }
-    Ok(encoded)
-}
-
-fn shortened(entry: &Entry, most: usize) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn encode(entry: &Entry, who: &[u8]) -> Result<Vec<Vec<u8>>, serde_json::Error> {
+    let most = ENTRY_BYTES.saturating_sub(who.len());
     let whole = escaped(entry, most)?;
     if whole.len() <= most {
-        return Ok(whole.into_bytes());
+        return Ok(vec![ended(whole, who)]);
     }
-    let whole: Value = serde_json::from_str(&whole)?;
+    let Event::ExchangeDecided(decided) = &entry.event else {
+        return Ok(vec![ended(shortened(&whole, most)?, who)]);
+    };
+    let (access, parts) = whole::divide(entry, decided, most)?;
+    let mut end = br#","whole_access":"#.to_vec();
+    serde_json::to_writer(&mut end, &access)?;
+    let mut lines = vec![ended(
+        shortened(&whole, most - end.len())?,
+        &[&end, who].concat(),
+    )];
+    for part in parts {
+        let part = escaped(&part, most)?;
+        let fits = part.len() <= most;
+        lines.push(ended(
+            if fits { part } else { shortened(&part, most)? },
+            who,
+        ));
+    }
+    Ok(lines)
+}
+
+/// With more members at its end.
+fn ended(object: String, members: &[u8]) -> Vec<u8> {
+    let mut object = object.into_bytes();
+    if !members.is_empty() {
+        object.pop();
+        object.extend_from_slice(members);
+        object.push(b'}');
+    }
+    object
+}
+
+fn shortened(whole: &str, most: usize) -> Result<String, serde_json::Error> {
+    let whole: Value = serde_json::from_str(whole)?;
     let mut cut = String::new();
     for (bytes, elements) in STEPS {
         cut = escaped(&shorter(&whole, bytes, elements), most)?;
@@ -50,7 +76,7 @@ fn shortened(entry: &Entry, most: usize) -> Result<Vec<u8>, serde_json::Error> {
             break;
         }
     }
-    Ok(cut.into_bytes())
+    Ok(cut)
 }
 
 /// JSON with everything escaped that a terminal would obey or hide; as it is where it is too long even so.
@@ -96,16 +122,23 @@ fn shorter(value: &Value, bytes: usize, elements: usize) -> Value {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::entry::{Access, Event, Key};
+    use super::super::entry::{Access, Key};
     use super::super::samples;
     use super::*;
+
+    fn one(entry: &Entry, who: &[u8]) -> String {
+        let [line] = &encode(entry, who).unwrap()[..] else {
+            panic!("several")
+        };
+        String::from_utf8(line.clone()).unwrap()
+    }
 
     #[test]
     fn a_usual_entry_is_kept_whole() {
         for entry in samples::all() {
             let plain = serde_json::to_string(&entry).unwrap();
-            assert_eq!(encode(&entry, b"").unwrap(), plain.as_bytes());
-            let with = String::from_utf8(encode(&entry, br#","who":{"uid":1}"#).unwrap()).unwrap();
+            assert_eq!(one(&entry, b""), plain);
+            let with = one(&entry, br#","who":{"uid":1}"#);
             assert_eq!(
                 with,
                 format!(r#"{},"who":{{"uid":1}}}}"#, &plain[..plain.len() - 1])
@@ -121,7 +154,7 @@ mod tests {
             session: None,
             event: Event::ExchangeDecided(Box::new(decided)),
         };
-        let text = String::from_utf8(encode(&entry, b"").unwrap()).unwrap();
+        let text = one(&entry, b"");
         assert!(text.contains(r#""path":"/bucket/key""#), "{text}");
         assert!(!text.contains("Signature"));
     }
@@ -139,7 +172,7 @@ mod tests {
             session: None,
             event,
         };
-        let text = String::from_utf8(encode(&entry, b"").unwrap()).unwrap();
+        let text = one(&entry, b"");
         let escaped = r#""detail":"\u009b2J\u007f \u202eé日 \udb40\udc41""#;
         assert!(text.contains(escaped), "{text}");
         let back: Entry = serde_json::from_str(&text).unwrap();
@@ -175,11 +208,15 @@ mod tests {
             // The longest that there is, or none.
             let who = format!(r#","who":{{"reason":"{}"}}"#, "x".repeat(44 * 1024));
             let who = if count % 2 == 0 { who.as_bytes() } else { b"" };
-            let bytes = encode(&entry, who).unwrap();
-            prop_assert!(bytes.len() <= ENTRY_BYTES);
-            let text = std::str::from_utf8(&bytes).unwrap();
-            prop_assert!(text.chars().all(visible::is_plain));
-            let back: Entry = serde_json::from_slice(&bytes).unwrap();
+            let lines = encode(&entry, who).unwrap();
+            for bytes in &lines {
+                prop_assert!(bytes.len() <= ENTRY_BYTES);
+                let text = std::str::from_utf8(bytes).unwrap();
+                prop_assert!(text.chars().all(visible::is_plain));
+                let _: Entry = serde_json::from_str(text).unwrap();
+            }
+            prop_assert!(lines.iter().map(Vec::len).sum::<usize>() <= whole::MOST_BYTES);
+            let back: Entry = serde_json::from_slice(&lines[0]).unwrap();
             let Event::ExchangeDecided(back) = back.event else { panic!("another event") };
             prop_assert_eq!(&back.decision, "deny");
             prop_assert_eq!(&back.exchange, "a-1");

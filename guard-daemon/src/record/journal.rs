@@ -115,14 +115,15 @@ impl Journal {
 
     /// Appends an entry and returns its sequence number once it is on stable storage.
     ///
-    /// An entry that is too long is shortened, not refused. Dropping the future does not take the entry
+    /// An entry that is too long is shortened, not refused; what a call asks for follows then in entries of its own,
+    /// durable with it. Dropping the future does not take the entry
     /// back.
     pub async fn append(&self, entry: Entry) -> Result<u64, JournalError> {
         let who = entry.session.as_ref().and_then(|id| self.known.of(id));
-        let entry = encode(&entry, who.as_deref())?;
+        let entries = encode(&entry, who.as_deref())?;
         let (answer, answered) = oneshot::channel();
         let queue = self.writer.queue.as_ref().ok_or(JournalError::Stopped)?;
-        let gone = queue.send(Append { entry, answer }).await.is_err();
+        let gone = queue.send(Append { entries, answer }).await.is_err();
         if gone {
             return Err(JournalError::Stopped);
         }
@@ -142,7 +143,7 @@ impl Journal {
                 session: None,
                 event,
             };
-            first.push(encode(&entry, None)?);
+            first.extend(encode(&entry, None)?);
         }
         Self::start(segments, tip, &first)
     }
@@ -204,6 +205,6 @@ impl Drop for Thread {
     }
 }
 
-fn encode(entry: &Entry, who: Option<&[u8]>) -> Result<Vec<u8>, JournalError> {
+fn encode(entry: &Entry, who: Option<&[u8]>) -> Result<Vec<Vec<u8>>, JournalError> {
     bounds::encode(entry, who.unwrap_or_default()).map_err(|error| JournalError::encode(&error))
 }

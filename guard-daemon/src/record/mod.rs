@@ -13,6 +13,7 @@ mod segment;
 pub mod show;
 pub mod verify;
 pub mod who;
+mod whole;
 mod writer;
 
 #[cfg(test)]

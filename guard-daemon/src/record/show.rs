@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::entry::{Event, ExchangeCompleted, ExchangeDecided, OwnCall, Process};
 use super::read::Line;
+use super::whole::WholeAccess;
 use crate::session::Identity;
 use crate::visible::quoted;
 
@@ -59,6 +60,12 @@ pub fn summary(line: &Line) -> Result<Summary, String> {
         Some(entry) => own.fill(entry.event),
         None => own.what.push_str("an entry of a newer guard"),
     }
+    if let Some(whole) = line.whole_access() {
+        let WholeAccess { count, parts, .. } = whole;
+        own.add(&format!(
+            "{count} resources in all, in the {parts} entries behind"
+        ));
+    }
     Ok(own)
 }
 
@@ -78,6 +85,16 @@ impl Summary {
                 self.reason = cause;
             }
             Event::ExchangeDecided(decided) => self.fill_decided(*decided),
+            Event::ExchangeAccess {
+                exchange,
+                part,
+                access,
+            } => {
+                self.what = format!("{exchange} asks for, part {part}:");
+                let resources = access.iter().flat_map(|it| &it.resources);
+                let resources: Vec<&str> = resources.flatten().map(String::as_str).collect();
+                self.add_resources(&resources);
+            }
             Event::ExchangeCompleted(completed) => self.fill_completed(*completed),
             Event::DnsQuestion {
                 name,
@@ -222,7 +239,6 @@ impl Summary {
         }
     }
 
-    // Writing to a string does not fail.
     fn fill_decided(&mut self, decided: ExchangeDecided) {
         self.process = of(&decided.process);
         let service = decided.service.as_deref().unwrap_or("unknown");
@@ -232,11 +248,7 @@ impl Summary {
         };
         self.what = format!("{service}:{operation}");
         let resources: Vec<&str> = decided.resources().collect();
-        self.add_words(resources.iter().take(RESOURCES));
-        if resources.len() > RESOURCES {
-            let more = resources.len() - RESOURCES;
-            let _ = write!(self.what, " and {more} more");
-        }
+        self.add_resources(&resources);
         if decided.confidence == "unknown" {
             let ExchangeDecided {
                 method, host, path, ..
@@ -270,6 +282,15 @@ impl Summary {
         if !completed.masked.is_empty() {
             let masked: Vec<String> = completed.masked.iter().map(|it| quoted(it)).collect();
             self.add(&format!("masked {}", masked.join(" ")));
+        }
+    }
+
+    fn add_resources(&mut self, resources: &[&str]) {
+        self.add_words(resources.iter().take(RESOURCES));
+        if resources.len() > RESOURCES {
+            let more = resources.len() - RESOURCES;
+            // Writing to a string does not fail.
+            let _ = write!(self.what, " and {more} more");
         }
     }
 

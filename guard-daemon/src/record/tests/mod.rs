@@ -1,5 +1,6 @@
 //! The journal as a whole: durability, crashes, full and failing disks, tampering.
 
+mod bulk;
 mod crash;
 mod document;
 mod rows;
