@@ -11,6 +11,7 @@ use super::bounds;
 use super::chain::Tip;
 use super::entry::{Entry, Event};
 use super::segment::{SEGMENT_BYTES, Segments, Store};
+use super::torn::{self, Torn};
 use super::who::Known;
 use super::writer::{Append, Writer};
 use crate::session::{Identity, SessionId};
@@ -133,11 +134,11 @@ impl Journal {
     pub(super) fn open_with(directory: &Path, segment_bytes: u64) -> Result<Self, JournalError> {
         let (segments, tip, torn) = Segments::open(directory, segment_bytes)?;
         let mut first = Vec::new();
-        if let Some(torn) = torn {
-            tracing::warn!(bytes = torn.bytes, kept_in = %torn.kept_in, "journal recovered");
+        for Torn { bytes, kept_in } in &torn {
+            tracing::warn!(bytes, kept_in, "journal recovered");
             let event = Event::JournalRecovered {
-                bytes: torn.bytes,
-                kept_in: torn.kept_in,
+                bytes: *bytes,
+                kept_in: kept_in.clone(),
             };
             let entry = Entry {
                 session: None,
@@ -145,7 +146,9 @@ impl Journal {
             };
             first.extend(encode(&entry, None)?);
         }
-        Self::start(segments, tip, &first)
+        let own = Self::start(segments, tip, &first)?;
+        torn::recorded(directory, &torn).map_err(|error| JournalError::open(directory, error))?;
+        Ok(own)
     }
 
     /// Starts the writer on a store, `first` being written before anything else.

@@ -13,6 +13,7 @@ mod segment;
 pub mod show;
 pub mod verify;
 pub mod who;
+mod torn;
 mod whole;
 mod writer;
 

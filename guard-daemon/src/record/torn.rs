@@ -1,0 +1,83 @@
+//! What a crash left of lines: set aside in files of their own, durably, and recorded.
+//!
+//! `journal-000001.torn-5120` is what stood in the first segment from byte 5120 on. Its name ends in `.unrecorded` until
+//! the journal has an entry that names it: a crash in between does not lose the recovery, at worst it is recorded twice.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::segment::private;
+
+const UNRECORDED: &str = ".unrecorded";
+
+/// Files that are recorded at one start; each is of a start that did not get far, and the rest wait for the next.
+const MOST: usize = 64;
+
+/// What was set aside and is in no entry yet.
+pub(super) struct Torn {
+    pub(super) bytes: u64,
+    /// The file's name once it is recorded.
+    pub(super) kept_in: String,
+}
+
+/// Copies what stands behind `end` to a file of its own, durably, and only then cuts it off.
+pub(super) fn set_aside(
+    directory: &Path,
+    path: &Path,
+    mut file: &File,
+    end: u64,
+) -> io::Result<()> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let mut name = format!("{stem}.torn-{end}");
+    for again in 2.. {
+        let taken = |name: &str| directory.join(name).symlink_metadata().is_ok();
+        if !taken(&name) && !taken(&format!("{name}{UNRECORDED}")) {
+            break;
+        }
+        name = format!("{stem}.torn-{end}.{again}");
+    }
+    let mut kept = private()
+        .write(true)
+        .create_new(true)
+        .open(directory.join(format!("{name}{UNRECORDED}")))?;
+    file.seek(SeekFrom::Start(end))?;
+    io::copy(&mut file.take(u64::MAX), &mut kept)?;
+    kept.sync_all()?;
+    File::open(directory)?.sync_all()?;
+    file.set_len(end)?;
+    file.sync_all()
+}
+
+/// What is to be recorded, in the order of the names.
+pub(super) fn unrecorded(directory: &Path) -> io::Result<Vec<Torn>> {
+    let mut found = Vec::new();
+    for entry in directory.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|it| it.strip_suffix(UNRECORDED));
+        if let Some(name) = name.filter(|it| it.contains(".torn-")) {
+            found.push(Torn {
+                bytes: entry.metadata()?.len(),
+                kept_in: name.to_owned(),
+            });
+        }
+    }
+    found.sort_by(|a, b| a.kept_in.cmp(&b.kept_in));
+    found.truncate(MOST);
+    Ok(found)
+}
+
+/// Gives the files that the journal has entries for now the names that these say.
+pub(super) fn recorded(directory: &Path, torn: &[Torn]) -> io::Result<()> {
+    for Torn { kept_in, .. } in torn {
+        fs::rename(
+            directory.join(format!("{kept_in}{UNRECORDED}")),
+            directory.join(kept_in),
+        )?;
+    }
+    if torn.is_empty() {
+        return Ok(());
+    }
+    File::open(directory)?.sync_all()
+}
