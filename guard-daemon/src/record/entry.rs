@@ -117,7 +117,7 @@ pub enum Event {
     },
     /// The journal was found damaged or unfinished at start and was carried on from its last whole entry.
     JournalRecovered {
-        /// Bytes of the unfinished last line, which were set aside.
+        /// Bytes that were set aside: of an unfinished last line, or from the first unwritten part of the last write on.
         bytes: u64,
         /// The file they were set aside in.
         kept_in: String,

@@ -65,8 +65,12 @@ impl Segments {
         let mut tip = None;
         for (at, (_, path)) in present.iter().enumerate().rev() {
             let file = open_append(path).map_err(failed(path))?;
-            let (end, length) = whole_bytes(&file).map_err(failed(path))?;
-            if end < length && at == present.len() - 1 {
+            let (mut end, length) = whole_bytes(&file).map_err(failed(path))?;
+            let last = at == present.len() - 1;
+            if last && let Some(hole) = torn::hole(&file, length).map_err(failed(path))? {
+                end = end.min(hole);
+            }
+            if end < length && last {
                 torn::set_aside(directory, path, &file, end).map_err(failed(path))?;
             } else if end < length {
                 let reason = "an earlier segment ends in an unfinished line".to_owned();

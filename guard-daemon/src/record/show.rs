@@ -167,7 +167,7 @@ impl Summary {
             Event::JournalRecovered { bytes, kept_in } => {
                 self.what.push_str("journal recovered");
                 self.add(&format!(
-                    "{bytes} B of an unfinished line kept in {kept_in}"
+                    "{bytes} B of unfinished lines kept in {kept_in}"
                 ));
             }
         }

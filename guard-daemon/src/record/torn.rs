@@ -5,9 +5,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::chain::{self, LINE_BYTES};
 use super::segment::private;
+use super::writer::WRITE_BYTES;
 
 const UNRECORDED: &str = ".unrecorded";
 
@@ -19,6 +22,39 @@ pub(super) struct Torn {
     pub(super) bytes: u64,
     /// The file's name once it is recorded.
     pub(super) kept_in: String,
+}
+
+/// Where the first line begins of which a crash left a part unwritten. It reads as zeros, which no line has.
+///
+/// Of the last write alone any part may be missing, also where its last line is whole. Zeros before it are no crash's
+/// work and stay where they are: `guard journal verify` tells of them.
+pub(super) fn hole(file: &File, length: u64) -> io::Result<Option<u64>> {
+    let start = length.saturating_sub((WRITE_BYTES + LINE_BYTES) as u64);
+    let mut tail = vec![0; usize::try_from(length - start).unwrap_or(WRITE_BYTES)];
+    file.read_exact_at(&mut tail, start)?;
+    let Some(zero) = tail.iter().position(|&byte| byte == 0) else {
+        return Ok(None);
+    };
+    let begin = match tail[..zero].iter().rposition(|&byte| byte == b'\n') {
+        Some(end) => end + 1,
+        None if start == 0 => 0,
+        None => return Ok(None),
+    };
+    let mut behind: Vec<&[u8]> = tail[zero..].split(|&byte| byte == b'\n').skip(1).collect();
+    // Nothing, or an unfinished line.
+    behind.pop();
+    let mut whole = behind.into_iter().filter(|line| !line.contains(&0));
+    // The lines of one write have the same time.
+    let time = |line: &[u8]| {
+        let link = chain::read(line).ok().filter(|link| link.intact);
+        link.map(|link| link.time)
+    };
+    let one = match whole.next().map(time) {
+        None => true,
+        Some(None) => false,
+        Some(first) => whole.all(|line| time(line) == first),
+    };
+    Ok(one.then_some(start + begin as u64))
 }
 
 /// Copies what stands behind `end` to a file of its own, durably, and only then cuts it off.
