@@ -1,6 +1,6 @@
 //! S3's condition keys: query members, headers, and tags in a header.
 
-use super::Asked;
+use super::{Asked, keys::entry};
 use crate::aws::{KeyValue, catalog::OperationModel, form};
 
 /// The value of a key, in lower case; `None` where the request does not tell it.
@@ -14,14 +14,8 @@ pub(super) fn value(asked: &Asked<'_>, operation: OperationModel, key: &str) -> 
     );
     if let Some(tag) = key.strip_prefix("s3:requestobjecttag/") {
         return tags.then(|| {
-            asked.tags().map_or(KeyValue::Unknown, |tags| {
-                let mut found = tags.iter().filter(|it| it.0.to_lowercase() == tag);
-                match (found.next(), found.next()) {
-                    (None, _) => KeyValue::Absent,
-                    (Some(one), None) => KeyValue::One(one.1.clone()),
-                    _ => KeyValue::Unknown,
-                }
-            })
+            let tags = asked.tags();
+            tags.map_or(KeyValue::Unknown, |tags| entry(&tags, tag))
         });
     }
     let name = key.strip_prefix("s3:")?;
