@@ -12,6 +12,7 @@ mod lambda;
 mod named;
 mod rules;
 mod s3;
+mod s3_delete;
 mod s3_keys;
 
 use std::{borrow::Cow, collections::HashSet};
@@ -141,7 +142,7 @@ fn entries(reader: Reader<'_, '_>, service: Service) -> Vec<Access> {
     } = reader;
     let name = operation.name();
     let known = match service.name() {
-        "s3" => Some(s3::access(asked, name)),
+        "s3" => Some(s3::access(asked, input, name)),
         "dynamodb" => dynamodb::access(asked, input, name),
         "lambda" => lambda::access(asked, name),
         "iam" => named::iam(asked, input, name),

@@ -2,19 +2,11 @@
 
 use std::borrow::Cow;
 
-use quick_xml::{Reader, events::Event};
-
-use super::{Asked, arn, on, one};
-use crate::aws::{
-    Access, Resource, form,
-    operation::{Bucket, plain_body},
-};
-
-/// More keys than DeleteObjects takes.
-const MOST_KEYS: usize = 1000;
+use super::{Asked, Input, arn, one, s3_delete};
+use crate::aws::{Access, Resource, form, operation::Bucket};
 
 /// What an S3 operation asks for.
-pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Vec<Access> {
+pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
     let target = Target::of(asked);
     match operation {
         "ListBuckets" => vec![one("s3:ListAllMyBuckets", Resource::Any)],
@@ -29,7 +21,7 @@ pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Vec<Access> {
         _ if matches!(target.host, Some(Bucket::Directory(_))) => {
             vec![one("s3express:CreateSession", target.bucket(asked))]
         }
-        "DeleteObjects" => delete_objects(asked, &target),
+        "DeleteObjects" => s3_delete::access(asked, input, &target),
         _ => {
             let (names, level) = actions(operation, asked.has_query("versionId"));
             let resource = match level {
@@ -260,7 +252,7 @@ impl Asked<'_> {
     }
 
     /// A header, or the query member that presigning makes of it.
-    fn has_header(&self, name: &str) -> bool {
+    pub(super) fn has_header(&self, name: &str) -> bool {
         self.request.headers.contains_key(name)
             || form::pairs(self.request.query.as_bytes())
                 .flatten()
@@ -269,7 +261,8 @@ impl Asked<'_> {
 }
 
 /// What stands in for the bucket.
-struct Target<'a> {
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
     host: Option<Bucket<'a>>,
     bucket: Option<&'a str>,
     key: Option<&'a str>,
@@ -290,7 +283,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn action(&self, name: &str) -> String {
+    /// The action, at the service of this host.
+    pub(super) fn action(&self, name: &str) -> String {
         let prefix = match self.host {
             Some(Bucket::DirectoryControl) => "s3express",
             Some(Bucket::ObjectLambda(_)) => "s3-object-lambda",
@@ -303,6 +297,12 @@ impl<'a> Target<'a> {
     fn bucket(&self, asked: &Asked<'_>) -> Resource {
         self.container(asked)
             .map_or(Resource::Unknown, Resource::Arn)
+    }
+
+    /// Another object of the same bucket.
+    pub(super) fn other(self, asked: &Asked<'_>, key: &'a str) -> Resource {
+        let key = Some(key);
+        Self { key, ..self }.object(asked)
     }
 
     fn object(&self, asked: &Asked<'_>) -> Resource {
@@ -424,146 +424,5 @@ fn source_by_point(asked: &Asked<'_>, arn: Cow<'_, str>) -> Resource {
         Resource::Arn(arn.into_owned())
     } else {
         Resource::Unknown
-    }
-}
-
-fn delete_objects(asked: &Asked<'_>, target: &Target<'_>) -> Vec<Access> {
-    let keys = plain_body(asked.request).and_then(deleted_keys);
-    let bypass = asked.has_header("x-amz-bypass-governance-retention");
-    let mut access = match keys {
-        None => ["DeleteObject", "DeleteObjectVersion"]
-            .map(|it| one(target.action(it), Resource::Unknown))
-            .to_vec(),
-        Some(keys) => {
-            let resources = |versions: bool| -> Vec<Resource> {
-                let keys = keys.iter().filter(|it| it.1 == versions);
-                keys.map(|(key, _)| {
-                    Target {
-                        key: Some(key),
-                        ..*target
-                    }
-                    .object(asked)
-                })
-                .collect()
-            };
-            [
-                ("DeleteObject", resources(false)),
-                ("DeleteObjectVersion", resources(true)),
-            ]
-            .into_iter()
-            .filter(|it| !it.1.is_empty())
-            .map(|(action, resources)| on(target.action(action), resources))
-            .collect()
-        }
-    };
-    if bypass {
-        let resources = access.iter().flat_map(|it| it.resources.clone()).collect();
-        access.push(on(target.action("BypassGovernanceRetention"), resources));
-    }
-    access
-}
-
-/// Keys, and whether a version is named. `None` for anything but exactly the documented shape.
-fn deleted_keys(body: &[u8]) -> Option<Vec<(String, bool)>> {
-    let body = std::str::from_utf8(body).ok()?;
-    let mut reader = Reader::from_str(body);
-    reader.config_mut().expand_empty_elements = true;
-    let mut path: Vec<String> = Vec::new();
-    let mut keys = Vec::new();
-    let mut key: Option<String> = None;
-    let mut version: Option<String> = None;
-    loop {
-        match reader.read_event().ok()? {
-            Event::Start(start) => {
-                path.push(start.local_name().as_ref().to_owned());
-                let names: Vec<&str> = path.iter().map(String::as_str).collect();
-                match names.as_slice() {
-                    ["Delete", "Object"] => (key, version) = (None, None),
-                    ["Delete", "Object", "Key"] if key.replace(String::new()).is_some() => {
-                        return None;
-                    }
-                    ["Delete", "Object", "VersionId"]
-                        if version.replace(String::new()).is_some() =>
-                    {
-                        return None;
-                    }
-                    ["Delete"] | ["Delete", ..] => {}
-                    _ => return None,
-                }
-            }
-            Event::End(_) => {
-                if path.len() == 2 && path[1] == "Object" {
-                    let key = key.take().filter(|it| !it.is_empty())?;
-                    keys.push((key, version.take().is_some_and(|it| !it.is_empty())));
-                    if keys.len() > MOST_KEYS {
-                        return None;
-                    }
-                }
-                path.pop();
-            }
-            Event::Text(text) => {
-                // A parser makes a line feed of it.
-                if text.contains('\r') {
-                    return None;
-                }
-                match path.last().map(String::as_str) {
-                    Some("Key") => key.as_mut()?.push_str(&text),
-                    Some("VersionId") => version.as_mut()?.push_str(&text),
-                    _ => {}
-                }
-            }
-            Event::GeneralRef(reference) => {
-                let text = match reference.resolve_char_ref().ok()? {
-                    Some(letter) => letter.to_string(),
-                    None => quick_xml::escape::resolve_predefined_entity(&reference)?.to_owned(),
-                };
-                match path.last().map(String::as_str) {
-                    Some("Key") => key.as_mut()?.push_str(&text),
-                    Some("VersionId") => version.as_mut()?.push_str(&text),
-                    _ => {}
-                }
-            }
-            Event::Decl(_) | Event::Comment(_) => {}
-            Event::Eof => return (path.is_empty() && !keys.is_empty()).then_some(keys),
-            Event::CData(_) | Event::DocType(_) | Event::PI(_) | Event::Empty(_) => return None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn keys_of_delete() {
-        let read = |body: &str| deleted_keys(body.as_bytes());
-        assert_eq!(
-            read(
-                r#"<?xml version="1.0"?><Delete xmlns="x"><Object><Key>a&amp;b&#x2F;c</Key></Object><Object><Key>d</Key><VersionId>v</VersionId></Object><Quiet>true</Quiet></Delete>"#
-            ),
-            Some(vec![("a&b/c".to_owned(), false), ("d".to_owned(), true)])
-        );
-        for body in [
-            "",
-            "<Delete></Delete>",
-            "<Other><Object><Key>a</Key></Object></Other>",
-            "<Delete><Object><Key>a</Key><Key>b</Key></Object></Delete>",
-            "<Delete><Object><VersionId>v</VersionId></Object></Delete>",
-            "<!DOCTYPE d [<!ENTITY k 'x'>]><Delete><Object><Key>&k;</Key></Object></Delete>",
-            "<Delete><Object><Key>&k;</Key></Object></Delete>",
-            "<Delete><Object><Key>a</Key></Object>",
-            "10\r\n<Delete><Object><Key>a</Key></Object></Delete>",
-        ] {
-            assert_eq!(read(body), None, "{body}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(body in "(<|>|/|Delete|Object|Key|a|&amp;|&|;|!|\\?){0,40}") {
-            let _ = deleted_keys(body.as_bytes());
-        }
     }
 }
