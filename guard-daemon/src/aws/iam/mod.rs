@@ -12,6 +12,7 @@ mod lambda;
 mod named;
 mod rules;
 mod s3;
+mod s3_copy;
 mod s3_delete;
 mod s3_keys;
 

@@ -1,13 +1,19 @@
 //! S3's actions, which mostly have other names than its operations, and its resources.
 
-use std::borrow::Cow;
-
-use super::{Asked, Input, arn, one, s3_delete};
+use super::{Asked, Input, one, s3_copy, s3_delete};
 use crate::aws::{Access, Resource, form, operation::Bucket};
 
 /// What an S3 operation asks for.
 pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
     let target = Target::of(asked);
+    // The zone's endpoint asks for the session's permission only.
+    if let Some(Bucket::Directory(name)) = target.host {
+        let mut access = vec![session(asked, name)];
+        if is_copy(operation) {
+            access.extend(s3_copy::source(asked));
+        }
+        return access;
+    }
     match operation {
         "ListBuckets" => vec![one("s3:ListAllMyBuckets", Resource::Any)],
         "ListDirectoryBuckets" => vec![one("s3express:ListAllMyDirectoryBuckets", Resource::Any)],
@@ -16,10 +22,6 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> V
                 "s3-object-lambda:WriteGetObjectResponse",
                 Resource::Unknown,
             )]
-        }
-        // The zone's endpoint asks for the session's permission only.
-        _ if matches!(target.host, Some(Bucket::Directory(_))) => {
-            vec![one("s3express:CreateSession", target.bucket(asked))]
         }
         "DeleteObjects" => s3_delete::access(asked, input, &target),
         _ => {
@@ -35,8 +37,8 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> V
             if names.is_empty() {
                 access.push(one(target.action(operation), resource.clone()));
             }
-            if matches!(operation, "CopyObject" | "UploadPartCopy") {
-                access.push(copy_source(asked));
+            if is_copy(operation) {
+                access.extend(s3_copy::source(asked));
             }
             for (_, _, action) in FURTHER
                 .iter()
@@ -49,6 +51,51 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> V
             }
             access
         }
+    }
+}
+
+/// Whether the call reads another object.
+pub(super) fn is_copy(operation: &str) -> bool {
+    matches!(operation, "CopyObject" | "UploadPartCopy")
+}
+
+/// What calls on a directory bucket, or on an access point of one, go under.
+pub(super) fn session(asked: &Asked<'_>, name: &str) -> Access {
+    let kind = match Kind::of(name) {
+        Kind::DirectoryPoint => "accesspoint",
+        Kind::Bucket | Kind::Directory => "bucket",
+    };
+    let resource = asked.arn("s3express", &format!("{kind}/{name}"));
+    one("s3express:CreateSession", resource)
+}
+
+/// What the name of a bucket stands for.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// A general purpose bucket.
+    Bucket,
+    /// A directory bucket.
+    Directory,
+    /// An access point of a directory bucket.
+    DirectoryPoint,
+}
+
+/// How names end that S3 makes itself, and that no bucket's own name may end in.
+const ENDINGS: &[(&str, Kind)] = &[
+    ("--x-s3", Kind::Directory),
+    ("--xa-s3", Kind::DirectoryPoint),
+];
+
+impl Kind {
+    pub(super) fn of(name: &str) -> Self {
+        let ends = |ending: &str| {
+            let start = name.len().checked_sub(ending.len());
+            start
+                .and_then(|it| name.get(it..))
+                .is_some_and(|it| it.eq_ignore_ascii_case(ending))
+        };
+        let found = ENDINGS.iter().find(|it| ends(it.0));
+        found.map_or(Self::Bucket, |it| it.1)
     }
 }
 
@@ -273,7 +320,7 @@ impl<'a> Target<'a> {
         let object = asked.reading.object.as_ref();
         let host = object.map(|it| it.host);
         let bucket = match host {
-            Some(Bucket::Named(name) | Bucket::Directory(name)) => Some(name),
+            Some(Bucket::Named(name)) => Some(name),
             _ => object.and_then(|it| it.bucket.as_deref()),
         };
         Self {
@@ -338,7 +385,7 @@ impl<'a> Target<'a> {
                 let bucket = self.bucket?;
                 Some(format!("arn:{partition}:s3:::{bucket}"))
             }
-            Bucket::Directory(_) | Bucket::DirectoryControl => {
+            Bucket::DirectoryControl => {
                 let bucket = self.bucket?;
                 Some(format!(
                     "arn:{partition}:s3express:{}:{}:bucket/{bucket}",
@@ -353,76 +400,8 @@ impl<'a> Target<'a> {
                 let (named, outpost) = named.split_once('.')?;
                 point("s3-outposts", named, Some(outpost)).filter(|_| region.is_some())
             }
-            // The owner's account is not in the host.
-            Bucket::MultiRegion(_) => None,
+            // The owner's account is not in the host; a directory bucket's calls ask for its session.
+            Bucket::MultiRegion(_) | Bucket::Directory(_) => None,
         }
-    }
-}
-
-/// `[/]bucket/key[?versionId=…]`, or an access point's ARN with `/object/key`; percent-encoded.
-fn copy_source(asked: &Asked<'_>) -> Access {
-    let unknown = || one("s3:GetObject", Resource::Unknown);
-    let mut headers = asked.request.headers.get_all("x-amz-copy-source").iter();
-    let moved: Vec<Cow<'_, str>> = form::pairs(asked.request.query.as_bytes())
-        .flatten()
-        .filter(|it| it.0.eq_ignore_ascii_case("x-amz-copy-source"))
-        .map(|it| it.1)
-        .collect();
-    let source: Cow<'_, str> = match (headers.next(), headers.next(), moved.as_slice()) {
-        (Some(value), None, []) => match value.to_str() {
-            Ok(value) => Cow::Borrowed(value),
-            Err(_) => return unknown(),
-        },
-        (None, None, [value]) => Cow::Borrowed(value.as_ref()),
-        _ => return unknown(),
-    };
-    let (path, version) = match source.split_once('?') {
-        Some((path, query)) if query.starts_with("versionId=") => (path, true),
-        Some(_) => return unknown(),
-        None => (source.as_ref(), false),
-    };
-    let action = if version {
-        "s3:GetObjectVersion"
-    } else {
-        "s3:GetObject"
-    };
-    let Some(path) = form::decode(path.as_bytes(), false) else {
-        return unknown();
-    };
-    if path.starts_with("arn:") {
-        if arn::parts(&path).is_some_and(|it| it.service == "s3-outposts") {
-            let action = action.replacen("s3:", "s3-outposts:", 1);
-            return one(action, Resource::Unknown);
-        }
-        return one(action, source_by_point(asked, path));
-    }
-    let resource = match path.strip_prefix('/').unwrap_or(&path).split_once('/') {
-        Some((bucket, key)) if arn::is_name(bucket, "") && !key.is_empty() => Resource::Arn(
-            format!("arn:{}:s3:::{bucket}/{key}", asked.endpoint.partition),
-        ),
-        _ => Resource::Unknown,
-    };
-    one(action, resource)
-}
-
-/// The object that a copy source names by an access point: `arn:…:s3:{region}:{account}:accesspoint/{name}/object/{key}`.
-/// What others stand for (a multi-region access point) the request does not tell.
-fn source_by_point(asked: &Asked<'_>, arn: Cow<'_, str>) -> Resource {
-    let known = arn::parts(&arn).is_some_and(|it| {
-        let object = it
-            .resource
-            .strip_prefix("accesspoint/")
-            .and_then(|rest| rest.split_once("/object/"));
-        it.partition == asked.endpoint.partition
-            && it.service == "s3"
-            && !it.region.is_empty()
-            && !it.account.is_empty()
-            && arn::is_place(it.region, it.account)
-            && object.is_some_and(|(name, key)| arn::is_name(name, "") && !key.is_empty())
-    });
-    if known {
-        Resource::Arn(arn.into_owned())
-    } else {
-        Resource::Unknown
     }
 }
