@@ -1,7 +1,7 @@
 //! S3's actions, which mostly have other names than its operations, and its resources.
 
 use super::{Asked, Input, one, s3_copy, s3_delete};
-use crate::aws::{Access, Resource, form, operation::Bucket};
+use crate::aws::{Access, Resource, catalog, form, operation::Bucket};
 
 /// What an S3 operation asks for.
 pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
@@ -14,7 +14,7 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> V
         }
         return access;
     }
-    match operation {
+    let mut access = match operation {
         "ListBuckets" => vec![one("s3:ListAllMyBuckets", Resource::Any)],
         "ListDirectoryBuckets" => vec![one("s3express:ListAllMyDirectoryBuckets", Resource::Any)],
         "WriteGetObjectResponse" => {
@@ -24,34 +24,40 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> V
             )]
         }
         "DeleteObjects" => s3_delete::access(asked, input, &target),
-        _ => {
-            let (names, level) = actions(operation, asked.has_query("versionId"));
-            let resource = match level {
-                Level::Bucket => target.bucket(asked),
-                Level::Object => target.object(asked),
-            };
-            let mut access: Vec<Access> = names
-                .iter()
-                .map(|it| one(target.action(it), resource.clone()))
-                .collect();
-            if names.is_empty() {
-                access.push(one(target.action(operation), resource.clone()));
-            }
-            if is_copy(operation) {
-                access.extend(s3_copy::source(asked));
-            }
-            for (_, _, action) in FURTHER
-                .iter()
-                .filter(|it| it.0.contains(&operation) && asked.has_header(it.1))
-            {
-                let entry = one(target.action(action), resource.clone());
-                if !access.contains(&entry) {
-                    access.push(entry);
-                }
-            }
-            access
+        _ => on_target(asked, operation, &target),
+    };
+    if let (Some(Bucket::InPath | Bucket::Named(_)), Some(name)) = (target.host, target.bucket) {
+        Kind::of(name).also(asked, name, &mut access);
+    }
+    if is_copy(operation) {
+        access.extend(s3_copy::source(asked));
+    }
+    access
+}
+
+fn on_target(asked: &Asked<'_>, operation: &str, target: &Target<'_>) -> Vec<Access> {
+    let (names, level) = actions(operation, asked.has_query("versionId"));
+    let resource = match level {
+        Level::Bucket => target.bucket(asked),
+        Level::Object => target.object(asked),
+    };
+    let mut access: Vec<Access> = names
+        .iter()
+        .map(|it| one(target.action(it), resource.clone()))
+        .collect();
+    if names.is_empty() {
+        access.push(one(target.action(operation), resource.clone()));
+    }
+    for (_, _, action) in FURTHER
+        .iter()
+        .filter(|it| it.0.contains(&operation) && asked.has_header(it.1))
+    {
+        let entry = one(target.action(action), resource.clone());
+        if !access.contains(&entry) {
+            access.push(entry);
         }
     }
+    access
 }
 
 /// Whether the call reads another object.
@@ -63,7 +69,7 @@ pub(super) fn is_copy(operation: &str) -> bool {
 pub(super) fn session(asked: &Asked<'_>, name: &str) -> Access {
     let kind = match Kind::of(name) {
         Kind::DirectoryPoint => "accesspoint",
-        Kind::Bucket | Kind::Directory => "bucket",
+        _ => "bucket",
     };
     let resource = asked.arn("s3express", &format!("{kind}/{name}"));
     one("s3express:CreateSession", resource)
@@ -78,12 +84,21 @@ pub(super) enum Kind {
     Directory,
     /// An access point of a directory bucket.
     DirectoryPoint,
+    /// An access point, which its alias does not tell; with the service whose actions may be asked for instead.
+    Alias(Option<&'static str>),
+    /// The files of a table in S3 Tables.
+    Table,
 }
 
 /// How names end that S3 makes itself, and that no bucket's own name may end in.
 const ENDINGS: &[(&str, Kind)] = &[
     ("--x-s3", Kind::Directory),
     ("--xa-s3", Kind::DirectoryPoint),
+    ("-s3alias", Kind::Alias(None)),
+    (".mrap", Kind::Alias(None)),
+    ("--ol-s3", Kind::Alias(Some("s3-object-lambda"))),
+    ("--op-s3", Kind::Alias(Some("s3-outposts"))),
+    ("--table-s3", Kind::Table),
 ];
 
 impl Kind {
@@ -96,6 +111,27 @@ impl Kind {
         };
         let found = ENDINGS.iter().find(|it| ends(it.0));
         found.map_or(Self::Bucket, |it| it.1)
+    }
+
+    /// Adds what may be asked for beside, or instead of, S3's own actions, whose resource is unknown then. A deny of
+    /// either shall hold.
+    pub(super) fn also(self, asked: &Asked<'_>, name: &str, access: &mut Vec<Access>) {
+        let actions = access.iter().filter_map(|it| it.action.as_deref());
+        let mut names = actions.filter_map(|it| it.strip_prefix("s3:"));
+        let more: Vec<Access> = match self {
+            Self::Bucket | Self::Alias(None) => return,
+            Self::Directory | Self::DirectoryPoint => vec![session(asked, name)],
+            Self::Alias(Some(service)) => names
+                .map(|it| format!("{service}:{it}"))
+                .filter(|it| catalog::action(it).is_some())
+                .map(|it| one(it, Resource::Unknown))
+                .collect(),
+            Self::Table if names.all(|it| it.starts_with("Get") || it.starts_with("List")) => {
+                vec![one("s3tables:GetTableData", Resource::Unknown)]
+            }
+            Self::Table => vec![one("s3tables:PutTableData", Resource::Unknown)],
+        };
+        access.extend(more);
     }
 }
 
@@ -357,6 +393,10 @@ impl<'a> Target<'a> {
             (Some(container), Some(key)) if self.bucket.is_some() => {
                 Resource::Arn(format!("{container}/{key}"))
             }
+            // Its objects are no resources of their own.
+            (Some(container), Some(_)) if matches!(self.host, Some(Bucket::ObjectLambda(_))) => {
+                Resource::Arn(container)
+            }
             (Some(container), Some(key)) => Resource::Arn(format!("{container}/object/{key}")),
             _ => Resource::Unknown,
         }
@@ -382,7 +422,9 @@ impl<'a> Target<'a> {
         };
         match self.host? {
             Bucket::InPath | Bucket::Named(_) => {
-                let bucket = self.bucket?;
+                let bucket = self
+                    .bucket
+                    .filter(|it| matches!(Kind::of(it), Kind::Bucket))?;
                 Some(format!("arn:{partition}:s3:::{bucket}"))
             }
             Bucket::DirectoryControl => {
@@ -403,5 +445,71 @@ impl<'a> Target<'a> {
             // The owner's account is not in the host; a directory bucket's calls ask for its session.
             Bucket::MultiRegion(_) | Bucket::Directory(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::aws::iam::tests::{ACCOUNT, call, shown};
+
+    #[test]
+    fn names_of_no_bucket() {
+        for (name, wanted) in [
+            ("a-s3alias", "s3:GetObject ?"),
+            ("m.mrap", "s3:GetObject ?"),
+            ("a--ol-s3", "s3:GetObject ?; s3-object-lambda:GetObject ?"),
+            ("a--op-s3", "s3:GetObject ?; s3-outposts:GetObject ?"),
+            ("a--table-s3", "s3:GetObject ?; s3tables:GetTableData ?"),
+            (
+                "d--use1-az4--x-s3",
+                "s3:GetObject ?; s3express:CreateSession s3express:us-east-1:123456789012:bucket/d--use1-az4--x-s3",
+            ),
+            ("a-s3alias.b", "s3:GetObject s3:::a-s3alias.b/k"),
+            ("-s3aliasb", "s3:GetObject s3:::-s3aliasb/k"),
+        ] {
+            for line in [
+                format!("GET {name}.s3.amazonaws.com/k"),
+                format!("GET s3.us-east-1.amazonaws.com/{name}/k"),
+                format!("GET {name}.s3-accelerate.amazonaws.com/k"),
+            ] {
+                let found = call(&line, "s3", &[], "", Some(ACCOUNT));
+                assert_eq!(shown(&found), wanted, "{line}");
+            }
+        }
+        for (line, wanted) in [
+            (
+                "GET a-s3alias.s3.amazonaws.com/?list-type=2",
+                "s3:ListBucket ?",
+            ),
+            (
+                "PUT a--table-s3.s3.amazonaws.com/k",
+                "s3:PutObject ?; s3tables:PutTableData ?",
+            ),
+            (
+                "DELETE a--ol-s3.s3.amazonaws.com/k?versionId=v",
+                "s3:DeleteObjectVersion ?; s3-object-lambda:DeleteObjectVersion ?",
+            ),
+            (
+                "POST a--ol-s3.s3.amazonaws.com/?delete",
+                "s3:DeleteObject ?; s3:DeleteObjectVersion ?; s3-object-lambda:DeleteObject ?; s3-object-lambda:DeleteObjectVersion ?",
+            ),
+            // Object Lambda has no such action.
+            (
+                "GET a--ol-s3.s3.amazonaws.com/?lifecycle",
+                "s3:GetLifecycleConfiguration ?",
+            ),
+            (
+                "GET s3.us-east-1.amazonaws.com/a-S3ALIAS/k",
+                "s3:GetObject ?",
+            ),
+        ] {
+            let found = call(line, "s3", &[], "", Some(ACCOUNT));
+            assert_eq!(shown(&found), wanted, "{line}");
+        }
+        let line = "GET o-123456789012.s3-object-lambda.us-east-1.amazonaws.com/k";
+        let found = call(line, "s3-object-lambda", &[], "", Some(ACCOUNT));
+        let wanted =
+            "s3-object-lambda:GetObject s3-object-lambda:us-east-1:123456789012:accesspoint/o";
+        assert_eq!(shown(&found), wanted);
     }
 }

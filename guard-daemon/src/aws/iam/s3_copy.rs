@@ -32,11 +32,18 @@ pub(super) fn source(asked: &Asked<'_>) -> Vec<Access> {
     let Some((bucket, key)) = named else {
         return vec![one(format!("s3:{action}"), Resource::Unknown)];
     };
-    if !matches!(Kind::of(bucket), Kind::Bucket) {
-        return vec![session(asked, bucket)];
-    }
-    let resource = format!("arn:{}:s3:::{bucket}/{key}", asked.endpoint.partition);
-    vec![one(format!("s3:{action}"), Resource::Arn(resource))]
+    let kind = Kind::of(bucket);
+    let resource = match kind {
+        Kind::Directory | Kind::DirectoryPoint => return vec![session(asked, bucket)],
+        Kind::Alias(_) | Kind::Table => Resource::Unknown,
+        Kind::Bucket => Resource::Arn(format!(
+            "arn:{}:s3:::{bucket}/{key}",
+            asked.endpoint.partition
+        )),
+    };
+    let mut access = vec![one(format!("s3:{action}"), resource)];
+    kind.also(asked, bucket, &mut access);
+    access
 }
 
 /// `[/]bucket/key[?versionId=…]`, or an access point's ARN with `/object/key`.
@@ -78,10 +85,16 @@ impl<'a> Source<'a> {
 }
 
 fn by_arn(asked: &Asked<'_>, action: &str, path: Cow<'_, str>) -> Vec<Access> {
-    if arn::parts(&path).is_some_and(|it| it.service == "s3-outposts") {
-        return vec![one(format!("s3-outposts:{action}"), Resource::Unknown)];
+    let service = arn::parts(&path).map_or("", |it| it.service);
+    match service {
+        "s3-outposts" => vec![one(format!("s3-outposts:{action}"), Resource::Unknown)],
+        // What is asked for is not documented.
+        "s3-object-lambda" => ["s3", service]
+            .map(|it| one(format!("{it}:{action}"), Resource::Unknown))
+            .to_vec(),
+        "s3express" => vec![one("s3express:CreateSession", Resource::Unknown)],
+        _ => vec![one(format!("s3:{action}"), by_point(asked, path))],
     }
-    vec![one(format!("s3:{action}"), by_point(asked, path))]
 }
 
 /// The object that a copy source names by an access point: `arn:…:s3:{region}:{account}:accesspoint/{name}/object/{key}`.
@@ -156,6 +169,26 @@ mod tests {
         let at_point = "GET a--use1-az4--xa-s3.s3express-use1-az4.us-east-1.amazonaws.com/k";
         let found = shown(&call(at_point, "s3express", &[], "", Some(ACCOUNT)));
         assert_eq!(found, point);
+    }
+
+    #[test]
+    fn aliases() {
+        for (given, wanted) in [
+            ("a-s3alias/k", "s3:GetObject ?"),
+            ("a-S3Alias/k", "s3:GetObject ?"),
+            ("m.mrap/k?versionId=v", "s3:GetObjectVersion ?"),
+            ("a--ol-s3/k", "s3:GetObject ?; s3-object-lambda:GetObject ?"),
+            ("a--op-s3/k", "s3:GetObject ?; s3-outposts:GetObject ?"),
+            ("a--table-s3/k", "s3:GetObject ?; s3tables:GetTableData ?"),
+            ("s3alias/k", "s3:GetObject s3:::s3alias/k"),
+            (
+                "arn:aws:s3-object-lambda:us-east-1:123456789012:accesspoint/a/object/k",
+                "s3:GetObject ?; s3-object-lambda:GetObject ?",
+            ),
+        ] {
+            let found = source("b.s3.amazonaws.com/k", &[("x-amz-copy-source", given)]);
+            assert_eq!(found, wanted, "{given}");
+        }
     }
 
     #[test]
