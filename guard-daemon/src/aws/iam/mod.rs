@@ -15,6 +15,7 @@ mod s3;
 mod s3_copy;
 mod s3_delete;
 mod s3_keys;
+mod s3_role;
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -99,7 +100,7 @@ pub(super) fn needs_body(
     named
         || reading.operations.iter().any(|(service, operation)| {
             (match service.name() {
-                "s3" => operation.name() == "DeleteObjects",
+                "s3" => s3::reads_body(operation.name()),
                 name => READ_BODIES.contains(&name),
             }) || operation.rules().any(|it| rule_reads_body(it, rest))
                 || (!wanted.is_empty() && key_reads_body(*operation, rest, wanted))

@@ -1,6 +1,6 @@
 //! S3's actions, which mostly have other names than its operations, and its resources.
 
-use super::{Asked, Input, one, s3_copy, s3_delete};
+use super::{Asked, Input, one, s3_copy, s3_delete, s3_role};
 use crate::aws::{Access, Resource, catalog, form, operation::Bucket};
 
 /// What an S3 operation asks for.
@@ -26,6 +26,7 @@ pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> V
         "DeleteObjects" => s3_delete::access(asked, input, &target),
         _ => on_target(asked, operation, &target),
     };
+    access.extend(s3_role::passed(input, operation));
     if let (Some(Bucket::InPath | Bucket::Named(_)), Some(name)) = (target.host, target.bucket) {
         Kind::of(name).also(asked, name, &mut access);
     }
@@ -58,6 +59,11 @@ fn on_target(asked: &Asked<'_>, operation: &str, target: &Target<'_>) -> Vec<Acc
         }
     }
     access
+}
+
+/// Whether the body names objects or roles.
+pub(super) fn reads_body(operation: &str) -> bool {
+    operation == "DeleteObjects" || s3_role::may_pass(operation)
 }
 
 /// Whether the call reads another object.
