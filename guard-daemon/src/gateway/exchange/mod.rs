@@ -7,6 +7,7 @@
 
 mod answer;
 mod authenticate;
+mod echo;
 mod hold;
 mod inside;
 mod mint;
@@ -25,6 +26,7 @@ use time::OffsetDateTime;
 
 use self::answer::Edits;
 use self::authenticate::{Authenticated, By};
+use self::echo::Echo;
 use self::send::Leaving;
 use super::body::ResponseBody;
 use super::outcome::{self, Completion};
@@ -110,7 +112,7 @@ impl Exchange {
         let leaving = self.leaving(&from, &call).await?;
         let mut completion = self.record_allowed(&leaving).await?;
         let plain = edits.is_some();
-        let request = self
+        let (request, signature) = self
             .sign(parts, &from, body, plain, &leaving, completion.sent())
             .await
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
@@ -118,7 +120,11 @@ impl Exchange {
             completion.fail(error.code(), &error.to_string());
             Refusal::not_sent(&error)
         })?;
-        self.answer(response, edits, &from, completion).await
+        if response.status().is_success() {
+            return self.answer(response, edits, &from, completion).await;
+        }
+        let echo = Echo::of(&leaving, &signature, &from);
+        echo.answer(response, completion).await
     }
 
     fn new(
