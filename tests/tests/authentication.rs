@@ -92,10 +92,10 @@ const BEDROCK: &str = "\
 import boto3, os\n\
 from botocore.config import Config\n\
 from botocore.exceptions import ClientError\n\
-def invoke():\n\
+def invoke(model='amazon.titan-text-lite-v1'):\n\
 \tclient = boto3.client('bedrock-runtime', config=Config(retries={'total_max_attempts': 1}))\n\
 \ttry:\n\
-\t\tclient.invoke_model(modelId='amazon.titan-text-lite-v1', body=b'{}')\n\
+\t\tclient.invoke_model(modelId=model, body=b'{}')\n\
 \texcept ClientError as error:\n\
 \t\tprint(error.response['ResponseMetadata']['HTTPStatusCode'], error.response['Error'])\n";
 
@@ -105,6 +105,7 @@ fn bedrocks_bearer_tokens_are_the_sessions_and_leave_as_the_owners() {
     let guard = Guard::new(ALL, "");
     let script = format!(
         "{BEDROCK}print(os.environ['AWS_BEARER_TOKEN_BEDROCK'])\ninvoke()\n\
+         invoke('echo-of-the-request')\n\
          os.environ['AWS_BEARER_TOKEN_BEDROCK'] = 'foreign-token'\ninvoke()\n"
     );
     let output = guard
@@ -116,6 +117,8 @@ fn bedrocks_bearer_tokens_are_the_sessions_and_leave_as_the_owners() {
         .expect("guard runs");
     let said = succeeded(&output);
     assert!(!said.contains(REAL_TOKEN), "{said}");
+    let own = said.lines().next().expect("a line");
+    assert!(said.contains(&format!("Bearer {own}")), "{said}");
     assert!(
         said.contains("the bearer token is not this session's"),
         "{said}"
@@ -132,9 +135,10 @@ fn bedrocks_bearer_tokens_are_the_sessions_and_leave_as_the_owners() {
         .iter()
         .map(|entry| (entry["authentication"].as_str(), entry["decision"].as_str()))
         .collect();
-    assert_eq!(of.len(), 2, "{entries:#?}");
+    assert_eq!(of.len(), 3, "{entries:#?}");
     assert_eq!(of[0], (Some("bearer"), Some("allow")));
-    assert_eq!(of[1], (Some("bearer"), Some("deny")));
+    assert_eq!(of[1], (Some("bearer"), Some("allow")));
+    assert_eq!(of[2], (Some("bearer"), Some("deny")));
     let journal = format!("{entries:?}");
     assert!(!journal.contains(REAL_TOKEN), "{journal}");
 }
