@@ -206,11 +206,17 @@ fn strip_query(parts: &mut Parts) -> Result<(), SigV4Error> {
         .split('&')
         .filter(|pair| !of_signature(pair))
         .collect();
+    let kept = kept.join("&");
+    replace_query(parts, &kept)
+}
+
+/// Gives a request another query; none where it is empty.
+pub(super) fn replace_query(parts: &mut Parts, query: &str) -> Result<(), SigV4Error> {
     let path = parts.uri.path();
-    let target = if kept.is_empty() {
+    let target = if query.is_empty() {
         path.to_owned()
     } else {
-        format!("{path}?{}", kept.join("&"))
+        format!("{path}?{query}")
     };
     let unusable = SigV4Error::Unsignable("its path and query do not make a URL");
     let mut uri = std::mem::take(&mut parts.uri).into_parts();

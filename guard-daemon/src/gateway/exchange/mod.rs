@@ -98,7 +98,7 @@ struct Reply {
 impl Exchange {
     async fn pass(
         &mut self,
-        parts: Parts,
+        mut parts: Parts,
         body: &mut Spool<Incoming>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
@@ -107,6 +107,7 @@ impl Exchange {
             return self.token(&parts, body).await;
         }
         let from = self.authenticate(&parts, body).await?;
+        from.restore_headers(&mut parts)?;
         let call = self.identify(&parts, &from, body).await?;
         let edits = self.decide(&parts, &from, &call, body).await?;
         let leaving = self.leaving(&from, &call).await?;
@@ -189,6 +190,7 @@ impl Exchange {
         self.reply.protocol = call.protocol;
         self.reply.service = call.service;
         from.check_service(&call)?;
+        from.check_query(&call, request.query)?;
         Ok(call)
     }
 
