@@ -96,9 +96,13 @@ def check_signature(environ, body, known):
     declared = headers.get("x-amz-content-sha256")
     if declared and len(declared) == 64 and declared != hashlib.sha256(body).hexdigest():
         raise SignatureError("x-amz-content-sha256 is not the hash of the body")
+    path, mark, query = environ["RAW_URI"].partition("?")
+    if service in UNENCODED_PATHS:
+        # S3 decodes it, a plus sign to a space, and encodes it again.
+        path = quote(unquote_plus(path), safe="/-._~")
     request = AWSRequest(
         method=environ["REQUEST_METHOD"],
-        url=f"https://{host}{environ['RAW_URI']}",
+        url=f"https://{host}{path}{mark}{query}",
         headers=headers,
         data=body,
     )

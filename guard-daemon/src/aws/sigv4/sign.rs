@@ -15,6 +15,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 
+use super::canonical::s3_path;
 use super::{Algorithm, Payload, SigV4Error, is_s3, signature_parameter, version2_parameter};
 use crate::aws::Scope;
 
@@ -71,7 +72,8 @@ pub struct Signed {
 }
 
 /// Strips every client signature (header and query) from `parts` and signs it in header form. The path and
-/// the rest of the query leave byte for byte as they came; `Host` becomes `host`.
+/// the rest of the query leave byte for byte as they came; `Host` becomes `host`. What is signed of an S3 path is how
+/// S3 spells it.
 ///
 /// `x-amz-content-sha256` is set from `payload` for S3, and wherever the client sent it. For Version 4A the scope's
 /// region is a set of regions.
@@ -117,9 +119,12 @@ pub fn sign(
     if !target.starts_with('/') {
         return Err(SigV4Error::Unsignable("its target is not a path"));
     }
+    let path = parts.uri.path();
+    let query = &target[path.len()..];
+    let spelt = if s3 { s3_path(path) } else { path.into() };
     let request = SignableRequest::new(
         parts.method.as_str(),
-        format!("https://{host}{target}"),
+        format!("https://{host}{spelt}{query}"),
         signed_headers(&parts.headers, host)?.into_iter(),
         body(payload),
     )
