@@ -30,13 +30,20 @@ const CLIENT_AUTHENTICATION: [HeaderName; 7] = [
     HeaderName::from_static("x-amz-security-token"),
 ];
 
-/// What may change between here and AWS, or what botocore leaves unsigned for that reason.
-const UNSIGNED: [&str; 16] = [
+/// What may change between here and AWS, or what botocore leaves unsigned for that reason. Proxies and AWS's own front
+/// ends add to some of these, or put their own in the place.
+const UNSIGNED: [&str; 24] = [
+    "accept-encoding",
     "baggage",
+    "cache-control",
+    "cdn-loop",
     "connection",
     "expect",
+    "forwarded",
     "host", // Signed, but from the argument.
     "keep-alive",
+    "max-forwards",
+    "pragma",
     "proxy-authenticate",
     "proxy-connection",
     "te",
@@ -46,9 +53,14 @@ const UNSIGNED: [&str; 16] = [
     "transfer-encoding",
     "upgrade",
     "user-agent",
-    "x-amzn-trace-id",
+    "via",
     "x-amz-content-sha256", // Signed, but from the payload.
+    "x-amzn-trace-id",
+    "x-real-ip",
 ];
+
+/// The beginning of further ones: `x-forwarded-for` and its like.
+const UNSIGNED_START: &str = "x-forwarded-";
 
 /// How a request is signed: by default with Signature Version 4, a session token as any service takes it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -240,12 +252,13 @@ fn signed_headers<'a>(
 ) -> Result<Vec<(&'a str, &'a str)>, SigV4Error> {
     let mut signed = vec![("host", host)];
     for (name, value) in headers {
-        if UNSIGNED.contains(&name.as_str()) {
+        let name = name.as_str();
+        if UNSIGNED.contains(&name) || name.starts_with(UNSIGNED_START) {
             continue;
         }
         let value = str::from_utf8(value.as_bytes())
             .map_err(|_invalid| SigV4Error::Unsignable("a header's value is not UTF-8"))?;
-        signed.push((name.as_str(), value));
+        signed.push((name, value));
     }
     Ok(signed)
 }
