@@ -141,7 +141,8 @@ impl Answer {
             Outcome::TimedOut { approval } => {
                 let text = format!(
                     "this call needs approval {approval}, and nobody decided within {} s; ask a person to run \
-                     `guard approval approve {approval}`, then run the same call again ({why})",
+                     `guard approval approve {approval}`, then run the same call again; where the client \
+                     fills in an idempotency token, give it one, as with --client-token, both times ({why})",
                     patience.as_secs()
                 );
                 refused(Some(approval), text)
