@@ -358,9 +358,11 @@ impl Exchange {
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-        } else {
+        } else if self.reply.version < Version::HTTP_2 {
             body.discard().await;
         }
+        // On HTTP/2 the stream ends with its answer, whatever of the body still comes: one that converses sends no more
+        // until it is answered.
         response
     }
 
