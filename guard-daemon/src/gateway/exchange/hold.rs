@@ -66,7 +66,7 @@ impl Exchange {
         if let Some(text) = answer.refused {
             return Err(Refusal::denied(Code::AccessDenied, text));
         }
-        // The digest a person approved is the digest of what is sent.
+        // The digest a person approved is the digest of what is sent: of what is here now, and else at its end.
         from.check_digest(body)
     }
 

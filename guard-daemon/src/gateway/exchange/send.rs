@@ -16,7 +16,7 @@ use super::super::spool::Spool;
 use super::Exchange;
 use super::authenticate::{Authenticated, By};
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, SignAs};
+use crate::aws::sigv4::{self, DeclaredPayload, SignAs};
 use crate::aws::{Call, Scope, bearer};
 use crate::broker::{BearerToken, StandsFor};
 
@@ -88,6 +88,15 @@ impl Exchange {
         sent: Arc<Progress>,
     ) -> Result<(Request<RequestBody>, String), Refusal> {
         let host = &self.caller.server_name;
+        let approved = match &from.payload {
+            // Else it was compared, or is of a digest of guard's own.
+            DeclaredPayload::Sha256(digest)
+                if self.decided.approval.is_some() && !body.has_arrived() =>
+            {
+                Some(digest.clone())
+            }
+            _ => None,
+        };
         let body = body
             .take()
             .await
@@ -146,6 +155,7 @@ impl Exchange {
                 body,
                 head.as_ref()
                     .map(|(signed, scope, keys)| (signed, *scope, *keys)),
+                approved,
                 sent,
             )
             .map_err(|error| Refusal::failed(error.to_string()))?;
