@@ -236,6 +236,11 @@ pub fn mask_headers(
     headers::mask(output.headers(), headers, masks)
 }
 
+/// Makes the headers of a response right that speak of its body, which was changed.
+pub fn repair_headers(headers: &mut HeaderMap, body: &[u8]) {
+    headers::repair(headers, body);
+}
+
 fn mask_body<S: Shape>(
     layout: Layout<S>,
     protocol: Protocol,

@@ -104,7 +104,7 @@ impl Edits {
 }
 
 impl Exchange {
-    /// Passes the answer on: as it arrives, or changed where it holds what is to be changed.
+    /// Passes the answer of a call that went well on: as it arrives, or changed where it holds what is to be changed.
     pub(super) async fn answer(
         &self,
         response: Response<Incoming>,
@@ -116,7 +116,7 @@ impl Exchange {
         completion.answered(parts.status, &parts.headers);
         forward::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::HTTP_11;
-        let Some(edits) = edits.filter(|_| parts.status.is_success()) else {
+        let Some(edits) = edits else {
             return Ok(Response::from_parts(
                 parts,
                 ResponseBody::through(body, completion),

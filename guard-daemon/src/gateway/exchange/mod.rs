@@ -7,6 +7,7 @@
 
 mod answer;
 mod authenticate;
+mod echo;
 mod hold;
 mod inside;
 mod mint;
@@ -25,6 +26,7 @@ use time::OffsetDateTime;
 
 use self::answer::Edits;
 use self::authenticate::{Authenticated, By};
+use self::echo::Echo;
 use self::send::Leaving;
 use super::body::ResponseBody;
 use super::outcome::{self, Completion};
@@ -96,7 +98,7 @@ struct Reply {
 impl Exchange {
     async fn pass(
         &mut self,
-        parts: Parts,
+        mut parts: Parts,
         body: &mut Spool<Incoming>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
@@ -105,12 +107,13 @@ impl Exchange {
             return self.token(&parts, body).await;
         }
         let from = self.authenticate(&parts, body).await?;
+        from.restore_headers(&mut parts)?;
         let call = self.identify(&parts, &from, body).await?;
         let edits = self.decide(&parts, &from, &call, body).await?;
         let leaving = self.leaving(&from, &call).await?;
         let mut completion = self.record_allowed(&leaving).await?;
         let plain = edits.is_some();
-        let request = self
+        let (request, signature) = self
             .sign(parts, &from, body, plain, &leaving, completion.sent())
             .await
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
@@ -118,7 +121,11 @@ impl Exchange {
             completion.fail(error.code(), &error.to_string());
             Refusal::not_sent(&error)
         })?;
-        self.answer(response, edits, &from, completion).await
+        if response.status().is_success() {
+            return self.answer(response, edits, &from, completion).await;
+        }
+        let echo = Echo::of(&leaving, &signature, &from);
+        echo.answer(response, completion).await
     }
 
     fn new(
@@ -183,6 +190,7 @@ impl Exchange {
         self.reply.protocol = call.protocol;
         self.reply.service = call.service;
         from.check_service(&call)?;
+        from.check_query(&call, request.query)?;
         Ok(call)
     }
 
@@ -350,9 +358,11 @@ impl Exchange {
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-        } else {
+        } else if self.reply.version < Version::HTTP_2 {
             body.discard().await;
         }
+        // On HTTP/2 the stream ends with its answer, whatever of the body still comes: one that converses sends no more
+        // until it is answered.
         response
     }
 
