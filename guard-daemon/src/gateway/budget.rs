@@ -1,4 +1,4 @@
-//! What the request bodies that the daemon holds may take of its memory and disk: all of them, and each session's.
+//! What the bodies that the daemon holds may take of its memory and disk: all of them, and each session's.
 //!
 //! A session may hold a quarter of what the other sessions leave, so that however many of them take all they can, the
 //! next one still has some. What is drawn goes with the bytes: a [`Charge`] that is tied to a buffer is given back when
@@ -16,9 +16,12 @@ use tokio::time::{Instant, Sleep};
 
 use super::body::BodyError;
 
-/// Bytes of the daemon's memory, and of its state directory's disk.
+/// Bytes of the daemon's memory, and of its state directory's disk, for request bodies.
 const ALL_IN_MEMORY: u64 = 256 * 1024 * 1024;
 const ALL_ON_DISK: u64 = 8 * 1024 * 1024 * 1024;
+
+/// Bytes of its memory for answers that are read whole: so many of the largest, at least the same.
+const ANSWERS: u64 = 8;
 
 /// A session may hold one part in so many of what the others leave.
 const SHARE: u64 = 4;
@@ -29,6 +32,7 @@ const LOOKS: Duration = Duration::from_millis(50);
 
 static IN_MEMORY: Pool = Pool::new();
 static ON_DISK: Pool = Pool::new();
+static IN_ANSWERS: Pool = Pool::new();
 
 struct Pool {
     used: AtomicU64,
@@ -71,6 +75,7 @@ pub struct Share(Arc<Held>);
 struct Held {
     memory: AtomicU64,
     disk: AtomicU64,
+    answers: AtomicU64,
 }
 
 impl Share {
@@ -80,6 +85,12 @@ impl Share {
             memory: self.charge(Of::Memory, ALL_IN_MEMORY),
             disk: self.charge(Of::Disk, ALL_ON_DISK),
         }
+    }
+
+    /// For one answer that is read whole, where each may have `largest` bytes; nothing is drawn yet.
+    pub(super) fn answer(&self, largest: u64) -> Charge {
+        let all = largest.saturating_mul(ANSWERS).max(ALL_IN_MEMORY);
+        self.charge(Of::Answers, all)
     }
 
     fn charge(&self, of: Of, all: u64) -> Charge {
@@ -92,10 +103,16 @@ impl Share {
         }
     }
 
-    /// Bytes of memory that are drawn.
+    /// Bytes of memory that the session's request bodies and answers hold.
     #[cfg(test)]
     pub(super) fn held(&self) -> (u64, u64) {
-        (self.0.memory.load(Ordering::Relaxed), 0)
+        let Held {
+            memory, answers, ..
+        } = &*self.0;
+        (
+            memory.load(Ordering::Relaxed),
+            answers.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -104,6 +121,7 @@ impl Share {
 enum Of {
     Memory,
     Disk,
+    Answers,
 }
 
 /// What was drawn; given back when dropped.
@@ -180,15 +198,18 @@ impl Charge {
         drop(self.split(self.bytes.saturating_sub(bytes)));
     }
 
+    /// What was drawn was made into so many bytes.
+    pub(super) fn resize(&mut self, bytes: u64) -> Result<(), BodyError> {
+        self.keep(bytes);
+        self.draw(bytes - self.bytes)
+    }
+
     /// Nothing is given back before the last that refers to `bytes` goes.
     pub(super) fn tie(self, bytes: Bytes) -> Bytes {
         if self.bytes == 0 {
             return bytes;
         }
-        Bytes::from_owner(Tied {
-            bytes,
-            _charge: self,
-        })
+        tie(bytes, self)
     }
 
     fn drawn_from(&self) -> (&'static Pool, &AtomicU64) {
@@ -196,6 +217,7 @@ impl Charge {
         match self.of {
             Of::Memory => (&IN_MEMORY, &held.memory),
             Of::Disk => (&ON_DISK, &held.disk),
+            Of::Answers => (&IN_ANSWERS, &held.answers),
         }
     }
 }
@@ -213,13 +235,18 @@ impl fmt::Debug for Charge {
     }
 }
 
-/// A buffer and what was drawn for it.
-struct Tied {
-    bytes: Bytes,
-    _charge: Charge,
+/// `with` goes when the last that refers to `bytes` does.
+pub(super) fn tie<T: Send + 'static>(bytes: Bytes, with: T) -> Bytes {
+    Bytes::from_owner(Tied { bytes, _with: with })
 }
 
-impl AsRef<[u8]> for Tied {
+/// A buffer and what goes with it, in this order.
+struct Tied<T> {
+    bytes: Bytes,
+    _with: T,
+}
+
+impl<T> AsRef<[u8]> for Tied<T> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -333,5 +360,17 @@ mod tests {
         assert_eq!(share.held().0, 200);
         drop(part);
         assert_eq!(share.held().0, 0);
+    }
+
+    #[test]
+    fn the_largest_answer_fits_however_large_that_is() {
+        for largest in [1 << 20, 32 << 20, 100 << 20] {
+            let share = Share::default();
+            let mut one = share.answer(largest);
+            assert_eq!(one.draw(largest), Ok(()));
+            assert_eq!(share.held(), (0, largest), "of their own");
+            let all = share.answer(largest).all;
+            assert_eq!(one.draw(all / SHARE), Err(BodyError::Busy));
+        }
     }
 }

@@ -7,6 +7,7 @@ mod admit;
 mod body;
 mod budget;
 mod chunked;
+mod collected;
 mod described;
 mod dial;
 mod events;
