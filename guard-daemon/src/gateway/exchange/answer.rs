@@ -7,7 +7,7 @@ use http::{Method, Response, Version};
 use hyper::body::Incoming;
 
 use super::super::body::ResponseBody;
-use super::super::forward;
+use super::super::forward::{self, Unreadable};
 use super::super::outcome::Completion;
 use super::super::refusal::Refusal;
 use super::Exchange;
@@ -127,13 +127,17 @@ impl Exchange {
             Refusal::failed(format!("the call ran, but its answer is withheld: {text}"))
         };
         let limit = self.gateway.config.limits.response_body_bytes;
-        let bytes = forward::read_answer(&parts.headers, body, limit)
+        let mut charge = self.session.bodies.answer(limit);
+        let bytes = forward::read_answer(&parts.headers, body, limit, &mut charge)
             .await
             .map_err(|error| withheld(&mut completion, error.to_string()))?;
         completion.received(bytes.len());
         let (bytes, paths, handed) = edits
             .apply(&mut parts, bytes)
             .map_err(|error| withheld(&mut completion, error.to_string()))?;
+        charge
+            .resize(bytes.len() as u64)
+            .map_err(|_busy| withheld(&mut completion, Unreadable::Busy.to_string()))?;
         if let Some(mints) = edits.mints() {
             self.hand_out(mints, from, handed)
                 .await
@@ -145,7 +149,7 @@ impl Exchange {
                 .headers
                 .insert(CONTENT_LENGTH, (bytes.len() as u64).into());
         }
-        completion.finish();
-        Ok(Response::from_parts(parts, ResponseBody::whole(bytes)))
+        let body = ResponseBody::collected(bytes, charge, completion);
+        Ok(Response::from_parts(parts, body))
     }
 }
