@@ -7,7 +7,7 @@ use http::{Method, Response, Version};
 use hyper::body::Incoming;
 
 use super::super::body::ResponseBody;
-use super::super::forward;
+use super::super::forward::{self, Wanted};
 use super::super::outcome::Completion;
 use super::super::refusal::Refusal;
 use super::Exchange;
@@ -17,8 +17,11 @@ use crate::aws::catalog::Output;
 use crate::aws::{Call, Protocol};
 use crate::broker::DummyCredentials;
 use crate::mask::minted::{self, Mints};
-use crate::mask::{self, Class, MaskError, Minting};
+use crate::mask::{self, Class, Layout, MaskError, Minting, Shape};
 use crate::policy::Masked;
+
+/// Answers as HAL, in another form than its model's, unless it is asked for `application/json`, as SDKs do.
+const HAL: &str = "apigateway";
 
 /// What is to be changed in an answer.
 pub(super) enum Edits {
@@ -35,6 +38,7 @@ pub(super) struct Modelled {
     masked: Masked,
     /// It has temporary credentials, which never pass, whatever is masked.
     mints: Option<&'static Mints>,
+    wanted: Wanted,
 }
 
 impl Edits {
@@ -54,12 +58,29 @@ impl Edits {
         let mints = candidates.find_map(|(service, operation)| Mints::of(service, operation));
         let changes =
             mints.is_some() || forward::has_masked(output, |class| masked.contains(class));
+        let document =
+            !matches!(output.layout(), Layout::Payload { shape, .. } if shape.kind().is_opaque());
+        let hal = document && call.candidates.iter().any(|it| it.0 == HAL);
         changes.then_some(Self::Modelled(Modelled {
             protocol: call.protocol,
             output,
             masked,
             mints,
+            wanted: if hal {
+                Wanted::PlainJson
+            } else {
+                Wanted::Plain
+            },
         }))
+    }
+
+    /// How the answer must come so that it can be changed.
+    pub(super) fn wanted(edits: Option<&Self>) -> Wanted {
+        match edits {
+            None => Wanted::AsAsked,
+            Some(Self::Unknown) => Wanted::Plain,
+            Some(Self::Modelled(modelled)) => modelled.wanted,
+        }
     }
 
     fn mints(&self) -> Option<&'static Mints> {
@@ -147,5 +168,42 @@ impl Exchange {
         }
         completion.finish();
         Ok(Response::from_parts(parts, ResponseBody::whole(bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::aws::{BodyView, RequestView, Scope, identify};
+
+    fn credentials() -> Masked {
+        [Class::Credential].into_iter().collect()
+    }
+
+    #[test]
+    fn what_answers_as_hal_is_asked_for_json() {
+        let wanted = |service: &str, path: &str| {
+            let host = format!("{service}.us-east-1.amazonaws.com");
+            let headers = HeaderMap::new();
+            let request = RequestView {
+                method: &Method::GET,
+                host: &host,
+                path,
+                query: "",
+                headers: &headers,
+                body: BodyView::Whole(b""),
+            };
+            let region = "us-east-1";
+            let call = identify(&request, Some(Scope { region, service }), None, &[]).unwrap();
+            assert!(call.candidates.iter().next().is_some(), "{path}");
+            Edits::wanted(Edits::of(&call, "", credentials()).as_ref())
+        };
+        assert_eq!(wanted("apigateway", "/apikeys"), Wanted::PlainJson);
+        // Its `Accept` says which document is exported.
+        let export = "/restapis/a/stages/b/exports/oas30";
+        assert_ne!(wanted("apigateway", export), Wanted::PlainJson);
+        assert_eq!(wanted("lambda", "/2015-03-31/functions/f"), Wanted::Plain);
     }
 }

@@ -109,9 +109,9 @@ impl Exchange {
         let edits = self.decide(&parts, &from, &call, body).await?;
         let leaving = self.leaving(&from, &call).await?;
         let mut completion = self.record_allowed(&leaving).await?;
-        let plain = edits.is_some();
+        let wanted = Edits::wanted(edits.as_ref());
         let request = self
-            .sign(parts, &from, body, plain, &leaving, completion.sent())
+            .sign(parts, &from, body, wanted, &leaving, completion.sent())
             .await
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
         let response = self.session.upstream.send(request).await.map_err(|error| {

@@ -83,7 +83,7 @@ impl Exchange {
         mut parts: Parts,
         from: &Authenticated,
         body: &mut Spool<Incoming>,
-        plain: bool,
+        wanted: forward::Wanted,
         leaving: &Leaving,
         sent: Arc<Progress>,
     ) -> Result<Request<RequestBody>, Refusal> {
@@ -93,7 +93,7 @@ impl Exchange {
             .await
             .map_err(|error| Refusal::failed(error.to_string()))?;
         let length = http_body::Body::size_hint(&body).exact();
-        forward::prepare(&mut parts, host, length, plain)
+        forward::prepare(&mut parts, host, length, wanted)
             .map_err(|error| Refusal::failed(error.to_string()))?;
         let head = match leaving {
             Leaving::Signed {
