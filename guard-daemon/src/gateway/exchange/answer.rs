@@ -90,6 +90,17 @@ impl Edits {
         }
     }
 
+    /// Masks the headers of an answer that is not successful, and returns their names.
+    fn apply_to_headers(&self, parts: &mut Parts) -> Vec<String> {
+        match self {
+            Self::Modelled(modelled) => {
+                let masks = |class| modelled.masked.contains(class);
+                mask::mask_headers(modelled.output, &mut parts.headers, &masks)
+            }
+            Self::Unknown => Vec::new(),
+        }
+    }
+
     /// The answer's body as it is sent, the paths of what changed in it, and the dummies that are in it.
     fn apply(
         &self,
@@ -137,6 +148,9 @@ impl Exchange {
         completion.answered(parts.status, &parts.headers);
         forward::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::HTTP_11;
+        if let Some(edits) = edits.as_ref().filter(|_| !parts.status.is_success()) {
+            completion.masked(edits.apply_to_headers(&mut parts));
+        }
         let Some(edits) = edits.filter(|_| parts.status.is_success()) else {
             return Ok(Response::from_parts(
                 parts,
@@ -173,10 +187,10 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
+    use http::{HeaderMap, HeaderValue, StatusCode};
 
     use super::*;
-    use crate::aws::{BodyView, RequestView, Scope, identify};
+    use crate::aws::{BodyView, RequestView, Scope, catalog, identify};
 
     fn credentials() -> Masked {
         [Class::Credential].into_iter().collect()
@@ -205,5 +219,27 @@ mod tests {
         let export = "/restapis/a/stages/b/exports/oas30";
         assert_ne!(wanted("apigateway", export), Wanted::PlainJson);
         assert_eq!(wanted("lambda", "/2015-03-31/functions/f"), Wanted::Plain);
+    }
+
+    #[test]
+    fn headers_of_an_unsuccessful_answer_are_masked() {
+        let header = "x-amz-server-side-encryption-aws-kms-key-id";
+        let edits = Edits::Modelled(Modelled {
+            protocol: Protocol::S3,
+            output: catalog::output("s3", "PutObject").unwrap(),
+            masked: [Class::Content].into_iter().collect(),
+            mints: None,
+            wanted: Wanted::Plain,
+        });
+        let mut parts = Response::new(()).into_parts().0;
+        parts.status = StatusCode::BAD_REQUEST;
+        parts
+            .headers
+            .insert(header, HeaderValue::from_static("hunter2"));
+        assert_eq!(
+            edits.apply_to_headers(&mut parts),
+            [format!("header {header}")]
+        );
+        assert!(!format!("{:?}", parts.headers).contains("hunter2"));
     }
 }
