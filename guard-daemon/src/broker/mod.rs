@@ -36,7 +36,7 @@ pub use issued::{Issue, Issued, LONGEST_CHAIN, Lookup, Minted, MintedFor, Stands
 pub use program::Program;
 pub use resolver::resolver_if_asked;
 pub use role::RoleRequest;
-pub use selection::{BearerToken, GithubRequest, Keys, Owner, Selection};
+pub use selection::{BearerToken, GithubRequest, Keys, Owner, ProfilesDiffer, Selection};
 pub use way::{Pending, Way, WayError};
 
 use link::{Launch, Link};
@@ -233,6 +233,7 @@ impl Source {
         let programs = programs.to_vec();
         let mut warnings = role.as_ref().map_or_else(Vec::new, RoleRequest::warnings);
         warnings.extend(program::warnings(&programs));
+        warnings.extend(selection.warning().filter(|_| token.is_none()));
         let origin = match role {
             None => link.map_or(Origin::Fixed, |link| Origin::Owner(Box::new(link))),
             Some(role) => {
