@@ -190,11 +190,10 @@ impl Exchange {
     /// credentials, where it is not known, or not `whole` and needs to be.
     async fn principal(&mut self, from: &Authenticated, whole: bool) -> Option<Principal> {
         if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
-            match &minted.principal {
-                MintedFor::Named(principal) => return Some(principal.clone()),
-                MintedFor::Unknown => return self.session.credentials.resolve_minted(minted).await,
-                MintedFor::Session => {}
-            }
+            return match &minted.principal {
+                MintedFor::Named(principal) => Some(principal.clone()),
+                MintedFor::Unknown => self.session.credentials.resolve_minted(minted).await,
+            };
         }
         let found = self.session.credentials.resolve_principal(whole).await;
         self.whose.extend(found.clone());
