@@ -49,7 +49,7 @@ impl Edits {
         }
         let output = call.output?;
         let mut services = call.candidates.iter().map(|it| it.0);
-        let masked = if services.any(|service| minted::OF_LASTING_KEYS.contains(&service)) {
+        let masked = if services.any(|service| minted::ALWAYS_MASKED.contains(&service)) {
             masked.with(Class::Credential)
         } else {
             masked
@@ -190,35 +190,64 @@ mod tests {
     use http::{HeaderMap, HeaderValue, StatusCode};
 
     use super::*;
-    use crate::aws::{BodyView, RequestView, Scope, catalog, identify};
+    use crate::aws::{BodyView, RequestView, catalog, identify};
 
     fn credentials() -> Masked {
         [Class::Credential].into_iter().collect()
     }
 
+    fn edits(method: &Method, host: &str, path: &str, masked: Masked) -> Option<Edits> {
+        let headers = HeaderMap::new();
+        let request = RequestView {
+            method,
+            host,
+            path,
+            query: "",
+            headers: &headers,
+            body: BodyView::Whole(b""),
+        };
+        let call = identify(&request, None, None, &[]).unwrap();
+        assert!(call.candidates.iter().next().is_some(), "{path}");
+        Edits::of(&call, "", masked)
+    }
+
     #[test]
     fn what_answers_as_hal_is_asked_for_json() {
-        let wanted = |service: &str, path: &str| {
-            let host = format!("{service}.us-east-1.amazonaws.com");
-            let headers = HeaderMap::new();
-            let request = RequestView {
-                method: &Method::GET,
-                host: &host,
-                path,
-                query: "",
-                headers: &headers,
-                body: BodyView::Whole(b""),
-            };
-            let region = "us-east-1";
-            let call = identify(&request, Some(Scope { region, service }), None, &[]).unwrap();
-            assert!(call.candidates.iter().next().is_some(), "{path}");
-            Edits::wanted(Edits::of(&call, "", credentials()).as_ref())
+        let wanted = |host: &str, path: &str| {
+            Edits::wanted(edits(&Method::GET, host, path, credentials()).as_ref())
         };
-        assert_eq!(wanted("apigateway", "/apikeys"), Wanted::PlainJson);
+        let host = "apigateway.us-east-1.amazonaws.com";
+        assert_eq!(wanted(host, "/apikeys"), Wanted::PlainJson);
         // Its `Accept` says which document is exported.
         let export = "/restapis/a/stages/b/exports/oas30";
-        assert_ne!(wanted("apigateway", export), Wanted::PlainJson);
-        assert_eq!(wanted("lambda", "/2015-03-31/functions/f"), Wanted::Plain);
+        assert_ne!(wanted(host, export), Wanted::PlainJson);
+        let host = "lambda.us-east-1.amazonaws.com";
+        assert_eq!(wanted(host, "/2015-03-31/functions/f"), Wanted::Plain);
+    }
+
+    #[test]
+    fn tokens_that_buy_credentials_never_pass() {
+        for (host, path, body) in [
+            (
+                "oidc.us-east-1.amazonaws.com",
+                "/token",
+                r#"{"accessToken":"s3cret","tokenType":"Bearer","expiresIn":1,"refreshToken":"s3cret","idToken":"s3cret"}"#,
+            ),
+            (
+                "us-east-1.signin.aws.amazon.com",
+                "/v1/token",
+                r#"{"accessToken":{"accessKeyId":"ASIAREAL","secretAccessKey":"s3cret-key","sessionToken":"s3cret-token"},
+                    "tokenType":"x","expiresIn":1,"refreshToken":"s3cret","idToken":"s3cret"}"#,
+            ),
+        ] {
+            let masked = std::iter::empty::<Class>().collect();
+            let edits = edits(&Method::POST, host, path, masked).expect(host);
+            let (mut parts, ()) = Response::new(()).into_parts();
+            let (body, paths, _) = edits.apply(&mut parts, body.into()).expect(host);
+            let body = String::from_utf8_lossy(&body);
+            assert!(!body.contains("s3cret"), "{host}: {body}");
+            assert!(paths.contains(&"refreshToken".to_owned()), "{paths:?}");
+        }
     }
 
     #[test]
