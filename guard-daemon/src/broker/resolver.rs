@@ -190,7 +190,7 @@ async fn answer(
 /// Waits until the daemon has closed its end. What it asks meanwhile stays there.
 async fn closed(requests: &mut BufReader<Receiver>) {
     if requests.fill_buf().await.is_ok_and(|more| !more.is_empty()) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

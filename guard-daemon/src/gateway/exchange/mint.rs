@@ -167,11 +167,11 @@ mod tests {
             ),
             (
                 told,
-                &[user.clone()],
+                std::slice::from_ref(&user),
                 Some(role),
                 MintedFor::Named(principal(Some(role))),
             ),
-            (told, &[user.clone()], None, MintedFor::Unknown),
+            (told, std::slice::from_ref(&user), None, MintedFor::Unknown),
         ] {
             assert_eq!(minted_for(mints, None, whose, &fresh(arn)), expected);
             let parent = Minted {
