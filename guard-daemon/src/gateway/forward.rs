@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
@@ -47,13 +47,24 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// How an answer is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Wanted {
+    /// As the client says.
+    AsAsked,
+    /// Not compressed.
+    Plain,
+    /// Not compressed, and as `application/json`.
+    PlainJson,
+}
+
 /// Makes a request's head ready to be signed for `host`. `length` is the body's, where it is known;
-/// `plain` asks for an answer that is not compressed. Nothing is added that AWS could act on.
+/// `wanted` is how the answer must come. Nothing else is added that AWS could act on.
 pub(super) fn prepare(
     parts: &mut Parts,
     host: &str,
     length: Option<u64>,
-    plain: bool,
+    wanted: Wanted,
 ) -> Result<(), http::Error> {
     strip_hop_by_hop(&mut parts.headers);
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
@@ -69,10 +80,15 @@ pub(super) fn prepare(
         }
         _ => {}
     }
-    if plain {
+    if wanted != Wanted::AsAsked {
         parts
             .headers
             .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    if wanted == Wanted::PlainJson {
+        parts
+            .headers
+            .insert(ACCEPT, HeaderValue::from_static("application/json"));
     }
     Ok(())
 }
@@ -199,7 +215,7 @@ mod tests {
             .body(())
             .expect("a request")
             .into_parts();
-        prepare(&mut parts, "s3.amazonaws.com", Some(5), true).expect("prepared");
+        prepare(&mut parts, "s3.amazonaws.com", Some(5), Wanted::Plain).expect("prepared");
         assert_eq!(
             parts
                 .uri
@@ -229,8 +245,25 @@ mod tests {
     #[test]
     fn a_request_without_a_body_gets_no_length() {
         let (mut parts, ()) = Request::new(()).into_parts();
-        prepare(&mut parts, "h", Some(0), false).expect("prepared");
+        prepare(&mut parts, "h", Some(0), Wanted::AsAsked).expect("prepared");
         assert!(!parts.headers.contains_key(CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn the_form_of_an_answer_is_asked_for_once() {
+        let request = Request::builder()
+            .header("accept", "application/hal+json")
+            .header("accept", "*/*");
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        for (wanted, expected) in [
+            (Wanted::Plain, &["application/hal+json", "*/*"][..]),
+            (Wanted::PlainJson, &["application/json"]),
+        ] {
+            let mut parts = parts.clone();
+            prepare(&mut parts, "h", None, wanted).expect("prepared");
+            let accept: Vec<_> = parts.headers.get_all(ACCEPT).iter().collect();
+            assert_eq!(accept, expected, "{wanted:?}");
+        }
     }
 
     #[tokio::test]
