@@ -6,7 +6,7 @@ use super::{
     Asked, arn, one,
     s3::{Kind, session},
 };
-use crate::aws::{Access, Resource, form};
+use crate::aws::{Access, KeyValue, Resource, form};
 
 /// What reading the source asks for.
 pub(super) fn source(asked: &Asked<'_>) -> Vec<Access> {
@@ -44,6 +44,15 @@ pub(super) fn source(asked: &Asked<'_>) -> Vec<Access> {
     let mut access = vec![one(format!("s3:{action}"), resource)];
     kind.also(asked, bucket, &mut access);
     access
+}
+
+/// `s3:VersionId` of the access to the source.
+pub(super) fn version(asked: &Asked<'_>) -> KeyValue {
+    match Source::of(asked).map(|it| it.version) {
+        Some(None) => KeyValue::Absent,
+        Some(Some(version)) if arn::is_name(&version, "") => KeyValue::One(version),
+        _ => KeyValue::Unknown,
+    }
 }
 
 /// `[/]bucket/key[?versionId=…]`, or an access point's ARN with `/object/key`.
@@ -121,7 +130,9 @@ fn by_point(asked: &Asked<'_>, arn: Cow<'_, str>) -> Resource {
 
 #[cfg(test)]
 mod tests {
-    use crate::aws::iam::tests::{ACCOUNT, call, shown};
+    use crate::aws::iam::tests::{ACCOUNT, call, call_for, key, shown};
+
+    type Headers<'a> = &'a [(&'a str, &'a str)];
 
     const DIRECTORY: &str = "d--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com/k";
 
@@ -189,6 +200,49 @@ mod tests {
             let found = source("b.s3.amazonaws.com/k", &[("x-amz-copy-source", given)]);
             assert_eq!(found, wanted, "{given}");
         }
+    }
+
+    #[test]
+    fn versions_and_tags_of_copies() {
+        let copy = ("x-amz-copy-source", "src/k?versionId=v");
+        let tagging = ("x-amz-tagging", "a=b");
+        let version = "s3:versionid";
+        let (tag, tags) = ("s3:requestobjecttag/a", "s3:requestobjecttagkeys");
+        let directive = |it| ("x-amz-tagging-directive", it);
+        // The key in the context of the write, and of what is asked for last: of a copy, the read of its source.
+        let cases: [(Headers<'_>, &str, &str, &str); 12] = [
+            (&[copy], version, "-", "v"),
+            (&[("x-amz-copy-source", "src/k")], version, "-", "-"),
+            (&[("x-amz-copy-source", "src/k?x=v")], version, "-", "?"),
+            (
+                &[("x-amz-copy-source", "src/k?versionId=v%20")],
+                version,
+                "-",
+                "?",
+            ),
+            (&[copy], tag, "?", "-"),
+            (&[copy, tagging], tag, "?", "-"),
+            (&[copy, tagging, directive("COPY")], tag, "?", "-"),
+            (&[copy, tagging, directive("REPLACE")], tag, "b", "-"),
+            (&[copy, tagging, directive("REPLACE")], tags, "[a]", "-"),
+            (&[copy, directive("REPLACE")], tags, "-", "-"),
+            (&[copy, tagging, directive("COPY")], tags, "?", "-"),
+            (&[tagging], tag, "b", "b"),
+        ];
+        for (headers, name, written, read) in cases {
+            let line = "PUT b.s3.amazonaws.com/k";
+            let found = call_for(line, "s3", headers, b"", None, &[name]);
+            assert_eq!(key(&found, name, (0, 0)), written, "{name}: {headers:?}");
+            let last = found.access.len() - 1;
+            if last > 0 {
+                assert_eq!(key(&found, name, (last, 0)), read, "{name}: {headers:?}");
+            }
+        }
+        // Each object of the body has its own.
+        let body = b"<Delete><Object><Key>a</Key><VersionId>v</VersionId></Object></Delete>";
+        let line = "POST b.s3.amazonaws.com/?delete";
+        let found = call_for(line, "s3", &[], body, None, &[version]);
+        assert_eq!(key(&found, version, (0, 0)), "?");
     }
 
     #[test]

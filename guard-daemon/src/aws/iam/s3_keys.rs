@@ -1,12 +1,26 @@
 //! S3's condition keys: query members, headers, and tags in a header.
 
-use super::Asked;
+use super::{Asked, s3::is_copy, s3_copy};
 use crate::aws::{KeyValue, catalog::OperationModel, form};
 
 /// The value of a key, in lower case; `None` where the request does not tell it.
 pub(super) fn value(asked: &Asked<'_>, operation: OperationModel, key: &str) -> Option<KeyValue> {
     if asked.reading.services.first()?.name() != "s3" {
         return None;
+    }
+    // A copy has its source's tags, which the request does not tell, unless it says that it replaces them.
+    if operation.name() == "CopyObject" && key.starts_with("s3:requestobjecttag") {
+        let name = "x-amz-tagging-directive";
+        if asked.single(Some(name), name) != KeyValue::One("REPLACE".to_owned()) {
+            return Some(KeyValue::Unknown);
+        }
+    }
+    // Not the query's: a copy's source has its own, and so has each object in a body.
+    if key == "s3:versionid" && is_copy(operation.name()) {
+        return Some(s3_copy::version(asked));
+    }
+    if key == "s3:versionid" && operation.name() == "DeleteObjects" {
+        return Some(KeyValue::Unknown);
     }
     let tags = matches!(
         operation.name(),
