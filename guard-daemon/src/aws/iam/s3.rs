@@ -368,7 +368,10 @@ impl<'a> Target<'a> {
         Self {
             host,
             bucket,
-            key: object.and_then(|it| it.key.as_deref()),
+            // S3 takes a `+` in a path for a space, which other readers of paths do not; SDKs send `%2B`.
+            key: object
+                .and_then(|it| it.key.as_deref())
+                .filter(|_| !asked.request.path.contains('+')),
         }
     }
 

@@ -10,11 +10,7 @@ use crate::aws::{Access, KeyValue, Resource, form};
 
 /// What reading the source asks for.
 pub(super) fn source(asked: &Asked<'_>) -> Vec<Access> {
-    let source = Source::of(asked);
-    let path = source
-        .as_ref()
-        .and_then(|it| form::decode(it.path.as_bytes(), false));
-    let (Some(source), Some(path)) = (&source, path) else {
+    let Some(source) = Source::of(asked) else {
         return vec![
             one("s3:GetObject", Resource::Unknown),
             one("s3:GetObjectVersion", Resource::Unknown),
@@ -24,8 +20,9 @@ pub(super) fn source(asked: &Asked<'_>) -> Vec<Access> {
         None => "GetObject",
         Some(_) => "GetObjectVersion",
     };
+    let path = source.path;
     if path.starts_with("arn:") {
-        return by_arn(asked, action, path);
+        return by_arn(asked, action, &path, source.is_clear);
     }
     let named = path.strip_prefix('/').unwrap_or(&path).split_once('/');
     let named = named.filter(|it| arn::is_name(it.0, "") && !it.1.is_empty());
@@ -35,11 +32,11 @@ pub(super) fn source(asked: &Asked<'_>) -> Vec<Access> {
     let kind = Kind::of(bucket);
     let resource = match kind {
         Kind::Directory | Kind::DirectoryPoint => return vec![session(asked, bucket)],
-        Kind::Alias(_) | Kind::Table => Resource::Unknown,
-        Kind::Bucket => Resource::Arn(format!(
+        Kind::Bucket if source.is_clear => Resource::Arn(format!(
             "arn:{}:s3:::{bucket}/{key}",
             asked.endpoint.partition
         )),
+        _ => Resource::Unknown,
     };
     let mut access = vec![one(format!("s3:{action}"), resource)];
     kind.also(asked, bucket, &mut access);
@@ -56,17 +53,19 @@ pub(super) fn version(asked: &Asked<'_>) -> KeyValue {
 }
 
 /// `[/]bucket/key[?versionId=…]`, or an access point's ARN with `/object/key`.
-struct Source<'a> {
-    /// What stands before the version, percent-encoded.
-    path: Cow<'a, str>,
+struct Source {
+    /// What stands before the version, decoded.
+    path: String,
+    /// It has no `+` as it is, which S3 may take for a space.
+    is_clear: bool,
     version: Option<String>,
 }
 
-impl<'a> Source<'a> {
-    /// `None` where it is given twice, or what follows the key is not known.
-    fn of(asked: &Asked<'a>) -> Option<Self> {
+impl Source {
+    /// `None` where it is given twice, or what belongs to the key and what to a query is not sure.
+    fn of(asked: &Asked<'_>) -> Option<Self> {
         let mut headers = asked.request.headers.get_all("x-amz-copy-source").iter();
-        let moved: Vec<Cow<'a, str>> = form::pairs(asked.request.query.as_bytes())
+        let moved: Vec<Cow<'_, str>> = form::pairs(asked.request.query.as_bytes())
             .flatten()
             .filter(|it| it.0.eq_ignore_ascii_case("x-amz-copy-source"))
             .map(|it| it.1)
@@ -76,25 +75,25 @@ impl<'a> Source<'a> {
             (None, None, [_]) => moved.into_iter().next()?,
             _ => return None,
         };
-        let Some((path, query)) = whole.split_once('?') else {
-            let version = None;
-            return Some(Self {
-                path: whole,
-                version,
-            });
+        let (path, version) = match whole.split_once('?') {
+            None => (whole.as_ref(), None),
+            Some((path, query)) => {
+                let version = query.strip_prefix("versionId=");
+                (path, Some(version.filter(|it| !it.is_empty())?))
+            }
         };
-        let version = query
-            .strip_prefix("versionId=")
-            .filter(|it| !it.is_empty())?;
+        // Some servers decode first, and then look for the query.
+        let decoded = form::decode(path.as_bytes(), false).filter(|it| !it.contains('?'))?;
         Some(Self {
-            version: Some(version.to_owned()),
-            path: Cow::Owned(path.to_owned()),
+            is_clear: !path.contains('+'),
+            path: decoded.into_owned(),
+            version: version.map(str::to_owned),
         })
     }
 }
 
-fn by_arn(asked: &Asked<'_>, action: &str, path: Cow<'_, str>) -> Vec<Access> {
-    let service = arn::parts(&path).map_or("", |it| it.service);
+fn by_arn(asked: &Asked<'_>, action: &str, path: &str, is_clear: bool) -> Vec<Access> {
+    let service = arn::parts(path).map_or("", |it| it.service);
     match service {
         "s3-outposts" => vec![one(format!("s3-outposts:{action}"), Resource::Unknown)],
         // What is asked for is not documented.
@@ -102,14 +101,21 @@ fn by_arn(asked: &Asked<'_>, action: &str, path: Cow<'_, str>) -> Vec<Access> {
             .map(|it| one(format!("{it}:{action}"), Resource::Unknown))
             .to_vec(),
         "s3express" => vec![one("s3express:CreateSession", Resource::Unknown)],
-        _ => vec![one(format!("s3:{action}"), by_point(asked, path))],
+        _ => {
+            let resource = if is_clear {
+                by_point(asked, path)
+            } else {
+                Resource::Unknown
+            };
+            vec![one(format!("s3:{action}"), resource)]
+        }
     }
 }
 
 /// The object that a copy source names by an access point: `arn:…:s3:{region}:{account}:accesspoint/{name}/object/{key}`.
 /// What others stand for (a multi-region access point) the request does not tell.
-fn by_point(asked: &Asked<'_>, arn: Cow<'_, str>) -> Resource {
-    let known = arn::parts(&arn).is_some_and(|it| {
+fn by_point(asked: &Asked<'_>, arn: &str) -> Resource {
+    let known = arn::parts(arn).is_some_and(|it| {
         let object = it
             .resource
             .strip_prefix("accesspoint/")
@@ -122,7 +128,7 @@ fn by_point(asked: &Asked<'_>, arn: Cow<'_, str>) -> Resource {
             && object.is_some_and(|(name, key)| arn::is_name(name, "") && !key.is_empty())
     });
     if known {
-        Resource::Arn(arn.into_owned())
+        Resource::Arn(arn.to_owned())
     } else {
         Resource::Unknown
     }
@@ -131,6 +137,8 @@ fn by_point(asked: &Asked<'_>, arn: Cow<'_, str>) -> Resource {
 #[cfg(test)]
 mod tests {
     use crate::aws::iam::tests::{ACCOUNT, call, call_for, key, shown};
+
+    type Headers<'a> = &'a [(&'a str, &'a str)];
 
     const DIRECTORY: &str = "d--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com/k";
 
@@ -207,8 +215,7 @@ mod tests {
         let version = "s3:versionid";
         let (tag, tags) = ("s3:requestobjecttag/a", "s3:requestobjecttagkeys");
         let directive = |it| ("x-amz-tagging-directive", it);
-        type Headers<'a> = &'a [(&'a str, &'a str)];
-        // The key in the context of the write, and of the read of the source.
+        // The key in the context of the write, and of what is asked for last: of a copy, the read of its source.
         let cases: [(Headers<'_>, &str, &str, &str); 12] = [
             (&[copy], version, "-", "v"),
             (&[("x-amz-copy-source", "src/k")], version, "-", "-"),
@@ -226,7 +233,7 @@ mod tests {
             (&[copy, tagging, directive("REPLACE")], tags, "[a]", "-"),
             (&[copy, directive("REPLACE")], tags, "-", "-"),
             (&[copy, tagging, directive("COPY")], tags, "?", "-"),
-            (&[tagging], tag, "b", "-"),
+            (&[tagging], tag, "b", "b"),
         ];
         for (headers, name, written, read) in cases {
             let line = "PUT b.s3.amazonaws.com/k";
@@ -245,6 +252,33 @@ mod tests {
     }
 
     #[test]
+    fn a_plus_may_be_a_space() {
+        for (given, wanted) in [
+            ("src/a+b", "s3:GetObject ?"),
+            ("src/a+b?versionId=v", "s3:GetObjectVersion ?"),
+            (
+                "arn:aws:s3:us-east-1:123456789012:accesspoint/a/object/a+b",
+                "s3:GetObject ?",
+            ),
+            ("src/a%2Bb%20c", "s3:GetObject s3:::src/a+b c"),
+            (
+                "arn:aws:s3:us-east-1:123456789012:accesspoint/a/object/a%2Bb",
+                "s3:GetObject s3:us-east-1:123456789012:accesspoint/a/object/a+b",
+            ),
+        ] {
+            let found = source("b.s3.amazonaws.com/k", &[("x-amz-copy-source", given)]);
+            assert_eq!(found, wanted, "{given}");
+        }
+        for (line, wanted) in [
+            ("GET b.s3.amazonaws.com/a+b", "s3:GetObject ?"),
+            ("GET s3.amazonaws.com/b/a+b", "s3:GetObject ?"),
+            ("GET b.s3.amazonaws.com/a%2Bb", "s3:GetObject s3:::b/a+b"),
+        ] {
+            assert_eq!(shown(&call(line, "s3", &[], "", None)), wanted, "{line}");
+        }
+    }
+
+    #[test]
     fn sources_that_cannot_be_told() {
         let unknown = "s3:GetObject ?; s3:GetObjectVersion ?";
         for given in [
@@ -253,6 +287,7 @@ mod tests {
             "src/k?versionid=v",
             "src/%zz",
             "src/%ff",
+            "src/k%3FversionId%3Dv",
         ] {
             let found = source("b.s3.amazonaws.com/k", &[("x-amz-copy-source", given)]);
             assert_eq!(found, unknown, "{given}");
