@@ -15,7 +15,9 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::approved::Approved;
+use super::budget::Charge;
 use super::chunked::{ChunkError, Chunked};
+use super::collected::{Collected, GiveUp};
 use super::events::{EventError, Events};
 use super::framing::Answering;
 use super::outcome::Completion;
@@ -286,6 +288,7 @@ pub struct ResponseBody {
 
 enum Content {
     Whole(Bytes),
+    Collected(Collected),
     Through {
         body: Incoming,
         completion: Completion,
@@ -301,6 +304,15 @@ impl ResponseBody {
         }
     }
 
+    /// The upstream's body, of which all is here; it counts until it was written, and `completion` is told how that
+    /// ended.
+    pub(super) fn collected(bytes: Bytes, charge: Charge, completion: Completion) -> Self {
+        Self {
+            content: Content::Collected(Collected::new(bytes, charge, completion)),
+            _answering: None,
+        }
+    }
+
     /// The upstream's body as it arrives; `completion` is told how it ended.
     pub(super) fn through(body: Incoming, mut completion: Completion) -> Self {
         if is_over(&body) {
@@ -310,6 +322,14 @@ impl ResponseBody {
             content: Content::Through { body, completion },
             _answering: None,
         }
+    }
+
+    /// Of a body that was collected, tells when its client is to be given up since it does not read.
+    pub(super) fn watched(self, give_up: &GiveUp) -> Self {
+        if let Content::Collected(body) = &self.content {
+            body.watch(give_up);
+        }
+        self
     }
 
     /// Holds the connection's turn until the body has been written or dropped.
@@ -338,6 +358,9 @@ impl Body for ResponseBody {
         match &mut self.content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Collected(body) => {
+                Poll::Ready(body.next().map(|piece| Ok(Frame::data(piece))))
+            }
             Content::Through { body, completion } => {
                 let frame = ready!(Pin::new(&mut *body).poll_frame(context));
                 match &frame {
@@ -358,6 +381,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_empty(),
+            Content::Collected(body) => body.left() == 0,
             Content::Through { body, .. } => body.is_end_stream(),
         }
     }
@@ -365,6 +389,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Collected(body) => SizeHint::with_exact(body.left()),
             Content::Through { body, .. } => body.size_hint(),
         }
     }

@@ -8,6 +8,7 @@ mod approved;
 mod body;
 mod budget;
 mod chunked;
+mod collected;
 mod described;
 mod dial;
 mod events;

@@ -76,7 +76,7 @@ impl Kind {
     }
 
     /// As a payload it is the body itself, in no format.
-    fn is_opaque(self) -> bool {
+    pub fn is_opaque(self) -> bool {
         matches!(self, Self::String | Self::Blob)
     }
 }

@@ -13,6 +13,8 @@ mod segment;
 pub mod show;
 pub mod verify;
 pub mod who;
+mod torn;
+mod whole;
 mod writer;
 
 #[cfg(test)]

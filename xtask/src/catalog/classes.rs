@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use anyhow::ensure;
 
+use super::unmarked::Unmarked;
+
 /// As `mask::Class`, in the artifact's numbers; 0 is none.
 pub(crate) const CREDENTIAL: u32 = 1;
 /// What a customer stored or computed.
@@ -16,6 +18,7 @@ pub(crate) const PII: u32 = 3;
 #[derive(Default)]
 pub(crate) struct Classes {
     used: BTreeSet<usize>,
+    unmarked: Unmarked,
 }
 
 impl Classes {
@@ -35,13 +38,16 @@ impl Classes {
             return REVIEWED[place].3;
         }
         if target.sensitive {
-            by_name(member, target)
-        } else {
-            0
+            return by_name(member, target);
         }
+        if target.kind == "string" {
+            self.unmarked.see(service, owner, member);
+        }
+        0
     }
 
-    /// Fails if the models no longer have what an entry of the reviewed list names.
+    /// Fails if the models no longer have what an entry of the reviewed list names, or have what is called like a
+    /// secret and has no class.
     pub(crate) fn finish(&self) -> anyhow::Result<()> {
         for (place, entry) in REVIEWED.iter().enumerate() {
             ensure!(
@@ -49,7 +55,7 @@ impl Classes {
                 "no output has {entry:?}: correct the reviewed list"
             );
         }
-        Ok(())
+        self.unmarked.finish()
     }
 }
 
@@ -423,6 +429,13 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         CREDENTIAL,
     ),
     ("codebuild", "SSMSession", "tokenValue", CREDENTIAL),
+    ("codebuild", "Webhook", "secret", CREDENTIAL),
+    (
+        "codepipeline",
+        "WebhookAuthConfiguration",
+        "SecretToken",
+        CREDENTIAL,
+    ),
     (
         "cognito-identity",
         "Credentials",
@@ -433,6 +446,19 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "cognito-idp",
         "IdentityProviderType",
         "ProviderDetails",
+        CREDENTIAL,
+    ),
+    ("connect", "*", "ParticipantToken", CREDENTIAL),
+    (
+        "connect",
+        "ConnectionCredentials",
+        "ConnectionToken",
+        CREDENTIAL,
+    ),
+    (
+        "connectparticipant",
+        "ConnectionCredentials",
+        "ConnectionToken",
         CREDENTIAL,
     ),
     ("dataexchange", "*", "ApiKey", CREDENTIAL),
@@ -460,6 +486,12 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         CREDENTIAL,
     ),
     (
+        "elbv2",
+        "AuthenticateOidcActionConfig",
+        "ClientSecret",
+        CREDENTIAL,
+    ),
+    (
         "emr",
         "GetOnClusterAppUIPresignedURLOutput",
         "PresignedURL",
@@ -484,10 +516,24 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         CREDENTIAL,
     ),
     ("emr", "KerberosAttributes", "KdcAdminPassword", CREDENTIAL),
+    ("evs", "GetDepotUrlResponse", "depotUrl", CREDENTIAL),
+    ("evs", "GetDepotUrlResponse", "token", CREDENTIAL),
+    (
+        "firehose",
+        "SplunkDestinationDescription",
+        "HECToken",
+        CREDENTIAL,
+    ),
     (
         "gamelift",
         "GetComputeAuthTokenOutput",
         "AuthToken",
+        CREDENTIAL,
+    ),
+    (
+        "gamelift",
+        "PlayerConnectionDetail",
+        "PlayerGatewayToken",
         CREDENTIAL,
     ),
     ("glue", "Connection", "ConnectionProperties", CREDENTIAL),
@@ -500,12 +546,20 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
     ),
     ("iam", "GetCredentialReportResponse", "Content", CONTENT),
     (
+        "invoicing",
+        "*",
+        "ProcurementPortalSharedSecret",
+        CREDENTIAL,
+    ),
+    (
         "iot",
         "InfluxDBDestinationProperties",
         "secretKey",
         CREDENTIAL,
     ),
     ("iot", "InfluxDBDestinationSummary", "secretKey", CREDENTIAL),
+    ("iot", "SalesforceAction", "token", CREDENTIAL),
+    ("iotwireless", "SidewalkDevice", "PrivateKeys", CREDENTIAL),
     (
         "kinesis-video-signaling",
         "IceServer",
@@ -522,6 +576,7 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "Location",
         CREDENTIAL,
     ),
+    ("license-manager", "*", "SignedToken", CREDENTIAL),
     (
         "license-manager",
         "CreateTokenResponse",
@@ -561,6 +616,30 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         CREDENTIAL,
     ),
     (
+        "securityhub",
+        "AwsOpenSearchServiceDomainMasterUserOptionsDetails",
+        "MasterUserPassword",
+        CREDENTIAL,
+    ),
+    (
+        "securityhub",
+        "AwsRdsDbPendingModifiedValues",
+        "MasterUserPassword",
+        CREDENTIAL,
+    ),
+    (
+        "securityhub",
+        "AwsRedshiftClusterPendingModifiedValues",
+        "MasterUserPassword",
+        CREDENTIAL,
+    ),
+    (
+        "signin",
+        "CreateOAuth2TokenResponseBody",
+        "idToken",
+        CREDENTIAL,
+    ),
+    (
         "snowball",
         "GetJobUnlockCodeResult",
         "UnlockCode",
@@ -590,6 +669,22 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
     ("ssm", "StartSessionResponse", "StreamUrl", CREDENTIAL),
     ("ssm", "StartSessionResponse", "TokenValue", CREDENTIAL),
     ("sts", "Credentials", "SessionToken", CREDENTIAL),
+    (
+        "taxsettings",
+        "TaxDocumentMetadata",
+        "taxDocumentAccessToken",
+        CREDENTIAL,
+    ),
     ("wafv2", "APIKeySummary", "APIKey", CREDENTIAL),
     ("wafv2", "CreateAPIKeyResponse", "APIKey", CREDENTIAL),
+    ("wickr", "OidcTokenInfo", "accessToken", CREDENTIAL),
+    ("wickr", "OidcTokenInfo", "codeVerifier", CREDENTIAL),
+    ("wickr", "OidcTokenInfo", "idToken", CREDENTIAL),
+    ("wickr", "OidcTokenInfo", "refreshToken", CREDENTIAL),
+    (
+        "workmail",
+        "AssumeImpersonationRoleResponse",
+        "Token",
+        CREDENTIAL,
+    ),
 ];

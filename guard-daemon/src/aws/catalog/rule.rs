@@ -49,7 +49,7 @@ pub(in crate::aws) enum Form {
     Name,
     /// Applies where it is digits.
     Digits,
-    /// Applies where it is an ARN without version or alias: with one `:` in its resource part at most.
+    /// Applies where it is an ARN without version or alias: with one `:` in its resource part.
     Unqualified,
     /// Applies where it starts with this.
     Starts(&'static str),

@@ -87,7 +87,7 @@ fn operations_with_exact_action_and_resource() {
                     ("code", of_code(service, operation))
                 }
                 // Code has some of their operations.
-                "dynamodb" | "iam" | "lambda" | "ssm" | "sts" => match of_rules(operation) {
+                "dynamodb" | "lambda" | "ssm" => match of_rules(operation) {
                     (_, (_, false)) if of_code(service, operation) == (true, true) => {
                         ("code", (true, true))
                     }
@@ -166,7 +166,6 @@ const MEMBERS: &str = r#"{
     "AliasName": "alias/a", "DestinationKeyId": "k", "KeyId": "k", "Name": "n", "Names": ["n"], "Path": "/p",
     "QueueName": "q", "QueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/q",
     "RequestItems": {"t": {}}, "ResourceArn": "arn:aws:dynamodb:us-east-1:123456789012:table/t",
-    "RoleArn": "arn:aws:iam::123456789012:role/r",
     "SecretId": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s-aB3xYz",
     "SecretIdList": ["arn:aws:secretsmanager:us-east-1:123456789012:secret:s-aB3xYz"],
     "SourceArn": "arn:aws:sqs:us-east-1:123456789012:q", "SourceKeyId": "k", "TargetKeyId": "k",
@@ -225,13 +224,7 @@ fn sample(service: Service, operation: OperationModel) -> Option<Call> {
             _ => String::new(),
         };
     } else {
-        let form = "application/x-www-form-urlencoded";
-        headers.insert("content-type", HeaderValue::from_static(form));
-        body = format!("Action={name}&Version={}", service.api_version());
-        for name in ["User", "Role", "Group", "Policy", "InstanceProfile"] {
-            write!(body, "&{name}Name=n").ok()?;
-        }
-        body.push_str("&RoleArn=arn:aws:iam::123456789012:role/r");
+        return None;
     }
     let request = RequestView {
         method: &method,

@@ -1,7 +1,7 @@
 //! Lambda: functions by name, partial ARN or ARN, with qualifier; layers; event source mappings.
 
 use super::{Asked, arn, one};
-use crate::aws::{Access, Resource, form};
+use crate::aws::{Access, Resource, endpoint::is_region, form};
 
 /// What a Lambda operation asks for; `None` where the catalog's rules tell: of functions, those that pass a
 /// role or name layers or a code signing configuration.
@@ -37,7 +37,8 @@ pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Option<Vec<Access>> 
     let label = |raw: &str| form::decode(raw.as_bytes(), false).map(std::borrow::Cow::into_owned);
     let resource = match path.as_slice() {
         [_, "functions", name, ..] if !name.is_empty() => {
-            function(asked, label(name).as_deref(), qualifier(asked).as_deref())
+            let qualifier = qualifier(asked, operation);
+            function(asked, label(name).as_deref(), qualifier.as_deref())
         }
         [_, "layers", name, "versions", version, ..] => layer(asked, label(name), Some(version)),
         [_, "layers", name, ..] => layer(asked, label(name), None),
@@ -50,28 +51,66 @@ pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Option<Vec<Access>> 
     Some(vec![one(action, resource)])
 }
 
-/// The `Qualifier` of the query; the empty one stands for several.
-fn qualifier(asked: &Asked<'_>) -> Option<String> {
+/// Operations with a `Qualifier` in their query (Lambda API Reference, version 2015-03-31 and later paths).
+const QUALIFIED: &[&str] = &[
+    "AddPermission",
+    "CreateFunctionUrlConfig",
+    "DeleteFunction",
+    "DeleteFunctionEventInvokeConfig",
+    "DeleteFunctionUrlConfig",
+    "DeleteProvisionedConcurrencyConfig",
+    "GetFunction",
+    "GetFunctionConfiguration",
+    "GetFunctionEventInvokeConfig",
+    "GetFunctionScalingConfig",
+    "GetFunctionUrlConfig",
+    "GetPolicy",
+    "GetProvisionedConcurrencyConfig",
+    "GetRuntimeManagementConfig",
+    "Invoke",
+    "InvokeWithResponseStream",
+    "ListDurableExecutionsByFunction",
+    "PutFunctionEventInvokeConfig",
+    "PutFunctionScalingConfig",
+    "PutProvisionedConcurrencyConfig",
+    "PutRuntimeManagementConfig",
+    "RemovePermission",
+    "UpdateFunctionEventInvokeConfig",
+    "UpdateFunctionUrlConfig",
+];
+
+/// The `Qualifier` of the query. The empty one stands for what cannot be told: several, and one of an operation
+/// that has none, of which the service may think nothing.
+fn qualifier(asked: &Asked<'_>, operation: &str) -> Option<String> {
     let mut given = form::pairs(asked.request.query.as_bytes())
         .filter(|it| it.as_ref().is_none_or(|it| it.0 == "Qualifier"))
         .map(|it| it.map(|it| it.1.into_owned()).unwrap_or_default());
     match (given.next(), given.next()) {
-        (first, None) => first,
+        (None, None) => None,
+        (first, None) if QUALIFIED.contains(&operation) => first,
         _ => Some(String::new()),
     }
 }
 
-/// `name[:qualifier]`, `account:function:name[:qualifier]`, or an ARN.
+/// `name[:qualifier]`, `account:function:name[:qualifier]`, or an ARN. Of other forms that Lambda's pattern has
+/// (`function:name`, `account:name`, `region:name`), which could be a name with its qualifier, nothing is told.
 fn function(asked: &Asked<'_>, name: Option<&str>, qualifier: Option<&str>) -> Resource {
     let Some(name) = name else {
         return Resource::Unknown;
     };
     let parts: Vec<&str> = name.split(':').collect();
     let (region, account, rest) = match parts.as_slice() {
-        ["arn", _, "lambda", region, account, "function", rest @ ..] => {
-            (Some(*region), Some(*account), rest)
-        }
+        [
+            "arn",
+            partition,
+            "lambda",
+            region,
+            account,
+            "function",
+            rest @ ..,
+        ] if *partition == asked.endpoint.partition => (Some(*region), Some(*account), rest),
         [account, "function", rest @ ..] => (asked.region, Some(*account), rest),
+        [first, _] if is_prefix(first) => return Resource::Unknown,
         rest => (asked.region, asked.account, rest),
     };
     let (name, qualifier) = match (rest, qualifier) {
@@ -90,6 +129,12 @@ fn function(asked: &Asked<'_>, name: Option<&str>, qualifier: Option<&str>) -> R
         account,
         &format!("function:{name}{suffix}"),
     )
+}
+
+/// Whether Lambda's pattern takes it for what comes before a name: `function`, an account or a region.
+fn is_prefix(part: &str) -> bool {
+    let is_account = part.len() == 12 && part.bytes().all(|it| it.is_ascii_digit());
+    part == "function" || is_account || is_region(part)
 }
 
 /// A layer by name or ARN.

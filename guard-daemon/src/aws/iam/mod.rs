@@ -4,6 +4,7 @@
 //! describes. A resource is an ARN only where the request alone, with account and region, says exactly which;
 //! nothing is guessed.
 
+mod api_gateway;
 mod arn;
 mod dynamodb;
 mod input;
@@ -12,7 +13,10 @@ mod lambda;
 mod named;
 mod rules;
 mod s3;
+mod s3_copy;
+mod s3_delete;
 mod s3_keys;
+mod s3_role;
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -20,7 +24,6 @@ use super::{
     Access, Confidence, IdentifyError, Keys, Protocol, RequestView, Resource,
     catalog::{self, Location, OperationModel, Part, Path, Service, key, protocol},
     endpoint::Endpoint,
-    form,
     operation::{self, Reading},
 };
 use input::Input;
@@ -97,7 +100,7 @@ pub(super) fn needs_body(
     named
         || reading.operations.iter().any(|(service, operation)| {
             (match service.name() {
-                "s3" => operation.name() == "DeleteObjects",
+                "s3" => s3::reads_body(operation.name()),
                 name => READ_BODIES.contains(&name),
             }) || operation.rules().any(|it| rule_reads_body(it, rest))
                 || (!wanted.is_empty() && key_reads_body(*operation, rest, wanted))
@@ -141,20 +144,30 @@ fn entries(reader: Reader<'_, '_>, service: Service) -> Vec<Access> {
     } = reader;
     let name = operation.name();
     let known = match service.name() {
-        "s3" => Some(s3::access(asked, name)),
+        "s3" => Some(s3::access(asked, input, name)),
         "dynamodb" => dynamodb::access(asked, input, name),
         "lambda" => lambda::access(asked, name),
-        "iam" => named::iam(asked, input, name),
         "kms" => Some(named::kms(asked, input, name)),
         "secretsmanager" => Some(named::secretsmanager(input, name)),
         "sqs" => Some(named::sqs(asked, input, name)),
         "ssm" => named::ssm(asked, input, name),
-        "sts" => named::sts(input, name),
         // Version 2 has some actions of operations' names.
-        "apigateway" | "apigatewayv2" if operation.rules().len() == 0 => Some(api_gateway(asked)),
+        "apigateway" | "apigatewayv2" if operation.rules().len() == 0 => {
+            Some(api_gateway::access(asked))
+        }
         _ => None,
     };
-    let mut access = known.unwrap_or_else(|| reader.access());
+    let mut access = match known {
+        None => reader.access(),
+        Some(mut known) => {
+            for further in reader.beside() {
+                if known.iter().all(|it| it.action != further.action) {
+                    known.push(further);
+                }
+            }
+            known
+        }
+    };
     if access.is_empty() {
         access.push(unknown());
     }
@@ -174,21 +187,6 @@ fn unknown() -> Access {
         level: None,
         resources: vec![Resource::Unknown],
     }
-}
-
-/// API Gateway's actions are HTTP methods, its resources paths.
-fn api_gateway(asked: &Asked<'_>) -> Vec<Access> {
-    let path = form::decode(asked.request.path.as_bytes(), false);
-    let resource = match path {
-        Some(path) if !path.contains(|it: char| it.is_control() || it == '*' || it == '?') => {
-            asked.arn_in("apigateway", asked.region, Some(""), &path)
-        }
-        _ => Resource::Unknown,
-    };
-    vec![one(
-        format!("apigateway:{}", asked.request.method),
-        resource,
-    )]
 }
 
 /// One action on one resource.

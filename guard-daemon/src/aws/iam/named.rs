@@ -3,64 +3,6 @@
 use super::{Asked, Input, Reader, arn, on, one};
 use crate::aws::{Access, KeyValue, Resource, form};
 
-/// IAM: what is created. A user's or role's ARN holds its path, which its name does not tell once it is there.
-pub(super) fn iam(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
-    let created = [
-        ("CreateUser", "user", "UserName"),
-        ("CreateRole", "role", "RoleName"),
-        ("CreateGroup", "group", "GroupName"),
-        ("CreatePolicy", "policy", "PolicyName"),
-        (
-            "CreateInstanceProfile",
-            "instance-profile",
-            "InstanceProfileName",
-        ),
-    ];
-    let (_, kind, member) = created.iter().find(|it| it.0 == operation)?;
-    let path = if input.lacks("Path") {
-        Some("/")
-    } else {
-        input.text("Path")
-    };
-    let resource = match (path, input.text(member)) {
-        (Some(path), Some(name))
-            if path.starts_with('/') && path.ends_with('/') && is_iam_name(name) =>
-        {
-            asked.arn_in(
-                "iam",
-                Some(""),
-                asked.account,
-                &format!("{kind}{path}{name}"),
-            )
-        }
-        _ => Resource::Unknown,
-    };
-    Some(vec![one(format!("iam:{operation}"), resource)])
-}
-
-fn is_iam_name(name: &str) -> bool {
-    arn::is_name(name, "+=,@")
-}
-
-/// STS: tags and a source identity are asked for beside the role.
-pub(super) fn sts(input: &Input<'_>, operation: &str) -> Option<Vec<Access>> {
-    let action = format!("sts:{operation}");
-    match operation {
-        "AssumeRole" | "AssumeRoleWithSAML" | "AssumeRoleWithWebIdentity" => {
-            let role = arn::given(input.text("RoleArn"), "iam");
-            let mut access = vec![one(action, role.clone())];
-            if !input.lacks("Tags") {
-                access.push(one("sts:TagSession", role.clone()));
-            }
-            if !input.lacks("SourceIdentity") {
-                access.push(one("sts:SetSourceIdentity", role));
-            }
-            Some(access)
-        }
-        _ => None,
-    }
-}
-
 /// KMS. IAM names keys by key ARN; which key an alias or a ciphertext stands for, the request does not tell.
 pub(super) fn kms(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
     let action = format!("kms:{operation}");
@@ -184,8 +126,10 @@ pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
     let mut secrets = false;
     for name in names {
         if name.starts_with("arn:") {
+            let resource = arn::parts(name).map_or("", |it| it.resource);
+            secrets |= resource.strip_prefix("parameter/").is_some_and(is_secret);
             // A selector may follow.
-            let plain = arn::parts(name).is_some_and(|it| !it.resource.contains(':'));
+            let plain = !resource.contains(':');
             resources.push(if plain {
                 arn::given(Some(name), "ssm")
             } else {
@@ -198,7 +142,7 @@ pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
         } else {
             name
         };
-        secrets |= name.starts_with("/aws/reference/secretsmanager/");
+        secrets |= is_secret(name);
         let name = name.strip_prefix('/').unwrap_or(name);
         resources.push(match name {
             _ if arn::is_name(name, "/") => asked.arn("ssm", &format!("parameter/{name}")),
@@ -210,6 +154,12 @@ pub(super) fn ssm(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Opti
         access.push(one("secretsmanager:GetSecretValue", Resource::Unknown));
     }
     Some(access)
+}
+
+/// Whether a parameter's name stands for a secret.
+fn is_secret(name: &str) -> bool {
+    let name = name.strip_prefix('/').unwrap_or(name);
+    name.starts_with("aws/reference/secretsmanager/")
 }
 
 /// SQS: the queue by URL in the body, or by the path in old clients' query calls, or by name.

@@ -41,7 +41,16 @@ enum Read {
 impl<'t> Reader<'t, '_> {
     /// What IAM is asked for; nothing where the catalog has no rules.
     pub(super) fn access(self) -> Vec<Access> {
-        let rules = self.operation.rules();
+        self.of_rules(self.operation.rules())
+    }
+
+    /// What is asked for beside the operation's own action, which the first rule has: passed roles, tags at
+    /// creation, what a service reads or writes with the caller's rights.
+    pub(super) fn beside(self) -> Vec<Access> {
+        self.of_rules(self.operation.rules().skip(1))
+    }
+
+    fn of_rules(self, rules: impl ExactSizeIterator<Item = Rule>) -> Vec<Access> {
         let mut access: Vec<Access> = Vec::with_capacity(rules.len());
         for rule in rules {
             let Some(found) = self.rule(rule) else {
@@ -313,9 +322,9 @@ impl Form {
     }
 }
 
-/// Whether an ARN is without version or alias.
+/// Whether an ARN has type and name, and neither version nor alias.
 fn is_unqualified(arn: &str) -> bool {
-    arn::parts(arn).is_some_and(|it| it.resource.matches(':').count() <= 1)
+    arn::parts(arn).is_some_and(|it| it.resource.matches(':').count() == 1)
 }
 
 /// Adds a member to a template. False where it could be taken for more than a name.

@@ -259,3 +259,247 @@ fn dynamodb_without_a_table() {
         "dynamodb:DescribeContributorInsights dynamodb:@table/t dynamodb:@table/t/index/i",
     );
 }
+
+#[test]
+fn tags_and_replicas_at_creation() {
+    let iam = |body: &str, expected: &str| {
+        let body = format!("{body}&Version=2010-05-08");
+        let kind = ("content-type", "application/x-www-form-urlencoded");
+        check("POST iam.amazonaws.com/", "iam", &[kind], &body, expected);
+    };
+    iam(
+        "Action=CreateRole&RoleName=r&Path=/a/&Tags.member.1.Key=k&Tags.member.1.Value=v",
+        "iam:CreateRole iam::123456789012:role/a/r; iam:TagRole iam::123456789012:role/a/r",
+    );
+    iam("Action=CreateUser&UserName=u&Path=a/", "iam:CreateUser ?");
+    iam(
+        "Action=CreatePolicy&PolicyName=p&Tags.member.1.Key=k",
+        "iam:CreatePolicy iam::123456789012:policy/p; iam:TagPolicy iam::123456789012:policy/p",
+    );
+    form(
+        "sts",
+        "sts",
+        "2011-06-15",
+        "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/r&SourceIdentity=s\
+         &ProvidedContexts.member.1.ContextAssertion=c",
+        "sts:AssumeRole iam::1:role/r; sts:SetSourceIdentity iam::1:role/r; sts:SetContext iam::1:role/r",
+    );
+    let kms = |operation: &str, body: &str, expected: &str| {
+        json(
+            "kms",
+            "kms",
+            &format!("TrentService.{operation}"),
+            body,
+            expected,
+        );
+    };
+    kms("CreateKey", "{}", "kms:CreateKey *");
+    kms(
+        "CreateKey",
+        r#"{"Tags":[{"TagKey":"k","TagValue":"v"}]}"#,
+        "kms:CreateKey *; kms:TagResource ?",
+    );
+    kms(
+        "ReplicateKey",
+        r#"{"KeyId":"mrk-1","ReplicaRegion":"eu-west-1","Tags":[]}"#,
+        "kms:ReplicateKey kms:@key/mrk-1; kms:CreateKey *; \
+         kms:TagResource kms:eu-west-1:123456789012:key/mrk-1",
+    );
+    json(
+        "sqs",
+        "sqs",
+        "AmazonSQS.CreateQueue",
+        r#"{"QueueName":"q","tags":{"k":"v"}}"#,
+        "sqs:CreateQueue sqs:@q; sqs:TagQueue sqs:@q",
+    );
+    form(
+        "sqs",
+        "sqs",
+        "2012-11-05",
+        "Action=CreateQueue&QueueName=q&Tag.1.Key=k&Tag.1.Value=v",
+        "sqs:CreateQueue sqs:@q; sqs:TagQueue sqs:@q",
+    );
+    json(
+        "ssm",
+        "ssm",
+        "AmazonSSM.PutParameter",
+        r#"{"Name":"/p/q","Value":"v","Tags":[{"Key":"k","Value":"v"}]}"#,
+        "ssm:PutParameter ssm:@parameter/p/q; ssm:AddTagsToResource ssm:@parameter/p/q",
+    );
+    let secret = |operation: &str, body: &str, expected: &str| {
+        let target = format!("secretsmanager.{operation}");
+        json("secretsmanager", "secretsmanager", &target, body, expected);
+    };
+    secret(
+        "CreateSecret",
+        r#"{"Name":"s","Tags":[{"Key":"k"}],"AddReplicaRegions":[{"Region":"eu-west-1"}]}"#,
+        "secretsmanager:CreateSecret ?; secretsmanager:TagResource ?; \
+         secretsmanager:ReplicateSecretToRegions ?",
+    );
+    secret(
+        "RotateSecret",
+        r#"{"SecretId":"s","RotationLambdaARN":"arn:aws:lambda:us-east-1:1:function:f"}"#,
+        "secretsmanager:RotateSecret ?; lambda:InvokeFunction lambda:us-east-1:1:function:f",
+    );
+    let table = |operation: &str, body: &str, expected: &str| {
+        let target = format!("DynamoDB_20120810.{operation}");
+        json("dynamodb", "dynamodb", &target, body, expected);
+    };
+    table(
+        "CreateTable",
+        r#"{"TableName":"t","Tags":[{"Key":"k","Value":"v"}],"ResourcePolicy":"{}"}"#,
+        "dynamodb:CreateTable dynamodb:@table/t; dynamodb:TagResource dynamodb:@table/t; \
+         dynamodb:PutResourcePolicy dynamodb:@table/t",
+    );
+    table(
+        "UpdateTable",
+        r#"{"TableName":"t","ReplicaUpdates":[{"Create":{"RegionName":"eu-west-1"}}]}"#,
+        "dynamodb:UpdateTable dynamodb:@table/t; dynamodb:CreateTableReplica dynamodb:@table/t \
+         dynamodb:eu-west-1:123456789012:table/t",
+    );
+    table(
+        "UpdateTable",
+        r#"{"TableName":"t"}"#,
+        "dynamodb:UpdateTable dynamodb:@table/t",
+    );
+    let lambda = |path: &str, body: &str, expected: &str| {
+        let line = format!("POST lambda.us-east-1.amazonaws.com/{path}");
+        check(&line, "lambda", &[], body, expected);
+    };
+    lambda(
+        "2020-04-22/code-signing-configs",
+        r#"{"Tags":{"k":"v"}}"#,
+        "lambda:CreateCodeSigningConfig *; lambda:TagResource ?",
+    );
+    lambda(
+        "2015-03-31/event-source-mappings",
+        r#"{"FunctionName":"f","Tags":{"k":"v"}}"#,
+        "lambda:CreateEventSourceMapping *; lambda:TagResource ?",
+    );
+}
+
+#[test]
+fn what_services_read_and_write_as_the_caller() {
+    let lambda = |line: &str, body: &str, expected: &str| {
+        let (method, path) = line.split_once(' ').unwrap();
+        let line = format!("{method} lambda.us-east-1.amazonaws.com/{path}");
+        check(&line, "lambda", &[], body, expected);
+    };
+    lambda(
+        "PUT 2015-03-31/functions/f/code",
+        r#"{"S3Bucket":"b","S3Key":"a/k"}"#,
+        "lambda:UpdateFunctionCode lambda:@function:f; s3:GetObject s3:::b/a/k",
+    );
+    lambda(
+        "PUT 2015-03-31/functions/f/code",
+        r#"{"ZipFile":"AA=="}"#,
+        "lambda:UpdateFunctionCode lambda:@function:f",
+    );
+    lambda(
+        "PUT 2015-03-31/functions/f/code",
+        "not json",
+        "lambda:UpdateFunctionCode lambda:@function:f; s3:GetObject ?; s3:GetObjectVersion ?",
+    );
+    lambda(
+        "POST 2018-10-31/layers/l/versions",
+        r#"{"Content":{"S3Bucket":"b","S3Key":"k","S3ObjectVersion":"v"}}"#,
+        "lambda:PublishLayerVersion lambda:@layer:l; s3:GetObject s3:::b/k; s3:GetObjectVersion s3:::b/k",
+    );
+    let table = |operation: &str, body: &str, expected: &str| {
+        let target = format!("DynamoDB_20120810.{operation}");
+        json("dynamodb", "dynamodb", &target, body, expected);
+    };
+    table(
+        "ImportTable",
+        r#"{"S3BucketSource":{"S3Bucket":"b","S3KeyPrefix":"p/"},"TableCreationParameters":{"TableName":"t"}}"#,
+        "dynamodb:ImportTable dynamodb:@table/t; s3:GetObject ?; s3:ListBucket s3:::b",
+    );
+    table(
+        "ExportTableToPointInTime",
+        r#"{"TableArn":"arn:aws:dynamodb:us-east-1:1:table/t","S3Bucket":"b"}"#,
+        "dynamodb:ExportTableToPointInTime dynamodb:us-east-1:1:table/t; s3:PutObject ?; \
+         s3:PutObjectAcl ?; s3:AbortMultipartUpload ?",
+    );
+    let moves = |body: &str, expected: &str| {
+        json(
+            "sqs",
+            "sqs",
+            "AmazonSQS.StartMessageMoveTask",
+            body,
+            expected,
+        );
+    };
+    moves(
+        r#"{"SourceArn":"arn:aws:sqs:us-east-1:1:a","DestinationArn":"arn:aws:sqs:us-east-1:1:b"}"#,
+        "sqs:StartMessageMoveTask sqs:us-east-1:1:a; sqs:ReceiveMessage sqs:us-east-1:1:a; \
+         sqs:DeleteMessage sqs:us-east-1:1:a; sqs:GetQueueAttributes sqs:us-east-1:1:a; \
+         sqs:SendMessage sqs:us-east-1:1:b",
+    );
+    moves(
+        r#"{"SourceArn":"arn:aws:sqs:us-east-1:1:a"}"#,
+        "sqs:StartMessageMoveTask sqs:us-east-1:1:a; sqs:ReceiveMessage sqs:us-east-1:1:a; \
+         sqs:DeleteMessage sqs:us-east-1:1:a; sqs:GetQueueAttributes sqs:us-east-1:1:a; sqs:SendMessage ?",
+    );
+    let textract = |operation: &str, body: &str, expected: &str| {
+        json(
+            "textract",
+            "textract",
+            &format!("Textract.{operation}"),
+            body,
+            expected,
+        );
+    };
+    textract(
+        "DetectDocumentText",
+        r#"{"Document":{"S3Object":{"Bucket":"b","Name":"n"}}}"#,
+        "textract:DetectDocumentText *; s3:GetObject s3:::b/n",
+    );
+    textract(
+        "DetectDocumentText",
+        r#"{"Document":{"Bytes":"AA=="}}"#,
+        "textract:DetectDocumentText *",
+    );
+    textract(
+        "AnalyzeID",
+        r#"{"DocumentPages":[{"Bytes":"AA=="},{"S3Object":{"Bucket":"b","Name":"n","Version":"v"}}]}"#,
+        "textract:AnalyzeID *; s3:GetObject s3:::b/n; s3:GetObjectVersion s3:::b/n",
+    );
+    form(
+        "cloudformation",
+        "cloudformation",
+        "2010-05-15",
+        "Action=ValidateTemplate&TemplateURL=https://b.s3.amazonaws.com/t",
+        "cloudformation:ValidateTemplate *; s3:GetObject ?",
+    );
+    form(
+        "cloudformation",
+        "cloudformation",
+        "2010-05-15",
+        "Action=ValidateTemplate&TemplateBody=t",
+        "cloudformation:ValidateTemplate *",
+    );
+    json(
+        "athena",
+        "athena",
+        "AmazonAthena.StartQueryExecution",
+        r#"{"QueryString":"q","ResultConfiguration":{"OutputLocation":"s3://b/p/"}}"#,
+        "athena:StartQueryExecution athena:@workgroup/primary; s3:PutObject ?",
+    );
+}
+
+#[test]
+fn secrets_among_parameters() {
+    for name in [
+        "/aws/reference/secretsmanager/s",
+        "arn:aws:ssm:us-east-1:123456789012:parameter/aws/reference/secretsmanager/s",
+    ] {
+        json(
+            "ssm",
+            "ssm",
+            "AmazonSSM.GetParameter",
+            &format!(r#"{{"Name":"{name}"}}"#),
+            "ssm:GetParameter ssm:@parameter/aws/reference/secretsmanager/s; \
+             secretsmanager:GetSecretValue ?",
+        );
+    }
+}

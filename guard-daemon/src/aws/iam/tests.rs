@@ -121,7 +121,7 @@ fn s3() {
         (
             "PUT b.s3.amazonaws.com/k",
             &[("x-amz-copy-source", "x"), ("x-amz-copy-source", "src/k")],
-            "s3:PutObject s3:::b/k; s3:GetObject ?",
+            "s3:PutObject s3:::b/k; s3:GetObject ?; s3:GetObjectVersion ?",
         ),
         (
             "PUT b.s3.amazonaws.com/k",
@@ -515,6 +515,66 @@ fn lambda_and_api_gateway() {
             "lambda",
             "",
             "lambda:InvokeFunction ?",
+        ),
+        (
+            format!("PUT {lambda}/functions/f/code?Qualifier=x"),
+            "lambda",
+            "{}",
+            "lambda:UpdateFunctionCode ?",
+        ),
+        (
+            format!("GET {lambda}/functions/f?Qualifier=x"),
+            "lambda",
+            "",
+            "lambda:GetFunction lambda:us-east-1:123456789012:function:f:x",
+        ),
+        (
+            format!("GET {lambda}/functions/f/versions?Qualifier=x"),
+            "lambda",
+            "",
+            "lambda:ListVersionsByFunction ?",
+        ),
+        (
+            format!("POST {lambda}/functions/function%3Af/invocations"),
+            "lambda",
+            "",
+            "lambda:InvokeFunction ?",
+        ),
+        (
+            format!("POST {lambda}/functions/123456789012%3Af/invocations"),
+            "lambda",
+            "",
+            "lambda:InvokeFunction ?",
+        ),
+        (
+            format!("POST {lambda}/functions/us-east-1%3Af/invocations"),
+            "lambda",
+            "",
+            "lambda:InvokeFunction ?",
+        ),
+        (
+            format!("POST {lambda}/functions/us-gov-east-1%3A123456789012%3Af/invocations"),
+            "lambda",
+            "",
+            "lambda:InvokeFunction ?",
+        ),
+        (
+            format!("POST {lambda}/functions/f%3A%24LATEST/invocations"),
+            "lambda",
+            "",
+            "lambda:InvokeFunction lambda:us-east-1:123456789012:function:f:$LATEST",
+        ),
+        (
+            format!("GET {lambda}/functions/arn%3Aaws-cn%3Alambda%3Aus-east-1%3A1%3Afunction%3Af"),
+            "lambda",
+            "",
+            "lambda:GetFunction ?",
+        ),
+        (
+            format!("POST {lambda}/functions"),
+            "lambda",
+            r#"{"FunctionName":"arn:aws:lambda:us-east-1:1:f"}"#,
+            "lambda:CreateFunction ?; iam:PassRole ?",
         ),
         (
             format!("POST {lambda}/functions"),

@@ -119,6 +119,8 @@ impl<'a> Signals<'a> {
         }
         let target = single(request, "x-amz-target")?;
         let smithy = single(request, "smithy-protocol")?;
+        // Whether the body is a form must be said once.
+        single(request, "content-type")?;
         let cbor_path = cbor_path(request.path);
         if target.is_some() && (smithy.is_some() || cbor_path.is_some()) {
             return Err(IdentifyError::TwoOperations {
@@ -126,10 +128,7 @@ impl<'a> Signals<'a> {
                 other: "the path",
             });
         }
-        if target.is_some()
-            && form::pairs(request.query.as_bytes())
-                .any(|it| it.is_none_or(|(name, _)| name.eq_ignore_ascii_case("Action")))
-        {
+        if target.is_some() && names_action(request) {
             return Err(IdentifyError::TwoOperations {
                 one: "X-Amz-Target",
                 other: "Action",
@@ -241,6 +240,12 @@ pub(super) fn single<'a>(
     Ok(Some(value.trim()))
 }
 
+/// Whether the query string has an `Action`, or might.
+fn names_action(request: &RequestView<'_>) -> bool {
+    form::pairs(request.query.as_bytes())
+        .any(|it| it.is_none_or(|(name, _)| name.eq_ignore_ascii_case("Action")))
+}
+
 /// Whether the body says it is a form.
 pub(super) fn is_form(request: &RequestView<'_>) -> bool {
     let form = "application/x-www-form-urlencoded";
@@ -295,6 +300,17 @@ fn read_cbor(
     if !reading.services.iter().any(|it| it.speaks(protocol::CBOR)) && !signals.cbor {
         // A REST path that happens to look like one.
         return rest::read(request, reading);
+    }
+    let other = if names_action(request) {
+        Some("Action")
+    } else {
+        is_form(request).then_some("the form")
+    };
+    if let Some(other) = other {
+        return Err(IdentifyError::TwoOperations {
+            one: "the path",
+            other,
+        });
     }
     let (Some((prefix, name)), true, "POST") =
         (signals.cbor_path, signals.cbor, request.method.as_str())

@@ -100,13 +100,19 @@ impl Authenticated {
             }),
             Inside::Chunks { framing, signed } => {
                 let chains = signed.then(|| self.chains(head)).transpose()?;
-                let resigned = chains.map(|chains| (chains, body.another_lease()));
+                let (body, resigned) = match chains {
+                    Some(chains) => {
+                        let charge = body.charge();
+                        (body.counted(), Some((chains, charge)))
+                    }
+                    None => (body, None),
+                };
                 let body = Chunked::new(body, framing.clone(), resigned);
                 Ok(RequestBody::chunked(body, sent))
             }
             Inside::Events => {
-                let lease = body.another_lease();
-                let body = Events::new(body, self.chains(head)?, lease);
+                let charge = body.charge();
+                let body = Events::new(body.counted(), self.chains(head)?, charge);
                 Ok(RequestBody::events(body, sent))
             }
         }

@@ -112,9 +112,9 @@ impl Exchange {
         let edits = self.decide(&parts, &from, &call, body).await?;
         let leaving = self.leaving(&from, &call).await?;
         let mut completion = self.record_allowed(&leaving).await?;
-        let plain = edits.is_some();
+        let wanted = Edits::wanted(edits.as_ref());
         let (request, signature) = self
-            .sign(parts, &from, body, plain, &leaving, completion.sent())
+            .sign(parts, &from, body, wanted, &leaving, completion.sent())
             .await
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
         let response = self.session.upstream.send(request).await.map_err(|error| {
@@ -125,7 +125,7 @@ impl Exchange {
             return self.answer(response, edits, &from, completion).await;
         }
         let echo = Echo::of(&leaving, &signature, &from);
-        echo.answer(response, completion).await
+        echo.answer(response, edits.as_ref(), completion).await
     }
 
     fn new(
@@ -198,11 +198,10 @@ impl Exchange {
     /// credentials, where it is not known, or not `whole` and needs to be.
     async fn principal(&mut self, from: &Authenticated, whole: bool) -> Option<Principal> {
         if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
-            match &minted.principal {
-                MintedFor::Named(principal) => return Some(principal.clone()),
-                MintedFor::Unknown => return self.session.credentials.resolve_minted(minted).await,
-                MintedFor::Session => {}
-            }
+            return match &minted.principal {
+                MintedFor::Named(principal) => Some(principal.clone()),
+                MintedFor::Unknown => self.session.credentials.resolve_minted(minted).await,
+            };
         }
         let found = self.session.credentials.resolve_principal(whole).await;
         self.whose.extend(found.clone());

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 
 use super::super::body::{Progress, RequestBody};
-use super::super::forward;
+use super::super::forward::{self, Wanted};
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
 use super::Exchange;
@@ -83,7 +83,7 @@ impl Exchange {
         mut parts: Parts,
         from: &Authenticated,
         body: &mut Spool<Incoming>,
-        plain: bool,
+        wanted: Wanted,
         leaving: &Leaving,
         sent: Arc<Progress>,
     ) -> Result<(Request<RequestBody>, String), Refusal> {
@@ -102,9 +102,12 @@ impl Exchange {
             .await
             .map_err(|error| Refusal::failed(error.to_string()))?;
         let length = http_body::Body::size_hint(&body).exact();
-        // An error to what leaves with real credentials is looked through, too.
-        let plain = plain || !matches!(leaving, Leaving::Unsigned);
-        forward::prepare(&mut parts, host, length, plain)
+        let wanted = match (wanted, leaving) {
+            // An error to what leaves with real credentials is looked through, too.
+            (Wanted::AsAsked, Leaving::Signed { .. } | Leaving::Bearer(_)) => Wanted::Plain,
+            (wanted, _) => wanted,
+        };
+        forward::prepare(&mut parts, host, length, wanted)
             .map_err(|error| Refusal::failed(error.to_string()))?;
         let head = match leaving {
             Leaving::Signed {

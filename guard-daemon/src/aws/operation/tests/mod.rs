@@ -465,6 +465,13 @@ fn what_names_two_operations_is_refused() {
     let two: Is = |it| matches!(it, IdentifyError::TwoOperations { .. });
     let repeated: Is = |it| matches!(it, IdentifyError::Repeated { .. });
     let target = |line: &str| Sent::new(line).header("x-amz-target", "DynamoDB_20120810.GetItem");
+    let cbor = |query: &str| {
+        let path = "service/GraniteServiceVersion20100801/operation/PutMetricData";
+        Sent::new(&format!(
+            "POST monitoring.us-east-1.amazonaws.com/{path}{query}"
+        ))
+        .header("smithy-protocol", "rpc-v2-cbor")
+    };
     let cases: Vec<(Sent, &str, Is)> = vec![
         (
             target("POST dynamodb.us-east-1.amazonaws.com/")
@@ -492,6 +499,23 @@ fn what_names_two_operations_is_refused() {
             target("POST dynamodb.us-east-1.amazonaws.com/").form("Action=DeleteTable"),
             "dynamodb",
             two,
+        ),
+        (cbor("?Action=DeleteAlarms"), "monitoring", two),
+        (cbor("?%41ction=DeleteAlarms"), "monitoring", two),
+        (cbor("").form("Action=DeleteAlarms"), "monitoring", two),
+        (
+            Sent::new("POST iam.amazonaws.com/")
+                .header("content-type", "application/json")
+                .form("Action=GetUser"),
+            "iam",
+            repeated,
+        ),
+        (
+            Sent::new("PUT b.s3.amazonaws.com/k")
+                .header("content-type", "text/plain")
+                .header("content-type", "text/html"),
+            "s3",
+            repeated,
         ),
         (
             target("POST dynamodb.us-east-1.amazonaws.com/"),

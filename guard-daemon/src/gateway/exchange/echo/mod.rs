@@ -26,6 +26,7 @@ use super::super::forward;
 use super::super::outcome::Completion;
 use super::super::refusal::Refusal;
 use super::super::upstream::chain;
+use super::answer::Edits;
 use super::authenticate::Authenticated;
 use super::send::Leaving;
 use crate::mask;
@@ -88,13 +89,16 @@ impl<'a> Echo<'a> {
     pub(super) async fn answer(
         &self,
         response: Response<Incoming>,
+        edits: Option<&Edits>,
         mut completion: Completion,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let (mut parts, body) = response.into_parts();
         completion.answered(parts.status, &parts.headers);
         forward::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::HTTP_11;
+        let mut found = edits.map_or_else(Vec::new, |edits| edits.apply_to_headers(&mut parts));
         if self.0.is_empty() {
+            completion.masked(found);
             let body = ResponseBody::through(body, completion);
             return Ok(Response::from_parts(parts, body));
         }
@@ -109,7 +113,7 @@ impl<'a> Echo<'a> {
         completion.received(bytes.len());
         // Words of the upstream's own, after the status.
         parts.extensions.remove::<hyper::ext::ReasonPhrase>();
-        let mut found = self.replace_in_headers(&mut parts.headers);
+        found.extend(self.replace_in_headers(&mut parts.headers));
         let fixed = has_lengths(&parts.headers);
         let bytes = match self.replace(&bytes, fixed, "error", &mut found) {
             Some(replaced) => {
