@@ -365,6 +365,7 @@ const STORED: &[&str] = &[
 /// Service, output shape (`*`: any), member, class: what the models do not mark, or what marks would be
 /// read wrongly by name. Reviewed against the models; which fields hold secrets is judgement.
 const REVIEWED: &[(&str, &str, &str, u32)] = &[
+    ("amplifybackend", "*", "ChallengeCode", CREDENTIAL),
     ("apigateway", "ApiKey", "value", CREDENTIAL),
     ("apigateway", "Stage", "variables", CREDENTIAL),
     ("apigateway", "UsagePlanKey", "value", CREDENTIAL),
@@ -390,6 +391,7 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "AuthToken",
         CREDENTIAL,
     ),
+    ("athena", "GetResourceDashboardResponse", "Url", CREDENTIAL),
     ("batch", "ContainerDetail", "environment", CREDENTIAL),
     ("batch", "ContainerProperties", "environment", CREDENTIAL),
     (
@@ -485,9 +487,27 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
     ),
     ("emr", "KerberosAttributes", "KdcAdminPassword", CREDENTIAL),
     (
+        "emr-serverless",
+        "GetDashboardForJobRunResponse",
+        "url",
+        CREDENTIAL,
+    ),
+    (
+        "emr-serverless",
+        "GetResourceDashboardResponse",
+        "url",
+        CREDENTIAL,
+    ),
+    (
         "gamelift",
         "GetComputeAuthTokenOutput",
         "AuthToken",
+        CREDENTIAL,
+    ),
+    (
+        "gamelift",
+        "PlayerConnectionDetail",
+        "PlayerGatewayToken",
         CREDENTIAL,
     ),
     ("glue", "Connection", "ConnectionProperties", CREDENTIAL),
@@ -507,9 +527,27 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
     ),
     ("iot", "InfluxDBDestinationSummary", "secretKey", CREDENTIAL),
     (
+        "kinesis-video-archived-media",
+        "*",
+        "DASHStreamingSessionURL",
+        CREDENTIAL,
+    ),
+    (
+        "kinesis-video-archived-media",
+        "*",
+        "HLSStreamingSessionURL",
+        CREDENTIAL,
+    ),
+    (
         "kinesis-video-signaling",
         "IceServer",
         "Password",
+        CREDENTIAL,
+    ),
+    (
+        "kinesisanalyticsv2",
+        "CreateApplicationPresignedUrlResponse",
+        "AuthorizedUrl",
         CREDENTIAL,
     ),
     ("lakeformation", "*", "SecretAccessKey", CREDENTIAL),
@@ -535,6 +573,12 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         CREDENTIAL,
     ),
     (
+        "m2",
+        "GetSignedBluinsightsUrlResponse",
+        "signedBiUrl",
+        CREDENTIAL,
+    ),
+    (
         "neptune",
         "PendingModifiedValues",
         "MasterUserPassword",
@@ -550,6 +594,20 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "qbusiness",
         "GetDocumentContentResponse",
         "presignedUrl",
+        CREDENTIAL,
+    ),
+    (
+        "redshift-serverless",
+        "GetIdentityCenterAuthTokenResponse",
+        "token",
+        CREDENTIAL,
+    ),
+    ("sagemaker", "*", "AuthorizedUrl", CREDENTIAL),
+    ("sagemaker", "AuthorizedUrl", "Url", CREDENTIAL),
+    (
+        "sagemaker",
+        "CreatePartnerAppPresignedUrlResponse",
+        "Url",
         CREDENTIAL,
     ),
     ("sagemaker", "*", "Environment", CREDENTIAL),
@@ -592,4 +650,10 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
     ("sts", "Credentials", "SessionToken", CREDENTIAL),
     ("wafv2", "APIKeySummary", "APIKey", CREDENTIAL),
     ("wafv2", "CreateAPIKeyResponse", "APIKey", CREDENTIAL),
+    (
+        "workmail",
+        "AssumeImpersonationRoleResponse",
+        "Token",
+        CREDENTIAL,
+    ),
 ];
