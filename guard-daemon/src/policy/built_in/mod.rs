@@ -18,24 +18,24 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     (
         "observe",
         concat!(
-            include_str!("profiles/observe.toml"),
-            include_str!("profiles/statements.toml"),
-            include_str!("profiles/credentials.toml")
+            include_str!("../profiles/observe.toml"),
+            include_str!("../profiles/statements.toml"),
+            include_str!("../profiles/credentials.toml")
         ),
     ),
     (
         "readonly",
         concat!(
-            include_str!("profiles/readonly.toml"),
-            include_str!("profiles/credentials.toml")
+            include_str!("../profiles/readonly.toml"),
+            include_str!("../profiles/credentials.toml")
         ),
     ),
     (
         STANDARD,
         concat!(
-            include_str!("profiles/standard.toml"),
-            include_str!("profiles/statements.toml"),
-            include_str!("profiles/credentials.toml")
+            include_str!("../profiles/standard.toml"),
+            include_str!("../profiles/statements.toml"),
+            include_str!("../profiles/credentials.toml")
         ),
     ),
 ];
