@@ -371,6 +371,7 @@ const STORED: &[&str] = &[
 /// Service, output shape (`*`: any), member, class: what the models do not mark, or what marks would be
 /// read wrongly by name. Reviewed against the models; which fields hold secrets is judgement.
 const REVIEWED: &[(&str, &str, &str, u32)] = &[
+    ("amplifybackend", "*", "ChallengeCode", CREDENTIAL),
     ("apigateway", "ApiKey", "value", CREDENTIAL),
     ("apigateway", "Stage", "variables", CREDENTIAL),
     ("apigateway", "UsagePlanKey", "value", CREDENTIAL),
@@ -396,6 +397,7 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "AuthToken",
         CREDENTIAL,
     ),
+    ("athena", "GetResourceDashboardResponse", "Url", CREDENTIAL),
     ("batch", "ContainerDetail", "environment", CREDENTIAL),
     ("batch", "ContainerProperties", "environment", CREDENTIAL),
     (
@@ -516,6 +518,18 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         CREDENTIAL,
     ),
     ("emr", "KerberosAttributes", "KdcAdminPassword", CREDENTIAL),
+    (
+        "emr-serverless",
+        "GetDashboardForJobRunResponse",
+        "url",
+        CREDENTIAL,
+    ),
+    (
+        "emr-serverless",
+        "GetResourceDashboardResponse",
+        "url",
+        CREDENTIAL,
+    ),
     ("evs", "GetDepotUrlResponse", "depotUrl", CREDENTIAL),
     ("evs", "GetDepotUrlResponse", "token", CREDENTIAL),
     (
@@ -561,9 +575,27 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
     ("iot", "SalesforceAction", "token", CREDENTIAL),
     ("iotwireless", "SidewalkDevice", "PrivateKeys", CREDENTIAL),
     (
+        "kinesis-video-archived-media",
+        "*",
+        "DASHStreamingSessionURL",
+        CREDENTIAL,
+    ),
+    (
+        "kinesis-video-archived-media",
+        "*",
+        "HLSStreamingSessionURL",
+        CREDENTIAL,
+    ),
+    (
         "kinesis-video-signaling",
         "IceServer",
         "Password",
+        CREDENTIAL,
+    ),
+    (
+        "kinesisanalyticsv2",
+        "CreateApplicationPresignedUrlResponse",
+        "AuthorizedUrl",
         CREDENTIAL,
     ),
     ("lakeformation", "*", "SecretAccessKey", CREDENTIAL),
@@ -590,6 +622,12 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         CREDENTIAL,
     ),
     (
+        "m2",
+        "GetSignedBluinsightsUrlResponse",
+        "signedBiUrl",
+        CREDENTIAL,
+    ),
+    (
         "neptune",
         "PendingModifiedValues",
         "MasterUserPassword",
@@ -605,6 +643,20 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "qbusiness",
         "GetDocumentContentResponse",
         "presignedUrl",
+        CREDENTIAL,
+    ),
+    (
+        "redshift-serverless",
+        "GetIdentityCenterAuthTokenResponse",
+        "token",
+        CREDENTIAL,
+    ),
+    ("sagemaker", "*", "AuthorizedUrl", CREDENTIAL),
+    ("sagemaker", "AuthorizedUrl", "Url", CREDENTIAL),
+    (
+        "sagemaker",
+        "CreatePartnerAppPresignedUrlResponse",
+        "Url",
         CREDENTIAL,
     ),
     ("sagemaker", "*", "Environment", CREDENTIAL),
