@@ -125,7 +125,10 @@ impl Exchange {
             return self.answer(response, edits, &from, completion).await;
         }
         let echo = Echo::of(&leaving, &signature, &from);
-        echo.answer(response, edits.as_ref(), completion).await
+        let limit = self.gateway.config.limits.response_body_bytes;
+        let charge = self.session.bodies.answer(limit);
+        echo.answer(response, edits.as_ref(), charge, completion)
+            .await
     }
 
     fn new(

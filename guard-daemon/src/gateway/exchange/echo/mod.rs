@@ -14,25 +14,24 @@ mod tests;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, Version};
 use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use self::spelling::{escaped_at, hex_at};
 use super::super::body::ResponseBody;
-use super::super::forward;
+use super::super::budget::Charge;
+use super::super::forward::{self, Unreadable};
 use super::super::outcome::Completion;
 use super::super::refusal::Refusal;
-use super::super::upstream::chain;
 use super::answer::Edits;
 use super::authenticate::Authenticated;
 use super::send::Leaving;
 use crate::mask;
 
 /// Bytes of an error: AWS's have some hundred.
-const LARGEST: usize = 1024 * 1024;
+const LARGEST: u64 = 1024 * 1024;
 
 /// Where no dummy goes with what is replaced.
 const MASKED: &str = "masked-by-guard";
@@ -85,11 +84,12 @@ impl<'a> Echo<'a> {
         Self(secrets)
     }
 
-    /// Passes an answer on that is no success.
+    /// Passes an answer on that is no success; what it takes of the memory is drawn from `charge`.
     pub(super) async fn answer(
         &self,
         response: Response<Incoming>,
         edits: Option<&Edits>,
+        mut charge: Charge,
         mut completion: Completion,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let (mut parts, body) = response.into_parts();
@@ -102,14 +102,17 @@ impl<'a> Echo<'a> {
             let body = ResponseBody::through(body, completion);
             return Ok(Response::from_parts(parts, body));
         }
-        let bytes = read(&parts.headers, body).await.map_err(|error| {
-            let text = error.to_string();
+        let status = parts.status.as_u16();
+        let withheld = |completion: &mut Completion, error: &Unreadable| {
+            let text = why(error);
             completion.fail("not-masked", &text);
             Refusal::failed(format!(
-                "AWS answered with status {} and an error that is withheld: {text}",
-                parts.status.as_u16()
+                "AWS answered with status {status} and an error that is withheld: {text}"
             ))
-        })?;
+        };
+        let bytes = read(&parts.headers, body, &mut charge)
+            .await
+            .map_err(|error| withheld(&mut completion, &error))?;
         completion.received(bytes.len());
         // Words of the upstream's own, after the status.
         parts.extensions.remove::<hyper::ext::ReasonPhrase>();
@@ -119,13 +122,16 @@ impl<'a> Echo<'a> {
             Some(replaced) => {
                 let replaced = Bytes::from(replaced);
                 mask::repair_headers(&mut parts.headers, &replaced);
+                charge
+                    .resize(replaced.len() as u64)
+                    .map_err(|_busy| withheld(&mut completion, &Unreadable::Busy))?;
                 replaced
             }
             None => bytes,
         };
         completion.masked(found);
-        completion.finish();
-        Ok(Response::from_parts(parts, ResponseBody::whole(bytes)))
+        let body = ResponseBody::collected(bytes, charge, completion);
+        Ok(Response::from_parts(parts, body))
     }
 
     fn replace_in_headers(&self, headers: &mut HeaderMap) -> Vec<String> {
@@ -195,33 +201,30 @@ fn has_lengths(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| memchr::memmem::find(kind, b"cbor").is_some())
 }
 
-/// Why an error could not be looked through.
-#[derive(Debug, thiserror::Error)]
-enum Unreadable {
-    #[error(
-        "it is larger than {LARGEST} bytes, and may repeat the credentials that guard signed with"
-    )]
-    TooLarge,
-    #[error(
-        "it is compressed, which was not asked for, and may repeat the credentials that guard signed with"
-    )]
-    Compressed,
-    #[error("the upstream broke off within its answer: {0}")]
-    Broken(String),
-}
-
-async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Unreadable> {
+/// Reads an error whole. One without a body may still say how that would be encoded.
+async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    charge: &mut Charge,
+) -> Result<Bytes, Unreadable> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let bytes = match Limited::new(body, LARGEST).collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(Unreadable::TooLarge),
-        Err(error) => return Err(Unreadable::Broken(chain(error.as_ref()))),
-    };
-    let encoded = |coding: &HeaderValue| !coding.as_bytes().eq_ignore_ascii_case(b"identity");
-    if !bytes.is_empty() && headers.get_all(CONTENT_ENCODING).iter().any(encoded) {
-        return Err(Unreadable::Compressed);
+    forward::read_answer(headers, body, LARGEST, charge).await
+}
+
+fn why(error: &Unreadable) -> String {
+    match error {
+        Unreadable::TooLarge(limit) => {
+            format!(
+                "it is larger than {limit} bytes, and may repeat the credentials that guard signed with"
+            )
+        }
+        Unreadable::Compressed => {
+            "it is compressed, which was not asked for, and may repeat the credentials that guard \
+                                   signed with"
+                .to_owned()
+        }
+        error => error.to_string(),
     }
-    Ok(bytes)
 }
