@@ -61,9 +61,14 @@ pub fn summary(line: &Line) -> Result<Summary, String> {
         None => own.what.push_str("an entry of a newer guard"),
     }
     if let Some(whole) = line.whole_access() {
-        let WholeAccess { count, parts, .. } = whole;
+        let WholeAccess {
+            count,
+            parts,
+            recorded,
+            ..
+        } = whole;
         own.add(&format!(
-            "{count} resources in all, in the {parts} entries behind"
+            "{count} resources in all, {recorded} of them in the {parts} entries behind"
         ));
     }
     Ok(own)
@@ -166,9 +171,7 @@ impl Summary {
             }
             Event::JournalRecovered { bytes, kept_in } => {
                 self.what.push_str("journal recovered");
-                self.add(&format!(
-                    "{bytes} B of unfinished lines kept in {kept_in}"
-                ));
+                self.add(&format!("{bytes} B of unfinished lines kept in {kept_in}"));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
-use super::chain::{LINE_BYTES, Tip};
+use super::chain::{LINE_BYTES, OVERHEAD_BYTES, Tip};
 use super::journal::JournalError;
 use super::segment::Store;
 use super::whole;
@@ -16,7 +16,8 @@ use super::whole;
 const GROUP_ENTRIES: usize = 1024;
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of one write: the last of a group may be a long one.
-pub(super) const WRITE_BYTES: usize = GROUP_BYTES + whole::MOST_BYTES;
+pub(super) const WRITE_BYTES: usize =
+    GROUP_BYTES + GROUP_ENTRIES * OVERHEAD_BYTES + whole::MOST_BYTES;
 
 /// An encoded entry with those that go on with it, and who waits for them.
 pub(super) struct Append {

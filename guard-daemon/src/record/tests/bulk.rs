@@ -81,7 +81,7 @@ fn every_resource_of_a_bulk_call_is_recorded() {
     assert_eq!(recorded(directory.path()), pairs(&access));
     let row = show::summary(&line.unwrap()).unwrap();
     let all = format!(
-        "2002 resources in all, in the {} entries behind",
+        "2002 resources in all, 2002 of them in the {} entries behind",
         whole.parts
     );
     assert!(row.outcome.contains(&all), "{row:?}");
