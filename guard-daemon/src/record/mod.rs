@@ -11,9 +11,9 @@ pub mod journal;
 pub mod read;
 mod segment;
 pub mod show;
+mod torn;
 pub mod verify;
 pub mod who;
-mod torn;
 mod whole;
 mod writer;
 
