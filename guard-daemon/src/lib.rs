@@ -23,3 +23,4 @@ pub mod session;
 #[cfg(test)]
 mod skip;
 pub mod term;
+mod visible;

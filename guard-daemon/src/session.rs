@@ -14,6 +14,7 @@ use crate::intercept::metadata::Lent;
 use crate::intercept::names::Names;
 use crate::policy::Profile;
 use crate::term::Term;
+use crate::visible::quoted;
 
 /// Names a session: 16 lower-case hexadecimal digits, random, unique on the host.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -83,6 +84,19 @@ pub struct Human {
     pub subject: String,
     /// The e-mail address, where the provider says that it is verified.
     pub email: Option<String>,
+}
+
+/// The address, where it is verified; else the provider's name for the person, which is nobody's address however it is
+/// written: one that could be taken for an address has the provider with it. Each word is quoted unless it is plain.
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = &self.subject;
+        match &self.email {
+            Some(email) => f.write_str(&quoted(email)),
+            None if subject.is_ascii() && !subject.contains('@') => f.write_str(&quoted(subject)),
+            None => write!(f, "subject {} at {}", quoted(subject), quoted(&self.issuer)),
+        }
+    }
 }
 
 /// An agent.

@@ -33,6 +33,9 @@ const query = (search) => {
 
 const escape = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase());
 
+// As S3 spells a path; what of %2F is not known.
+const spelt = (path) => path.split(/(%2F|\/)/i).map((part, at) => (at % 2 ? part : escape(decodeURIComponent(part)))).join("");
+
 async function answer(line) {
   const s3 = line.service.startsWith("s3");
   const signer = new SignatureV4({
@@ -61,7 +64,8 @@ async function answer(line) {
   const [, host, path, search] = /^https:\/\/([^/]*)([^?]*)(.*)$/.exec(line.url);
   const headers = Object.fromEntries(line.headers);
   const request = {
-    method: line.method, protocol: "https:", hostname: host, path, query: query(search),
+    method: line.method, protocol: "https:", hostname: host, query: query(search),
+    path: s3 && line.signer === "js again" ? spelt(path) : path,
     headers: { host, ...headers }, body: Buffer.from(line.body, "base64"),
   };
   if (line.signer === "js again") {

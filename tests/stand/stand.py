@@ -12,6 +12,7 @@ usage: stand.py DIR       writes DIR/ca.pem, then prints "ready PORT"; ends when
 """
 
 import datetime
+import gzip
 import hashlib
 import io
 import json
@@ -23,7 +24,8 @@ import shutil
 import ssl
 import sys
 import threading
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+import zlib
+from urllib.parse import parse_qs, parse_qsl, quote, unquote_plus, urlsplit
 
 import trustme
 from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -94,9 +96,13 @@ def check_signature(environ, body, known):
     declared = headers.get("x-amz-content-sha256")
     if declared and len(declared) == 64 and declared != hashlib.sha256(body).hexdigest():
         raise SignatureError("x-amz-content-sha256 is not the hash of the body")
+    path, mark, query = environ["RAW_URI"].partition("?")
+    if service in UNENCODED_PATHS:
+        # S3 decodes it, a plus sign to a space, and encodes it again.
+        path = quote(unquote_plus(path), safe="/-._~")
     request = AWSRequest(
         method=environ["REQUEST_METHOD"],
-        url=f"https://{host}{environ['RAW_URI']}",
+        url=f"https://{host}{path}{mark}{query}",
         headers=headers,
         data=body,
     )
@@ -113,6 +119,8 @@ def check_signature(environ, body, known):
 UNSIGNED_HOSTS = ("cognito-idp.", "cognito-identity.", "portal.sso.", "public.s3.")
 UNSIGNED_ACTIONS = (b"Action=AssumeRoleWithWebIdentity", b"Action=AssumeRoleWithSAML")
 BEARER_HOSTS = ("bedrock-runtime.",)
+# What is called so, in the path or the body, is answered with what AWS's errors repeat of a request.
+ECHO = "echo-of-the-request"
 # Parameters of STS that are logged.
 LOGGED = ("RoleArn", "RoleSessionName", "SourceIdentity", "Policy", "DurationSeconds", "ExternalId", "WebIdentityToken")
 
@@ -171,6 +179,8 @@ class Stand:
             message = f"stand: {verdict}".encode()
             start_response("403 Forbidden", [("Content-Length", str(len(message)))])
             return [message]
+        if ECHO in environ["RAW_URI"] or ECHO.encode() in body:
+            return self.echo(environ, start_response)
         if environ.get("HTTP_SMITHY_PROTOCOL") == "rpc-v2-cbor":
             # moto does not speak RPC v2 CBOR: an empty map, which is PutMetricData's whole answer.
             headers = [("Content-Type", "application/cbor"), ("Smithy-Protocol", "rpc-v2-cbor"), ("Content-Length", "1")]
@@ -183,6 +193,43 @@ class Stand:
         if ".s3express-" in environ.get("HTTP_HOST", ""):
             return self.express(environ, start_response)
         return self.moto(environ, start_response)
+
+    def echo(self, environ, start_response):
+        """SignatureDoesNotMatch as S3 (with its ExpiredToken's token), DynamoDB and CloudWatch would answer it."""
+        authorization, token = environ["HTTP_AUTHORIZATION"], environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
+        canonical = f"GET\n/\n\nx-amz-date:{environ.get('HTTP_X_AMZ_DATE')}\nx-amz-security-token:{token}\n"
+        told = f"{canonical}\n{authorization}"
+        headers = [("x-amzn-errormessage", quote(told, safe=""))]
+        host = environ["HTTP_HOST"]
+        if environ.get("HTTP_SMITHY_PROTOCOL") == "rpc-v2-cbor":
+            text = told.encode()
+            body = b"\xa2\x66__type\x78\x19InvalidSignatureException\x67message\x79" + len(text).to_bytes(2) + text
+            headers += [("Content-Type", "application/cbor"), ("Smithy-Protocol", "rpc-v2-cbor")]
+        elif host.startswith("s3.") or ".s3." in host:
+            key = re.search("Credential=([^/]+)", authorization)
+            members = {
+                "Code": "SignatureDoesNotMatch",
+                "Message": "The signature does not match.",
+                "AWSAccessKeyId": key.group(1) if key else "",
+                "SignatureProvided": authorization.rpartition("=")[2],
+                "CanonicalRequest": canonical,
+                "CanonicalRequestBytes": told.encode().hex(" "),
+                "Token-0": token.replace("=", "&#61;").replace("+", "&#x2B;"),
+            }
+            inner = "".join(f"<{name}>{value}</{name}>" for name, value in members.items())
+            body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'.encode()
+            headers.append(("Content-Type", "application/xml"))
+        else:
+            fault = {"__type": "InvalidSignatureException", "message": f"The Canonical String should have been '{told}'"}
+            body = json.dumps(fault).replace("/", "\\/").replace("+", "\\u002b").encode()
+            headers += [("Content-Type", "application/x-amz-json-1.0"), ("x-amz-crc32", str(zlib.crc32(body)))]
+        if "-compressed" in environ["RAW_URI"]:
+            body = gzip.compress(body)
+            headers.append(("Content-Encoding", "gzip"))
+        if "-large" in environ["RAW_URI"]:
+            body += b" " * (1 << 20)
+        start_response("403 Forbidden", headers + [("Content-Length", str(len(body)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def sts(self, environ, body, start_response):
         """moto's answer, whose credentials are known from then on; 503 while the file `outage` is there."""

@@ -92,10 +92,10 @@ const BEDROCK: &str = "\
 import boto3, os\n\
 from botocore.config import Config\n\
 from botocore.exceptions import ClientError\n\
-def invoke():\n\
+def invoke(model='amazon.titan-text-lite-v1'):\n\
 \tclient = boto3.client('bedrock-runtime', config=Config(retries={'total_max_attempts': 1}))\n\
 \ttry:\n\
-\t\tclient.invoke_model(modelId='amazon.titan-text-lite-v1', body=b'{}')\n\
+\t\tclient.invoke_model(modelId=model, body=b'{}')\n\
 \texcept ClientError as error:\n\
 \t\tprint(error.response['ResponseMetadata']['HTTPStatusCode'], error.response['Error'])\n";
 
@@ -105,6 +105,7 @@ fn bedrocks_bearer_tokens_are_the_sessions_and_leave_as_the_owners() {
     let guard = Guard::new(ALL, "");
     let script = format!(
         "{BEDROCK}print(os.environ['AWS_BEARER_TOKEN_BEDROCK'])\ninvoke()\n\
+         invoke('echo-of-the-request')\n\
          os.environ['AWS_BEARER_TOKEN_BEDROCK'] = 'foreign-token'\ninvoke()\n"
     );
     let output = guard
@@ -116,6 +117,8 @@ fn bedrocks_bearer_tokens_are_the_sessions_and_leave_as_the_owners() {
         .expect("guard runs");
     let said = succeeded(&output);
     assert!(!said.contains(REAL_TOKEN), "{said}");
+    let own = said.lines().next().expect("a line");
+    assert!(said.contains(&format!("Bearer {own}")), "{said}");
     assert!(
         said.contains("the bearer token is not this session's"),
         "{said}"
@@ -132,9 +135,10 @@ fn bedrocks_bearer_tokens_are_the_sessions_and_leave_as_the_owners() {
         .iter()
         .map(|entry| (entry["authentication"].as_str(), entry["decision"].as_str()))
         .collect();
-    assert_eq!(of.len(), 2, "{entries:#?}");
+    assert_eq!(of.len(), 3, "{entries:#?}");
     assert_eq!(of[0], (Some("bearer"), Some("allow")));
-    assert_eq!(of[1], (Some("bearer"), Some("deny")));
+    assert_eq!(of[1], (Some("bearer"), Some("allow")));
+    assert_eq!(of[2], (Some("bearer"), Some("deny")));
     let journal = format!("{entries:?}");
     assert!(!journal.contains(REAL_TOKEN), "{journal}");
 }
@@ -266,4 +270,100 @@ for version in ('s3v4', 's3'):\n\
             "{request}"
         );
     }
+}
+
+/// Decided by how an object is encrypted.
+const ENCRYPTED: &str = "default = \"deny\"\n[[statement]]\nsid = \"encrypted\"\neffect = \"allow\"\n\
+    action = \"s3:PutObject\"\ncondition = { StringEquals = { \"s3:x-amz-server-side-encryption\" = \"AES256\" } }\n";
+
+#[test]
+fn what_a_url_carries_in_place_of_a_header_is_decided_and_done_and_elsewhere_refused() {
+    let stand = Stand::shared();
+    stand.prepare("client('s3').create_bucket(Bucket='hoisted')");
+    let guard = Guard::new(ENCRYPTED, "");
+    // Version 2 moves headers into the query.
+    let script = "\
+import boto3, http.client, os, ssl\n\
+from botocore.auth import S3SigV4Auth\n\
+from botocore.awsrequest import AWSRequest\n\
+from botocore.config import Config\n\
+from urllib.parse import urlsplit\n\
+def put(what, url, headers):\n\
+\tparts = urlsplit(url)\n\
+\tconnection = http.client.HTTPSConnection(parts.hostname, context=ssl.create_default_context(cafile=os.environ['AWS_CA_BUNDLE']))\n\
+\tconnection.request('PUT', parts.path + '?' + parts.query, body=b'x', headers=headers)\n\
+\tanswer = connection.getresponse()\n\
+\tprint(what, answer.status, answer.getheader('x-amz-server-side-encryption'), answer.read().decode().replace('\\n', ' '))\n\
+s3 = boto3.client('s3', config=Config(signature_version='s3', s3={'addressing_style': 'path'}))\n\
+def url(**more):\n\
+\treturn s3.generate_presigned_url('put_object', Params={'Bucket': 'hoisted', 'Key': 'k', **more})\n\
+put('plain', url(), {})\n\
+moved = url(ServerSideEncryption='AES256')\n\
+assert 'x-amz-server-side-encryption=AES256' in moved, moved\n\
+put('moved', moved, {})\n\
+put('both', moved, {'x-amz-server-side-encryption': 'aws:kms'})\n\
+target = 'https://s3.us-east-1.amazonaws.com/hoisted/k?x-amz-server-side-encryption=AES256'\n\
+request = AWSRequest('PUT', target, data=b'x')\n\
+S3SigV4Auth(boto3.Session().get_credentials(), 's3', 'us-east-1').add_auth(request)\n\
+put('signed', target, dict(request.headers))\n\
+put('unsigned', target, {})\n";
+    let said = succeeded(&guard.python(stand, script));
+    let line = |what: &str| {
+        let mut lines = said.lines();
+        lines.find(|line| line.starts_with(what)).expect("a line")
+    };
+    assert!(line("plain").starts_with("plain 403"), "{said}");
+    assert!(line("moved").starts_with("moved 200 AES256"), "{said}");
+    assert!(line("both").starts_with("both 4"), "{said}");
+    for ignored in ["signed", "unsigned"] {
+        assert!(line(ignored).contains("which S3 ignores there"), "{said}");
+    }
+    let sent = stand.requests("\"/hoisted/k\"");
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert_eq!(sent[0]["query"], "", "{sent:?}");
+}
+
+#[test]
+fn a_path_of_s3_may_be_sent_as_it_stands_or_as_s3_spells_it() {
+    let stand = Stand::shared();
+    stand.prepare("client('s3').create_bucket(Bucket='spelt')");
+    let guard = Guard::new(ALL, "");
+    let script = "\
+import boto3, http.client, os, ssl\n\
+from botocore.auth import S3SigV4Auth\n\
+from botocore.awsrequest import AWSRequest\n\
+def put(sent, signed):\n\
+\thost = 's3.us-east-1.amazonaws.com'\n\
+\trequest = AWSRequest('PUT', 'https://' + host + signed, data=b'x')\n\
+\tS3SigV4Auth(boto3.Session().get_credentials(), 's3', 'us-east-1').add_auth(request)\n\
+\tconnection = http.client.HTTPSConnection(host, context=ssl.create_default_context(cafile=os.environ['AWS_CA_BUNDLE']))\n\
+\tconnection.request('PUT', sent, body=b'x', headers=dict(request.headers))\n\
+\tanswer = connection.getresponse()\n\
+\tprint(answer.status, answer.read().decode()[:300])\n\
+spelt = '/spelt/a%3D%28b%29%40c'\n\
+put(spelt, spelt)\n\
+put('/spelt/a=(b)@c', spelt)\n\
+put('/spelt/a=(b)@c', '/spelt/a=(b)@c')\n\
+put('/spelt/a+c', '/spelt/a+c')\n";
+    let said = succeeded(&guard.python(stand, script));
+    let statuses: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    // S3 takes a plus sign for a space, which nobody decided on.
+    assert_eq!(statuses[..4], ["200", "200", "200", "403"], "{said}");
+    let paths: Vec<String> = stand
+        .requests("\"/spelt/")
+        .iter()
+        .map(|it| it["path"].as_str().map(str::to_owned).unwrap_or_default())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "/spelt/a%3D%28b%29%40c",
+            "/spelt/a=(b)@c",
+            "/spelt/a=(b)@c",
+            "/spelt/a+c"
+        ]
+    );
 }

@@ -54,9 +54,12 @@ fn served(guard: &Guard) -> Vec<(String, String)> {
 #[test]
 fn instance_metadata_gives_dummies_to_every_client() {
     let guard = Guard::new(ALL, "");
+    // botocore takes the region for its defaults of the zone.
     let script = format!(
         "{BARE}{whoami}; AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE=IPv6 {whoami}; {aws} sts get-caller-identity --output text; \
-         {js}; {rust}",
+         {js}; {rust}; {python} -c \"import botocore.session as s, botocore.utils as u; \
+         print('region', u.IMDSRegionProvider(s.get_session()).provide())\"",
+        python = guard_tests::python_program("python").display(),
         whoami = whoami(),
         aws = guard_tests::python_program("aws").display(),
         js = javascript(),
@@ -66,6 +69,7 @@ fn instance_metadata_gives_dummies_to_every_client() {
     assert_eq!(said.matches("iam-role ASIA").count(), 2, "{said}");
     assert!(said.contains("js 123456789012"), "{said}");
     assert!(said.contains("metric: put"), "{said}");
+    assert!(said.contains("region us-east-1"), "{said}");
     let served = served(&guard);
     assert!(served.len() >= 5, "{served:?}\n{said}");
     // One set for all of them, and every call was made with it.

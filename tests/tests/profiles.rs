@@ -60,8 +60,12 @@ fn home(guard: &Guard) -> std::path::PathBuf {
         "[profile sso]\nsso_session = work\nsso_account_id = 123456789012\nsso_role_name = Reader\nregion = us-east-1\n\
          [sso-session work]\nsso_region = us-east-1\nsso_start_url = https://example.awsapps.com/start\n\
          [profile role]\nrole_arn = arn:aws:iam::123456789012:role/profiled\nsource_profile = base\nregion = us-east-1\n\
-         [profile process]\ncredential_process = {}\nregion = us-east-1\n",
-        home.join("give").display()
+         [profile of-process]\nrole_arn = arn:aws:iam::123456789012:role/profiled\nsource_profile = process\n\
+         region = us-east-1\n\
+         [profile self]\nrole_arn = arn:aws:iam::123456789012:role/profiled\nsource_profile = self\n\
+         credential_process = {give}\nregion = us-east-1\n\
+         [profile process]\ncredential_process = {give}\nregion = us-east-1\n",
+        give = home.join("give").display()
     );
     let give = format!(
         "#!/bin/sh\nid -u > {asked}\necho '{{\"Version\": 1, \"AccessKeyId\": \"{REAL_ACCESS_KEY_ID}\", \"SecretAccessKey\": \"{REAL_SECRET}\"}}'\n",
@@ -147,11 +151,14 @@ fn a_profile_of_identity_center_is_used() {
 fn a_profile_with_a_role_and_its_source_is_used() {
     let stand = Stand::shared();
     stand.prepare("client('iam').create_role(RoleName='profiled', AssumeRolePolicyDocument='{}')");
-    let guard = Guard::new("default = \"allow\"\n", "");
-    let home = home(&guard);
-    let said = succeeded(&whoami(&guard, &home, "role"));
-    assert!(said.contains("assumed-role/profiled/"), "{said}");
-    assert_ne!(signing_key(&guard), REAL_ACCESS_KEY_ID);
+    for name in ["role", "of-process", "self"] {
+        let guard = Guard::new("default = \"allow\"\n", "");
+        let home = home(&guard);
+        let said = succeeded(&whoami(&guard, &home, name));
+        assert!(said.contains("assumed-role/profiled/"), "{name}: {said}");
+        assert_ne!(signing_key(&guard), REAL_ACCESS_KEY_ID);
+        assert_eq!(home.join("asked").exists(), name != "role");
+    }
 }
 
 #[test]

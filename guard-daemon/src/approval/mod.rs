@@ -38,7 +38,7 @@ pub struct Question {
     pub exchange: String,
     /// IAM actions, for display.
     pub actions: Vec<String>,
-    /// Resources, for display.
+    /// Resources, for display; of more than an approval keeps, the last says how many more there are.
     pub resources: Vec<String>,
     /// `service:Operation`, region, host, and whose credentials where they are not the session's own: for display.
     pub summary: String,
@@ -167,11 +167,7 @@ impl Approvals {
     /// All that are open or were decided lately, oldest first; of long lists of actions and resources
     /// the beginning.
     pub fn list(&self) -> Vec<ApprovalView> {
-        let mut views = self.shared.registry().views(Instant::now());
-        for view in &mut views {
-            view.question.abridge();
-        }
-        views
+        self.shared.registry().views(Instant::now())
     }
 
     /// One of them.

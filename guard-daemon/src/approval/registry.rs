@@ -234,6 +234,9 @@ impl Registry {
             return false;
         };
         record.state = to;
+        if to.is_final() {
+            record.question.settle();
+        }
         // A grant that comes back keeps its time, or a caller could keep it alive by taking it.
         if (from, to) != (State::Approved, State::Claimed)
             && (from, to) != (State::Claimed, State::Approved)
@@ -292,6 +295,7 @@ impl Registry {
                 expired.push((record.question.session.clone(), record.id.clone()));
             }
             record.state = State::Expired;
+            record.question.settle();
             record.since = now;
             record.changed.notify_waiters();
         }
@@ -303,7 +307,7 @@ impl Registry {
         self.records.values().all(|record| record.state.is_final())
     }
 
-    /// What people see, oldest first.
+    /// What people see, oldest first; of long lists of actions and resources the beginning.
     pub(super) fn views(&self, now: Instant) -> Vec<ApprovalView> {
         let remembered = |record: &&Record| {
             !record.state.is_final() || now < record.since + self.terms.remembered
@@ -314,7 +318,7 @@ impl Registry {
             .filter(|record| record.state.is_shown());
         shown
             .filter(remembered)
-            .map(|record| record.view(now))
+            .map(|record| record.view_with(record.question.abridged(), now))
             .collect()
     }
 
@@ -366,9 +370,13 @@ impl Record {
     }
 
     pub(super) fn view(&self, now: Instant) -> ApprovalView {
+        self.view_with(self.question.clone(), now)
+    }
+
+    fn view_with(&self, question: Question, now: Instant) -> ApprovalView {
         ApprovalView {
             id: self.id.clone(),
-            question: self.question.clone(),
+            question,
             state: self.state.word().to_owned(),
             age_seconds: now.duration_since(self.asked).as_secs(),
             waiting: self.waiting,

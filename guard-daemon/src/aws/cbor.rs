@@ -8,7 +8,7 @@ use minicbor::{
     decode::Error,
 };
 
-use super::value::{Parsed, Value, repeats};
+use super::value::{MOST, Parsed, Value, add, repeats};
 
 /// Nesting beyond any model's.
 const DEEPEST: usize = 64;
@@ -16,7 +16,8 @@ const DEEPEST: usize = 64;
 /// Reads a whole body.
 pub(super) fn parse(body: &[u8]) -> Parsed<'_> {
     let mut decoder = Decoder::new(body);
-    match value(&mut decoder, DEEPEST) {
+    let mut count = MOST;
+    match value(&mut decoder, DEEPEST, &mut count) {
         Ok(value) if decoder.position() == body.len() => Parsed::Value(value),
         Ok(_) | Err(Unreadable::Malformed) => Parsed::Malformed,
         Err(Unreadable::Repeated) => Parsed::Repeated,
@@ -34,8 +35,14 @@ impl From<Error> for Unreadable {
     }
 }
 
-fn value<'a>(decoder: &mut Decoder<'a>, depth: usize) -> Result<Value<'a>, Unreadable> {
+/// Reads a value. `count` is how many more there may be.
+fn value<'a>(
+    decoder: &mut Decoder<'a>,
+    depth: usize,
+    count: &mut usize,
+) -> Result<Value<'a>, Unreadable> {
     let depth = depth.checked_sub(1).ok_or(Unreadable::Malformed)?;
+    *count = count.checked_sub(1).ok_or(Unreadable::Malformed)?;
     Ok(match decoder.datatype()? {
         Type::Bool => Value::Flag(decoder.bool()?),
         Type::Null => {
@@ -85,7 +92,8 @@ fn value<'a>(decoder: &mut Decoder<'a>, depth: usize) -> Result<Value<'a>, Unrea
             let mut left = decoder.array()?;
             let mut elements = Vec::new();
             while more(decoder, &mut left)? {
-                elements.push(value(decoder, depth)?);
+                let element = value(decoder, depth, count)?;
+                add(&mut elements, element, count);
             }
             Value::List(elements)
         }
@@ -94,7 +102,7 @@ fn value<'a>(decoder: &mut Decoder<'a>, depth: usize) -> Result<Value<'a>, Unrea
             let mut members = Vec::new();
             while more(decoder, &mut left)? {
                 let name = text(decoder)?;
-                members.push((name, value(decoder, depth)?));
+                members.push((name, value(decoder, depth, count)?));
             }
             if repeats(&members) {
                 return Err(Unreadable::Repeated);
@@ -103,7 +111,7 @@ fn value<'a>(decoder: &mut Decoder<'a>, depth: usize) -> Result<Value<'a>, Unrea
         }
         Type::Tag => {
             decoder.tag()?;
-            value(decoder, depth)?;
+            value(decoder, depth, count)?;
             Value::Other
         }
         _ => return Err(Unreadable::Malformed),
@@ -177,6 +185,25 @@ mod tests {
             assert_eq!(parse(body), Parsed::Malformed, "{body:x?}");
         }
         assert_eq!(parse(&vec![0x81; 100_000]), Parsed::Malformed);
+    }
+
+    #[test]
+    fn values_are_counted() {
+        let list =
+            |element: &[u8], count| [b"\x9f", element.repeat(count).as_slice(), b"\xff"].concat();
+        assert!(matches!(parse(&list(b"\x00", MOST - 1)), Parsed::Value(_)));
+        for more in [
+            list(b"\x00", MOST),
+            list(b"\x80", MOST),
+            list(b"\xa1\x61a\x00", MOST / 2),
+        ] {
+            assert_eq!(parse(&more), Parsed::Malformed);
+        }
+        let floats = list(b"\xf9\x3e\x00", 2 * MOST);
+        let Parsed::Value(vector) = parse(&floats) else {
+            panic!("numbers that are no names are not counted")
+        };
+        assert_eq!(vector.elements(), [Value::Other]);
     }
 
     proptest! {

@@ -3,15 +3,18 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
-    de::{self, MapAccess, SeqAccess, Visitor},
+    Deserializer,
+    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 
-use super::value::{Parsed, Value, repeats};
+use super::value::{MOST, Parsed, Value, add, repeats};
 
 /// Reads a whole body.
 pub(super) fn parse(body: &[u8]) -> Parsed<'_> {
-    match serde_json::from_slice(body) {
+    let mut left = MOST;
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = Reader(&mut left).deserialize(&mut json);
+    match value.and_then(|value| json.end().map(|()| value)) {
         Ok(value) => Parsed::Value(value),
         Err(error) if error.to_string().starts_with(REPEATED) => Parsed::Repeated,
         Err(_) => Parsed::Malformed,
@@ -20,15 +23,20 @@ pub(super) fn parse(body: &[u8]) -> Parsed<'_> {
 
 const REPEATED: &str = "repeated member";
 
-struct Reader;
+/// Reads a value; holds how many more there may be.
+struct Reader<'l>(&'l mut usize);
 
-impl<'de> Deserialize<'de> for Value<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        let left = self.0.checked_sub(1);
+        *self.0 = left.ok_or_else(|| de::Error::custom("too many values"))?;
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,16 +73,16 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value<'de>, A::Error> {
         let mut elements = Vec::new();
-        while let Some(element) = list.next_element()? {
-            elements.push(element);
+        while let Some(element) = list.next_element_seed(Reader(self.0))? {
+            add(&mut elements, element, self.0);
         }
         Ok(Value::List(elements))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value<'de>, A::Error> {
         let mut members: Vec<(Cow<'de, str>, Value<'de>)> = Vec::new();
-        while let Some((Name(name), value)) = object.next_entry()? {
-            members.push((name, value));
+        while let Some(name) = object.next_key_seed(Name)? {
+            members.push((name, object.next_value_seed(Reader(self.0))?));
         }
         if repeats(&members) {
             return Err(de::Error::custom(REPEATED));
@@ -83,13 +91,15 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// A name, borrowed where it has no escapes.
-struct Name<'a>(Cow<'a, str>);
+/// Reads a name, borrowed where it has no escapes.
+struct Name;
 
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Text(text) => Ok(Name(text)),
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        match Reader(&mut 1).deserialize(deserializer)? {
+            Value::Text(text) => Ok(text),
             _ => Err(de::Error::custom("a name that is not text")),
         }
     }
@@ -118,6 +128,25 @@ mod tests {
         assert_eq!(parse(b"{} {}"), Parsed::Malformed);
         assert_eq!(parse(b"{\"a\":\"\xff\"}"), Parsed::Malformed);
         assert_eq!(parse("[".repeat(100_000).as_bytes()), Parsed::Malformed);
+    }
+
+    #[test]
+    fn values_are_counted() {
+        let list = |element: &str, count| format!("[{}0]", element.repeat(count));
+        let most = list("0,", MOST - 2);
+        assert!(matches!(parse(most.as_bytes()), Parsed::Value(_)));
+        for more in [
+            list("0,", MOST - 1),
+            list("[],", MOST),
+            list("{\"a\":0},", MOST / 2),
+        ] {
+            assert_eq!(parse(more.as_bytes()), Parsed::Malformed);
+        }
+        let floats = list("0.5,", 2 * MOST);
+        let Parsed::Value(vector) = parse(floats.as_bytes()) else {
+            panic!("numbers that are no names are not counted")
+        };
+        assert_eq!(vector.elements(), [Value::Other, Value::Number(0)]);
     }
 
     proptest! {

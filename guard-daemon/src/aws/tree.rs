@@ -26,6 +26,12 @@ pub(super) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
+    /// Its text, where it has nothing else and the text is sure; empty where it has none.
+    pub(super) fn plain(&self) -> Option<&str> {
+        let plain = !self.unclear && self.children.is_empty();
+        plain.then(|| self.text.as_deref().unwrap_or_default())
+    }
+
     /// The children of a name.
     pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Node<'a>> {
         self.children.iter().filter(move |it| it.name == name)

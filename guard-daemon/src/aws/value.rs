@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+/// More values than a body has that a client of AWS sends: a full DynamoDB batch of 16 MB has them where every
+/// attribute is a single letter.
+pub(super) const MOST: usize = 500_000;
+
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {
@@ -26,7 +30,7 @@ pub(super) enum Value<'a> {
 pub(super) enum Parsed<'a> {
     /// One value.
     Value(Value<'a>),
-    /// Malformed, or nested too deep: AWS may read it otherwise, so nothing is known.
+    /// Malformed, nested too deep, or of more values than [`MOST`]: AWS may read it otherwise, so nothing is known.
     Malformed,
     /// A member is given twice.
     Repeated,
@@ -66,6 +70,16 @@ impl<'a> Value<'a> {
             &[]
         };
         members.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+}
+
+/// Adds a list's element, which has been counted in `left`. Of several in a row that are no part of a name the first
+/// stands for all, and they count once: a vector of numbers is as long as its client likes.
+pub(super) fn add<'a>(elements: &mut Vec<Value<'a>>, element: Value<'a>, left: &mut usize) {
+    if element == Value::Other && elements.last() == Some(&Value::Other) {
+        *left += 1;
+    } else {
+        elements.push(element);
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -21,6 +22,9 @@ use super::{BrokerError, Owner, Program, Selection, resolver};
 const START: Duration = Duration::from_secs(10);
 /// How long the resolver may take for credentials; it gives up before that itself.
 const FETCH: Duration = Duration::from_secs(30);
+
+/// How long the resolver may take to end, in milliseconds between two looks.
+const ENDING: [u64; 9] = [1, 1, 2, 4, 8, 16, 32, 64, 128];
 
 /// How a resolver is started.
 pub(super) struct Launch {
@@ -48,17 +52,26 @@ impl Launch {
 
 /// A running resolver; it ends when this is dropped.
 pub(super) struct Link {
-    child: Child,
     requests: Sender,
     replies: BufReader<Receiver>,
     last: u64,
+    ended: watch::Receiver<()>,
     region: Option<String>,
     programs: Vec<Program>,
+    /// The last to be dropped: with its pipes closed it ends by itself, after what it runs.
+    _process: Process,
 }
 
+/// A resolver's process.
+struct Process(Child);
+
 impl Link {
-    /// Starts a resolver and waits until it has read its configuration.
-    pub(super) async fn start(launch: Launch) -> Result<Self, BrokerError> {
+    /// Starts a resolver and waits until it has read its configuration. Once nobody holds the other end of `ended`, it
+    /// waits for no more answers.
+    pub(super) async fn start(
+        launch: Launch,
+        ended: watch::Receiver<()>,
+    ) -> Result<Self, BrokerError> {
         let failed = |error: std::io::Error| BrokerError::Start(error.to_string());
         let mut child = Command::new(&launch.program)
             .args(&launch.arguments)
@@ -75,16 +88,18 @@ impl Link {
             .spawn()
             .map_err(failed)?;
         let pipes = child.stdin.take().zip(child.stdout.take());
+        let process = Process(child);
         let (stdin, stdout) = pipes.ok_or_else(|| BrokerError::Start("no pipes".to_owned()))?;
         let mut link = Self {
-            child,
             requests: Sender::from_owned_fd(OwnedFd::from(stdin)).map_err(failed)?,
             replies: BufReader::new(
                 Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(failed)?,
             ),
             last: 0,
+            ended,
             region: None,
             programs: Vec::new(),
+            _process: process,
         };
         let mut first = Zeroizing::new(serde_json::to_vec(&launch.handed).unwrap_or_default());
         first.push(b'\n');
@@ -132,6 +147,7 @@ impl Link {
     }
 
     async fn ask(&mut self) -> Result<Reply, BrokerError> {
+        let mut ended = self.ended.clone();
         self.last += 1;
         let asked = self.last;
         let mut line = serde_json::to_vec(&Asked { number: asked })
@@ -154,7 +170,11 @@ impl Link {
                 }
             }
         };
-        match timeout(FETCH, exchange).await {
+        let answered = tokio::select! {
+            answered = timeout(FETCH, exchange) => answered,
+            _ = ended.changed() => return Err(BrokerError::Ended),
+        };
+        match answered {
             Ok(answer) => answer,
             Err(_) => Ok(Reply::Failed {
                 number: asked,
@@ -189,10 +209,17 @@ fn failure(reply: Reply) -> String {
     }
 }
 
-impl Drop for Link {
+impl Drop for Process {
     fn drop(&mut self) {
-        // An error means that it has ended; a killed process is reaped at once.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for wait in ENDING {
+            // An error means that it has ended.
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(wait));
+        }
+        // A killed process is reaped at once.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

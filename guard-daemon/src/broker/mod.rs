@@ -4,14 +4,16 @@
 //! assumed with them. Whatever the owner's profile names (files, `credential_process`, the SSO cache) is read and run
 //! as the owner, never as the daemon, in a `resolver` process that starts before the confined tree does and takes its
 //! configuration once: the tree cannot change afterwards where credentials come from. A `program` that it runs must
-//! stay as it was; `process` finds the one of a profile.
+//! stay as it was; `process` finds the one of a profile, `printed` runs it as a `child`.
 //! `link` is the daemon's end of it, `selection` what the owner asked for, `role` what STS is asked, `token` what that
 //! may take in place of credentials, `caller` finds whose they are. What leaves goes the `way` of the session.
 
 mod caller;
+mod child;
 mod dummy;
 mod issued;
 mod link;
+mod printed;
 mod process;
 mod program;
 mod resolver;
@@ -25,7 +27,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 pub use caller::Principal;
@@ -34,7 +36,7 @@ pub use issued::{Issue, Issued, LONGEST_CHAIN, Lookup, Minted, MintedFor, Stands
 pub use program::Program;
 pub use resolver::resolver_if_asked;
 pub use role::RoleRequest;
-pub use selection::{BearerToken, GithubRequest, Keys, Owner, Selection};
+pub use selection::{BearerToken, GithubRequest, Keys, Owner, ProfilesDiffer, Selection};
 pub use way::{Pending, Way, WayError};
 
 use link::{Launch, Link};
@@ -48,6 +50,8 @@ use crate::record::entry::OwnCall;
 #[derive(Clone)]
 pub struct Source {
     shared: Arc<Shared>,
+    /// Gone with the last of them: what is being fetched then is nobody's.
+    _used: Arc<watch::Sender<()>>,
 }
 
 struct Shared {
@@ -200,12 +204,13 @@ impl Source {
             Some(WebIdentity::File(_) | WebIdentity::Command(_)) => true,
             Some(WebIdentity::GithubActions { .. } | WebIdentity::Variable(_)) => false,
         };
+        let (used, ended) = watch::channel(());
         launch.handed.token = role.as_ref().and_then(RoleRequest::token_from);
         let link = match (asked, &selection.region) {
-            (true, _) => Some(Link::start(launch).await?),
+            (true, _) => Some(Link::start(launch, ended).await?),
             (false, Some(_)) => None,
             // Now the files only tell the region.
-            (false, None) => match Link::start(launch).await {
+            (false, None) => match Link::start(launch, ended).await {
                 Ok(link) => Some(link),
                 Err(error) => {
                     tracing::warn!(%error, "the region of the owner's profile is not known");
@@ -228,6 +233,7 @@ impl Source {
         let programs = programs.to_vec();
         let mut warnings = role.as_ref().map_or_else(Vec::new, RoleRequest::warnings);
         warnings.extend(program::warnings(&programs));
+        warnings.extend(selection.warning().filter(|_| token.is_none()));
         let origin = match role {
             None => link.map_or(Origin::Fixed, |link| Origin::Owner(Box::new(link))),
             Some(role) => {
@@ -251,6 +257,7 @@ impl Source {
                 way,
                 ask: Mutex::new(None),
             }),
+            _used: Arc::new(used),
         })
     }
 

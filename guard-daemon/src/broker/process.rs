@@ -1,13 +1,18 @@
 //! The `credential_process` that the selected profile leads to, and the program that it runs.
 //!
-//! The SDK finds it and has a shell run it; here is the same reading of both, so that the program is known before.
+//! The SDK is built without: it takes what is found here, and assumes the roles that a profile names with it.
 
 use aws_config::profile::ProfileSet;
+use aws_credential_types::Credentials;
 
+use super::printed::{Printed, SHELL};
 use super::program::Program;
 
-/// The shell that runs it.
-const SHELL: &str = "sh";
+/// The name of the source, and of the profile that has it, in what the SDK reads.
+pub(super) const SOURCE: &str = "guard-credential-process";
+
+const KEY_ID: &str = "aws_access_key_id";
+const SECRET: &str = "aws_secret_access_key";
 /// What gives credentials before a `credential_process` does, in a profile that has both.
 const BEFORE: [&str; 8] = [
     "credential_source",
@@ -20,43 +25,102 @@ const BEFORE: [&str; 8] = [
     "login_session",
 ];
 
-/// The programs that run for the selected profile's credentials; none where it has no `credential_process`.
-pub(super) fn programs(set: &ProfileSet) -> Vec<Program> {
-    let Some(command) = command(set) else {
-        return Vec::new();
-    };
-    let program = if let Some(name) = first_word(command) {
-        Program::find(&name)
-    } else {
-        // What is there may be a secret, so it is not said.
-        let why = "the profile's credential_process does not begin with a program, as far as guard can tell, so it is \
-                   not run; write the program's path first, in quotes where it has spaces, and start a new session";
-        Program::unclear("credential_process", why.to_owned())
-    };
-    vec![Program::find(SHELL), program]
+/// What gives the selected profile's credentials in the place of what the SDK would take.
+pub(super) struct Base {
+    /// What they come from.
+    pub(super) gives: Gives,
+    /// A configuration that has the SDK take it, to be read after all others: it names `SOURCE`.
+    pub(super) overlay: String,
 }
 
-fn command(set: &ProfileSet) -> Option<&str> {
-    let mut name = set.selected_profile();
+/// Where the first credentials come from; roles may be assumed with them.
+pub(super) enum Gives {
+    /// A program.
+    Process(Printed),
+    /// Keys.
+    Keys(Credentials),
+}
+
+impl Base {
+    /// The one of the selected profile of `set`, as the AWS CLI would choose: keys in the credentials file, which
+    /// `credentials` has alone, come before a `credential_process`, and that before keys in the config file. `None`
+    /// where no `credential_process` is there to be chosen.
+    pub(super) fn of(set: &ProfileSet, credentials: &ProfileSet) -> Option<Self> {
+        let (parent, name) = leaf(set)?;
+        let profile = set.get_profile(name)?;
+        let command = profile.get("credential_process")?;
+        if BEFORE.iter().any(|key| profile.get(key).is_some()) {
+            return None;
+        }
+        let keys = credentials.get_profile(name).and_then(|profile| {
+            Some(Credentials::new(
+                profile.get(KEY_ID)?,
+                profile.get(SECRET)?,
+                profile.get("aws_session_token").map(str::to_owned),
+                None,
+                "credentials file",
+            ))
+        });
+        let gives = keys.map_or_else(
+            || {
+                Gives::Process(Printed {
+                    command: command.to_owned(),
+                    account: profile.get("aws_account_id").map(str::to_owned),
+                })
+            },
+            Gives::Keys,
+        );
+        // A profile that is the source of another is not asked where its keys are from, so that has another source.
+        let overlay = match parent {
+            None => format!("[{name}]\ncredential_source = {SOURCE}\n"),
+            Some(parent) => format!(
+                "[{parent}]\nsource_profile = {SOURCE}\n[{SOURCE}]\ncredential_source = {SOURCE}\n"
+            ),
+        };
+        Some(Self { gives, overlay })
+    }
+
+    /// The programs that run.
+    pub(super) fn programs(&self) -> Vec<Program> {
+        let Gives::Process(process) = &self.gives else {
+            return Vec::new();
+        };
+        let program = if let Some(name) = first_word(&process.command) {
+            Program::find(&name)
+        } else {
+            // What is there may be a secret, so it is not said.
+            let why = "the profile's credential_process does not begin with a program, as far as guard can tell, so it \
+                       is not run; write the program's path first, in quotes where it has spaces, and start a new \
+                       session";
+            Program::unclear("credential_process", why.to_owned())
+        };
+        vec![Program::find(SHELL), program]
+    }
+}
+
+/// The profile whose credentials come first, and the one that names it, if any: a role's may be itself.
+fn leaf(set: &ProfileSet) -> Option<(Option<&str>, &str)> {
+    let (mut parent, mut name) = (None, set.selected_profile());
     let mut visited: Vec<&str> = Vec::new();
     loop {
         let profile = set.get_profile(name)?;
-        let keys = ["aws_access_key_id", "aws_secret_access_key"];
-        // The SDK says so of a loop, and takes a source's keys before all else.
-        if visited.contains(&name)
-            || (!visited.is_empty() && keys.iter().all(|key| profile.get(key).is_some()))
-        {
+        // The SDK says so of a loop, and takes a source's keys before it looks for a role.
+        if visited.contains(&name) {
             return None;
+        }
+        let keys = [KEY_ID, SECRET];
+        if !visited.is_empty() && keys.iter().all(|key| profile.get(key).is_some()) {
+            return Some((parent, name));
         }
         visited.push(name);
         let role =
             profile.get("role_arn").is_some() && profile.get("web_identity_token_file").is_none();
         match profile.get("source_profile") {
-            Some(source) if role && source != name => name = source,
-            _ => {
-                let other = BEFORE.iter().any(|key| profile.get(key).is_some());
-                return profile.get("credential_process").filter(|_| !other);
-            }
+            _ if !role => return Some((parent, name)),
+            Some(source) if source == name => return Some((Some(name), name)),
+            Some(source) => (parent, name) = (Some(name), source),
+            // The SDK says what is missing, or has its own source.
+            None => return None,
         }
     }
 }

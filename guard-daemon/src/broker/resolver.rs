@@ -27,8 +27,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use zeroize::Zeroizing;
 
+use super::process::{self, Base, Gives};
 use super::wire::{Asked, Given, Handed, LINE_BYTES, Reply, Secret, TokenFrom};
-use super::{Keys, Program, process, token};
+use super::{Keys, Program, token};
 
 /// The argument, alone, that makes `guard` a resolver.
 pub(super) const ARGUMENT: &str = "credential-resolver";
@@ -87,14 +88,15 @@ pub(super) fn run() -> io::Result<()> {
             keep_as_file(token)?;
         }
         match Configuration::read().await {
-            Ok(configuration) => {
+            Ok(mut configuration) => {
+                let own = configuration.programs();
                 let source = match &handed.token {
                     Some(from) => Source::Token(from.clone()),
                     None => Source::Provider(configuration.provider(handed.keys.as_ref())),
                 };
                 let programs = match (&handed.programs, &handed.token) {
                     (Some(known), _) => known.clone(),
-                    (None, None) => configuration.programs,
+                    (None, None) => own,
                     (None, Some(TokenFrom::File(_))) => Vec::new(),
                     (None, Some(TokenFrom::Command(words))) => words
                         .first()
@@ -165,7 +167,12 @@ async fn answer(
             programs.iter().try_for_each(Program::check)?;
             source.fetch(number).await
         };
-        let reply = match tokio::time::timeout(FETCH, fetched).await {
+        let fetched = tokio::select! {
+            fetched = tokio::time::timeout(FETCH, fetched) => fetched,
+            // Whoever asked is gone, and what runs ends with this process.
+            () = closed(&mut requests) => return Ok(()),
+        };
+        let reply = match fetched {
             Ok(Ok(reply)) => reply,
             Ok(Err(text)) => Reply::Failed {
                 number,
@@ -177,6 +184,13 @@ async fn answer(
             },
         };
         send(&mut replies, &reply).await?;
+    }
+}
+
+/// Waits until the daemon has closed its end. What it asks meanwhile stays there.
+async fn closed(requests: &mut BufReader<Receiver>) {
+    if requests.fill_buf().await.is_ok_and(|more| !more.is_empty()) {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -214,27 +228,22 @@ struct Configuration {
     /// The selected one.
     profile: Option<String>,
     region: Option<String>,
-    /// What runs for its credentials.
-    programs: Vec<Program>,
+    /// What gives the first credentials in the SDK's place.
+    base: Option<Base>,
+    /// The default profile is a role, which is assumed before that of the environment's web identity.
+    is_role: bool,
 }
 
 impl Configuration {
     async fn read() -> Result<Self, String> {
-        let files = EnvConfigFiles::builder()
-            .include_default_config_file(false)
-            .include_default_credentials_file(false)
-            .with_contents(
-                EnvConfigFileKind::Config,
-                contents("AWS_CONFIG_FILE", "config")?,
-            )
-            .with_contents(
-                EnvConfigFileKind::Credentials,
-                contents("AWS_SHARED_CREDENTIALS_FILE", "credentials")?,
-            )
-            .build();
-        let set: ProfileSet = aws_config::profile::load(&Fs::real(), &Env::real(), &files, None)
-            .await
-            .map_err(|error| causes(&error))?;
+        let config = contents("AWS_CONFIG_FILE", "config")?;
+        let credentials = contents("AWS_SHARED_CREDENTIALS_FILE", "credentials")?;
+        let alone = profiles(&files([(EnvConfigFileKind::Credentials, &*credentials)])).await?;
+        let both = [
+            (EnvConfigFileKind::Config, &*config),
+            (EnvConfigFileKind::Credentials, &*credentials),
+        ];
+        let set = profiles(&files(both)).await?;
         let profile = std::env::var("AWS_PROFILE").ok();
         if let Some(name) = &profile
             && set.get_profile(name).is_none()
@@ -246,19 +255,28 @@ impl Configuration {
         let region = std::env::var("AWS_REGION")
             .ok()
             .or_else(|| set.get("region").map(str::to_owned));
-        let programs = process::programs(&set);
+        let is_role = set.get("role_arn").is_some() && set.get("web_identity_token_file").is_none();
+        let base = Base::of(&set, &alone);
+        let overlay = base.as_ref().map_or("", |base| &base.overlay);
+        let overlay = (EnvConfigFileKind::Credentials, overlay);
         Ok(Self {
-            files,
+            files: files(both.into_iter().chain([overlay])),
             profile,
             region,
-            programs,
+            base,
+            is_role,
         })
+    }
+
+    /// What runs for its credentials.
+    fn programs(&self) -> Vec<Program> {
+        self.base.as_ref().map_or_else(Vec::new, Base::programs)
     }
 
     /// The selected profile alone, or the usual chain.
     ///
     /// The owner's environment keys are what `credential_source = Environment` means; no other program has them.
-    fn provider(&self, keys: Option<&Keys>) -> Box<dyn ProvideCredentials> {
+    fn provider(&mut self, keys: Option<&Keys>) -> Box<dyn ProvideCredentials> {
         let region = self.region.clone().map(Region::new);
         let config = ProviderConfig::without_region().with_region(region);
         let mut profile = ProfileFileCredentialsProvider::builder()
@@ -267,6 +285,11 @@ impl Configuration {
         if let Some(keys) = keys {
             profile = profile.with_custom_provider("Environment", keys.credentials());
         }
+        profile = match self.base.take().map(|base| base.gives) {
+            None => profile,
+            Some(Gives::Process(process)) => profile.with_custom_provider(process::SOURCE, process),
+            Some(Gives::Keys(keys)) => profile.with_custom_provider(process::SOURCE, keys),
+        };
         if let Some(name) = &self.profile {
             return Box::new(profile.profile_name(name).build());
         }
@@ -277,13 +300,36 @@ impl Configuration {
         let instance = ImdsCredentialsProvider::builder()
             .configure(&config)
             .build();
+        // As the AWS CLI: SDKs do not agree.
+        let (profile, web) = (("default profile", profile.build()), ("web identity", web));
+        let chain = if self.is_role {
+            CredentialsProviderChain::first_try(profile.0, profile.1).or_else(web.0, web.1)
+        } else {
+            CredentialsProviderChain::first_try(web.0, web.1).or_else(profile.0, profile.1)
+        };
         Box::new(
-            CredentialsProviderChain::first_try("default profile", profile.build())
-                .or_else("web identity", web)
+            chain
                 .or_else("container", container)
                 .or_else("instance metadata", instance),
         )
     }
+}
+
+/// Configuration files by their texts, the last of which counts.
+fn files<'a>(texts: impl IntoIterator<Item = (EnvConfigFileKind, &'a str)>) -> EnvConfigFiles {
+    let none = EnvConfigFiles::builder()
+        .include_default_config_file(false)
+        .include_default_credentials_file(false);
+    texts
+        .into_iter()
+        .fold(none, |files, (kind, text)| files.with_contents(kind, text))
+        .build()
+}
+
+async fn profiles(files: &EnvConfigFiles) -> Result<ProfileSet, String> {
+    aws_config::profile::load(&Fs::real(), &Env::real(), files, None)
+        .await
+        .map_err(|error| causes(&error))
 }
 
 /// A configuration file's text; empty where there is none, unless a variable names it.

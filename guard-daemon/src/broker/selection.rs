@@ -26,7 +26,7 @@ pub struct Owner {
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
-    /// `--aws-profile`, else `AWS_PROFILE`.
+    /// `--aws-profile`, else `AWS_PROFILE` or `AWS_DEFAULT_PROFILE`.
     pub profile: Option<String>,
     /// `--region`, else `AWS_REGION`, else `AWS_DEFAULT_REGION`.
     pub region: Option<String>,
@@ -80,6 +80,17 @@ pub struct Keys {
     pub session_token: Option<String>,
 }
 
+/// `AWS_PROFILE` and `AWS_DEFAULT_PROFILE` name different profiles.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "AWS_PROFILE is {profile:?} and AWS_DEFAULT_PROFILE is {default:?}, and AWS's tools do not agree which of them counts; \
+     unset one, or pass --aws-profile"
+)]
+pub struct ProfilesDiffer {
+    profile: String,
+    default: String,
+}
+
 /// The one of them that is a secret.
 const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 
@@ -109,19 +120,33 @@ const VARIABLES: [&str; 18] = [
     "no_proxy",
 ];
 
+/// What the role of a web identity takes, of which a flag's profile makes nothing, as in the AWS CLI.
+const WEB_IDENTITY: [&str; 2] = ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+
 impl Selection {
     /// Reads the environment through `variable`; the flags, where given, come first.
+    ///
+    /// # Errors
+    /// No flag says which of two profiles it is.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
         profile: Option<String>,
         region: Option<String>,
         home: Option<PathBuf>,
-    ) -> Self {
+    ) -> Result<Self, ProfilesDiffer> {
         // An empty variable means an unset one to every SDK.
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let keys = set("AWS_ACCESS_KEY_ID").zip(set("AWS_SECRET_ACCESS_KEY"));
-        Self {
-            profile: profile.or_else(|| set("AWS_PROFILE")),
+        let by_flag = profile.is_some();
+        let profile = match (profile, set("AWS_PROFILE"), set("AWS_DEFAULT_PROFILE")) {
+            (None, Some(profile), Some(default)) if profile != default => {
+                return Err(ProfilesDiffer { profile, default });
+            }
+            // boto3 reads both, other SDKs the first alone.
+            (flag, profile, default) => flag.or(profile).or(default),
+        };
+        Ok(Self {
+            profile,
             region: region
                 .or_else(|| set("AWS_REGION"))
                 .or_else(|| set("AWS_DEFAULT_REGION")),
@@ -146,9 +171,24 @@ impl Selection {
                 .collect(),
             variables: VARIABLES
                 .into_iter()
+                .filter(|name| !(by_flag && WEB_IDENTITY.contains(name)))
                 .filter_map(|name| Some((name.to_owned(), set(name)?)))
                 .collect(),
-        }
+        })
+    }
+
+    /// What the person who starts the session should know of it.
+    pub(super) fn warning(&self) -> Option<String> {
+        let profile = self.profile.as_ref()?;
+        WEB_IDENTITY
+            .iter()
+            .all(|name| self.variables.contains_key(*name))
+            .then(|| {
+                format!(
+                    "the session has the credentials of profile {profile:?}, as AWS_PROFILE says; the AWS CLI may take \
+                     those of AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN, which are set, too: unset what is not meant"
+                )
+            })
     }
 
     /// The configuration files that the usual chain reads, as the resolver finds them, whether or not they exist.
@@ -321,6 +361,46 @@ mod tests {
             None,
             Some("/home/u".into()),
         )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_profile_of_either_variable_counts_and_no_contradiction() {
+        let both = |profile: &str, default: &str, flag: Option<&str>| {
+            let find = |name: &str| match name {
+                "AWS_PROFILE" => Some(profile.to_owned()),
+                "AWS_DEFAULT_PROFILE" => Some(default.to_owned()),
+                _ => None,
+            };
+            let selection = Selection::from_environment(find, flag.map(str::to_owned), None, None);
+            selection.map(|it| it.profile.unwrap_or_default())
+        };
+        assert_eq!(both("a", "", None).unwrap(), "a");
+        assert_eq!(both("", "b", None).unwrap(), "b");
+        assert_eq!(both("a", "a", None).unwrap(), "a");
+        assert_eq!(both("a", "b", Some("c")).unwrap(), "c");
+        let error = both("a", "b", None).unwrap_err().to_string();
+        assert!(
+            error.contains("\"a\"") && error.contains("\"b\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_the_cli_may_choose_otherwise_is_told() {
+        let web = [
+            ("AWS_ROLE_ARN", "arn"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"),
+        ];
+        assert_eq!(selection(&web, None).warning(), None);
+        assert_eq!(selection(&web, Some("flag")).warning(), None);
+        let variable = [&web[..], &[("AWS_DEFAULT_PROFILE", "p")]].concat();
+        assert!(
+            selection(&variable, None)
+                .warning()
+                .unwrap()
+                .contains("\"p\"")
+        );
     }
 
     #[test]

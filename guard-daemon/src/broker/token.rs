@@ -5,7 +5,6 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Stdio;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HOST};
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::child;
 use super::selection::GithubRequest;
 
 /// Characters that STS takes
@@ -54,22 +54,13 @@ pub(super) async fn from_file(path: &Path) -> Result<Zeroizing<String>, String> 
 /// Runs a command for a token, in the resolver.
 pub(super) async fn from_command(words: &[String]) -> Result<Zeroizing<String>, String> {
     let (program, arguments) = words.split_first().ok_or("there is no command")?;
-    let failed = |error: io::Error| format!("{program}: {error}");
-    let mut child = tokio::process::Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(failed)?;
-    let output = child.stdout.take().ok_or("it has no output")?;
-    let text = text(output).await.map_err(failed)?;
-    let status = child.wait().await.map_err(failed)?;
-    if !status.success() {
-        return Err(format!("{program} ended with {status}"));
-    }
-    checked(&text).map_err(|wrong| format!("what {program} printed: {wrong}"))
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments);
+    let printed = child::printed(command, READ).await;
+    let bytes = printed.map_err(|failure| format!("{program}: {failure}"))?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_invalid| format!("{program}: what it printed is not text"))?;
+    checked(text).map_err(|wrong| format!("what {program} printed: {wrong}"))
 }
 
 async fn text(source: impl tokio::io::AsyncRead + Unpin) -> io::Result<Zeroizing<String>> {

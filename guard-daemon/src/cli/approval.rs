@@ -1,20 +1,23 @@
 //! `guard approval`: shows what waits for a person, and decides it.
 //!
-//! Most of what is shown was chosen by the confined agent, so nothing is printed but through `terminal`.
+//! Most of what is shown was chosen by the confined agent, so nothing is printed but through `visible`.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
-use super::terminal::{printable, printable_json};
 use crate::approval::ApprovalView;
 use crate::config::Config;
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request};
+use crate::visible::{printable, printable_json};
 
 /// Characters of a table's column; `show` has the whole.
 const WIDEST: usize = 48;
+
+/// Actions and resources that are shown unless all are asked for.
+const SHOWN: usize = 32;
 
 /// Show and decide what waits for a person
 #[derive(Debug, clap::Args)]
@@ -34,6 +37,9 @@ enum Command {
     Show {
         /// The approval, or the beginning of its id
         id: String,
+        /// Every action and resource of the call, not the first 32
+        #[arg(long)]
+        all: bool,
     },
     /// Let the call run, once
     Approve(Decision),
@@ -78,7 +84,7 @@ fn answer(
     output: Output,
     mut ask: impl FnMut(&Request) -> anyhow::Result<Reply>,
 ) -> anyhow::Result<String> {
-    let (id, decision) = match command {
+    let (id, all, decision) = match command {
         Command::List => {
             let approvals = list(&mut ask)?;
             return match output {
@@ -89,9 +95,9 @@ fn answer(
                 ),
             };
         }
-        Command::Show { id } => (id, None),
-        Command::Approve(decision) => (&decision.id, Some((true, &decision.reason))),
-        Command::Deny(decision) => (&decision.id, Some((false, &decision.reason))),
+        Command::Show { id, all } => (id, *all, None),
+        Command::Approve(decision) => (&decision.id, false, Some((true, &decision.reason))),
+        Command::Deny(decision) => (&decision.id, false, Some((false, &decision.reason))),
     };
     let id = whole_id(id, &list(&mut ask)?)?;
     let request = match decision {
@@ -107,7 +113,7 @@ fn answer(
         other => return Err(unexpected(other)),
     };
     match output {
-        Output::Table => Ok(details(&approval)),
+        Output::Table => Ok(details(&approval, if all { usize::MAX } else { SHOWN })),
         Output::Json => json("approval", &value(&approval)?),
     }
 }
@@ -228,7 +234,8 @@ fn age(seconds: u64) -> String {
     }
 }
 
-fn details(approval: &ApprovalView) -> String {
+/// One approval; of lists, so many entries at the most.
+fn details(approval: &ApprovalView, most: usize) -> String {
     let question = &approval.question;
     let mut lines = vec![
         ("approval", approval.id.clone()),
@@ -240,18 +247,19 @@ fn details(approval: &ApprovalView) -> String {
         ("who", question.requester.clone()),
         ("call", question.summary.clone()),
     ];
-    lines.extend(
-        question
-            .actions
-            .iter()
-            .map(|action| ("action", action.clone())),
-    );
-    lines.extend(
-        question
-            .resources
-            .iter()
-            .map(|resource| ("resource", resource.clone())),
-    );
+    for (name, list) in [
+        ("action", &question.actions),
+        ("resource", &question.resources),
+    ] {
+        lines.extend(list.iter().take(most).map(|it| (name, it.clone())));
+        if list.len() > most {
+            let id = &approval.id;
+            lines.push((
+                name,
+                format!("… `guard approval show --all {id}` has the rest"),
+            ));
+        }
+    }
     let optional = [
         ("statement", &question.statement),
         ("approver", &approval.approver),
@@ -362,6 +370,36 @@ mod tests {
                 "arn:aws:s3:::\u{1b}[2Jb"
             );
         }
+    }
+
+    #[test]
+    fn every_resource_is_shown_where_it_is_asked_for() {
+        let mut approval = view("a-00112233", "x");
+        approval.question.resources = (0..1000)
+            .map(|key| format!("arn:aws:s3:::b/{key}"))
+            .collect();
+        let answer = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from([&["approval"], arguments].concat()).unwrap();
+            let answer = answer(&cli.arguments.command, cli.arguments.output, |request| {
+                let approval = approval.clone();
+                Ok(match request {
+                    Request::ApprovalList => Reply::Approvals {
+                        approvals: vec![approval],
+                    },
+                    _ => Reply::Approval { approval },
+                })
+            });
+            answer.unwrap()
+        };
+        let short = answer(&["show", "a-0"]);
+        assert_eq!(short.matches("arn:aws:s3:::b/").count(), 32);
+        let rest = "resource   … `guard approval show --all a-00112233` has the rest\n";
+        assert!(short.contains(rest), "{short}");
+        let all = answer(&["show", "a-0", "--all"]);
+        assert_eq!(all.matches("resource   arn:aws:s3:::b/").count(), 1000);
+        assert!(!all.contains("--all"));
+        let json = answer(&["show", "a-0", "-o", "json"]);
+        assert_eq!(json.matches("arn:aws:s3:::b/").count(), 1000);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::terminal::printable;
 use crate::config::Config;
 use crate::record::read::{self, Content, Line};
 use crate::record::{show, verify};
+use crate::visible::printable;
 
 /// Exit code where the journal is not sound.
 const FINDINGS: u8 = 5;
@@ -122,23 +122,26 @@ fn row(line: &Line, out: &mut impl Write) -> io::Result<()> {
     let Ok(summary) = show::summary(line) else {
         return Ok(());
     };
+    // Agents chose much of what is behind the person.
+    let who = match summary.who.as_str() {
+        "" => "-",
+        who => who,
+    };
     write!(
         out,
-        "{:>6}  {}  {:<16}  {:<16}  {:<8}  {}",
+        "{:>6}  {}  {:<16}  {:<8}  {:<16}  {:<16}  {}",
         summary.seq,
         printable(&summary.time),
         printable(&summary.session),
-        printable(&summary.process),
         printable(&summary.decision),
+        printable(who),
+        printable(&summary.process),
         printable(&summary.what),
     )?;
     for more in [&summary.outcome, &summary.reason] {
         if !more.is_empty() {
             write!(out, "; {}", printable(more))?;
         }
-    }
-    if !summary.who.is_empty() {
-        write!(out, "; for {}", printable(&summary.who))?;
     }
     writeln!(out)
 }
@@ -182,12 +185,14 @@ fn check(report: io::Result<verify::Report>, out: &mut impl Write) -> io::Result
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use clap::Parser as _;
 
     use super::*;
-    use crate::record::entry::{Entry, Event};
+    use crate::record::entry::{Entry, Event, Process};
     use crate::record::journal::Journal;
-    use crate::session::SessionId;
+    use crate::session::{Human, Identity, SessionId};
 
     #[derive(clap::Parser)]
     struct Line {
@@ -239,11 +244,57 @@ mod tests {
         let (table, complaints) = shown(directory.path(), &[]);
         assert_eq!(table.lines().count(), 3, "{table}");
         assert!(
-            table.contains("deny      dns A one.example over udp"),
+            table.contains(
+                "deny      -                 -                 dns A one.example over udp"
+            ),
             "{table}"
         );
         assert!(!table.contains('\u{1b}'), "{table}");
         assert_eq!(complaints, "");
+    }
+
+    #[test]
+    fn the_person_stands_before_what_agents_choose() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(directory.path()).unwrap();
+        let session = SessionId::parse("7b1e09c44f2ad310").unwrap();
+        let identity = Identity {
+            uid: 1000,
+            user: "ada".to_owned(),
+            loginuid: None,
+            host: "h".to_owned(),
+            reason: None,
+            command: Vec::new(),
+            human: Some(Human {
+                issuer: "https://sso.acme.example".to_owned(),
+                subject: "1".to_owned(),
+                email: Some("ada@acme.example".to_owned()),
+            }),
+            agent: None,
+            labels: BTreeMap::new(),
+        };
+        journal.introduce(&session, &identity).unwrap();
+        let process = Process {
+            pid: 7,
+            comm: "x[1]  allow".to_owned(),
+            argv: Some(vec![
+                "x".to_owned(),
+                "; allowed by statement ok; for grace@acme.example".to_owned(),
+            ]),
+            ..Process::default()
+        };
+        let entry = Entry {
+            session: Some(session),
+            event: Event::ProcessExecuted { process },
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(journal.append(entry)).unwrap();
+        let (table, _) = shown(directory.path(), &[]);
+        let row = "Z  7b1e09c44f2ad310  -         ada@acme.example  'x[1]  allow'[7]  exec a program \
+            '; allowed by statement ok; for grace@acme.example'\n";
+        assert!(table.ends_with(row), "{table}");
     }
 
     #[test]

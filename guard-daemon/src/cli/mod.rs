@@ -11,7 +11,6 @@ mod journal;
 mod policy;
 mod run;
 mod status;
-mod terminal;
 mod terms;
 mod token;
 

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::terminal::{printable, quoted};
 use super::{Exit, Global};
 use crate::control::client::Client;
 use crate::control::wire::{Reply, Request, Status};
 use crate::session::Identity;
+use crate::visible::{printable, quoted};
 
 /// Prints the daemon's state.
 pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
@@ -80,9 +80,11 @@ fn render(status: &Status) -> String {
 /// Whom the session is for, as far as that was said, one line each.
 fn who(identity: &Identity) -> String {
     let human = identity.human.as_ref().map(|human| {
-        let name = human.email.as_ref().unwrap_or(&human.subject);
-        let (name, subject, issuer) = (quoted(name), quoted(&human.subject), quoted(&human.issuer));
-        format!("{name} (subject {subject} at {issuer})")
+        let (subject, issuer) = (quoted(&human.subject), quoted(&human.issuer));
+        match &human.email {
+            Some(email) => format!("{} (subject {subject} at {issuer})", quoted(email)),
+            None => format!("subject {subject} at {issuer}"),
+        }
     });
     let agent = identity.agent.as_ref().map(|agent| {
         let parts = [
@@ -167,7 +169,7 @@ mod tests {
         );
         assert!(!text.contains('\u{1b}'), "{text:?}");
         let who = "  command: sh '\\u{1b}[2J'\n  \
-            human: '00u1 ada' (subject '00u1 ada' at https://sso.example)\n  \
+            human: subject '00u1 ada' at https://sso.example\n  \
             agent: claude 2.1\n  reason: 'a b'\n  labels: 'team=it'\\''s data'\n  cgroup";
         assert!(text.contains(who), "{text}");
     }

@@ -20,6 +20,9 @@ use crate::session::{Agent, SessionId};
 /// The variable with the token of the person that a session is for.
 pub(super) const IDENTITY_TOKEN: &str = "GUARD_IDENTITY_TOKEN";
 
+/// The variables with the name of a profile of the AWS configuration.
+const PROFILES: [&str; 2] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"];
+
 /// The flags of a session.
 #[derive(Debug, clap::Args)]
 pub(super) struct SessionFlags {
@@ -48,7 +51,7 @@ pub(super) struct SessionFlags {
     /// End the session after this time, such as 30m or 1h30m [default: max_session]
     #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
     duration: Option<Length>,
-    /// Profile of the AWS configuration whose credentials leave this host [env: AWS_PROFILE]
+    /// Profile of the AWS configuration whose credentials leave this host [env: AWS_PROFILE, AWS_DEFAULT_PROFILE]
     #[arg(long, value_name = "NAME")]
     aws_profile: Option<String>,
     /// Role that is assumed with these credentials, and whose credentials then leave this host
@@ -153,19 +156,19 @@ impl SessionFlags {
         Ok(terms)
     }
 
-    /// As AWS tools choose: a profile named by flag, else keys in the environment, else AWS_PROFILE.
+    /// As AWS tools choose: a profile named by flag, else keys in the environment, else a profile named there.
     fn selection(&self, invoker: &Invoker) -> anyhow::Result<Selection> {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let keys = set("AWS_ACCESS_KEY_ID").is_some() && set("AWS_SECRET_ACCESS_KEY").is_some();
         let mut selection = Selection::from_environment(
-            |name| set(name).filter(|_| !(keys && name == "AWS_PROFILE")),
+            |name| set(name).filter(|_| !(keys && PROFILES.contains(&name))),
             self.aws_profile.clone(),
             self.region.clone(),
             invoker
                 .home
                 .clone()
                 .or_else(|| set("HOME").map(PathBuf::from)),
-        );
+        )?;
         if let Some(name) = &self.web_identity_variable {
             check_variable(name).context("--web-identity-variable cannot be used")?;
             let token =

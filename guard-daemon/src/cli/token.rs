@@ -20,13 +20,13 @@ use http::{Request, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::terminal::printable;
 use super::{Exit, say};
 use crate::aws::Scope;
 use crate::aws::sigv4::{self, Payload, SignAs};
 use crate::aws::token::{Asked, HOST, SERVICE, TokenError};
 use crate::config::UpstreamConfig;
 use crate::gateway::upstream::Upstream;
+use crate::visible::printable;
 
 /// The longest that a person can be waited for (`hold_seconds`), and some.
 const PATIENCE: Duration = Duration::from_mins(61);

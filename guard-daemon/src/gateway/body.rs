@@ -14,7 +14,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::approved::Approved;
+use super::budget::Charge;
 use super::chunked::{ChunkError, Chunked};
+use super::collected::{Collected, GiveUp};
 use super::events::{EventError, Events};
 use super::framing::Answering;
 use super::outcome::Completion;
@@ -41,6 +44,11 @@ pub enum BodyError {
     /// A signature within it is not the session's.
     #[error("{0}")]
     Signature(#[from] SigV4Error),
+    /// It is not the body that a person approved; its end is kept back.
+    #[error(
+        "x-amz-content-sha256, which the approval is for, is not the digest of the request body; send the request again"
+    )]
+    NotApproved,
     /// Nothing came for too long, or nothing that may leave.
     #[error(
         "the request body stopped arriving, or a signed part of it took longer than a minute; send it again"
@@ -92,7 +100,9 @@ impl BodyError {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Gone => "client-gone",
-            Self::Malformed(_) | Self::Chunked(_) | Self::Events(_) => "malformed-request",
+            Self::Malformed(_) | Self::Chunked(_) | Self::Events(_) | Self::NotApproved => {
+                "malformed-request"
+            }
             Self::Signature(_) => "signature",
             Self::Stalled | Self::Slow => "timeout",
             Self::TooLarge { .. } | Self::Busy => "limit",
@@ -144,6 +154,8 @@ pub struct RequestBody {
 enum Source {
     /// The confined client's.
     Client(Spooled<Incoming>),
+    /// As `Client`, approved by a digest that it must have.
+    Approved(Box<Approved<Spooled<Incoming>>>),
     /// As `Client`, aws-chunked.
     Chunked(Box<Chunked<Spooled<Incoming>>>),
     /// As `Client`, a signed event stream.
@@ -156,6 +168,12 @@ impl RequestBody {
     /// Tells `sent` how far it has got.
     pub(super) fn new(body: Spooled<Incoming>, sent: Arc<Progress>) -> Self {
         Self::of(Source::Client(body), sent)
+    }
+
+    /// As `new`, of a body that still arrives and must have the digest that was approved.
+    pub(super) fn approved(body: Spooled<Incoming>, digest: String, sent: Arc<Progress>) -> Self {
+        let body = Approved::new(body, digest);
+        Self::of(Source::Approved(Box::new(body)), sent)
     }
 
     /// As `new`, of an aws-chunked body.
@@ -198,6 +216,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = match &mut self.body {
             Source::Client(body) => Pin::new(body).poll_frame(context),
+            Source::Approved(body) => Pin::new(body).poll_frame(context),
             Source::Chunked(body) => Pin::new(body).poll_frame(context),
             Source::Events(body) => Pin::new(body).poll_frame(context),
             Source::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
@@ -220,6 +239,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match &self.body {
             Source::Client(body) => body.is_end_stream(),
+            Source::Approved(body) => body.is_end_stream(),
             Source::Chunked(body) => body.is_end_stream(),
             Source::Events(body) => body.is_end_stream(),
             Source::Own(bytes) => bytes.is_none(),
@@ -229,6 +249,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Source::Client(body) => body.size_hint(),
+            Source::Approved(body) => body.size_hint(),
             Source::Chunked(body) => body.size_hint(),
             Source::Events(body) => body.size_hint(),
             Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
@@ -267,6 +288,7 @@ pub struct ResponseBody {
 
 enum Content {
     Whole(Bytes),
+    Collected(Collected),
     Through {
         body: Incoming,
         completion: Completion,
@@ -282,6 +304,15 @@ impl ResponseBody {
         }
     }
 
+    /// The upstream's body, of which all is here; it counts until it was written, and `completion` is told how that
+    /// ended.
+    pub(super) fn collected(bytes: Bytes, charge: Charge, completion: Completion) -> Self {
+        Self {
+            content: Content::Collected(Collected::new(bytes, charge, completion)),
+            _answering: None,
+        }
+    }
+
     /// The upstream's body as it arrives; `completion` is told how it ended.
     pub(super) fn through(body: Incoming, mut completion: Completion) -> Self {
         if is_over(&body) {
@@ -291,6 +322,14 @@ impl ResponseBody {
             content: Content::Through { body, completion },
             _answering: None,
         }
+    }
+
+    /// Of a body that was collected, tells when its client is to be given up since it does not read.
+    pub(super) fn watched(self, give_up: &GiveUp) -> Self {
+        if let Content::Collected(body) = &self.content {
+            body.watch(give_up);
+        }
+        self
     }
 
     /// Holds the connection's turn until the body has been written or dropped.
@@ -319,6 +358,9 @@ impl Body for ResponseBody {
         match &mut self.content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Collected(body) => {
+                Poll::Ready(body.next().map(|piece| Ok(Frame::data(piece))))
+            }
             Content::Through { body, completion } => {
                 let frame = ready!(Pin::new(&mut *body).poll_frame(context));
                 match &frame {
@@ -339,6 +381,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_empty(),
+            Content::Collected(body) => body.left() == 0,
             Content::Through { body, .. } => body.is_end_stream(),
         }
     }
@@ -346,6 +389,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Collected(body) => SizeHint::with_exact(body.left()),
             Content::Through { body, .. } => body.size_hint(),
         }
     }

@@ -12,7 +12,7 @@ use crate::aws::Scope;
 use crate::session::SessionId;
 
 /// Header fields that do not make another call.
-const HEADERS: [&str; 20] = [
+const HEADERS: [&str; 21] = [
     "accept-encoding",
     "authorization",
     "connection",
@@ -30,21 +30,26 @@ const HEADERS: [&str; 20] = [
     "user-agent",
     "x-amz-content-sha256", // The body counts by its own digest.
     "x-amz-date",
+    "x-amz-s3session-token", // Whose session it is counts by itself.
     "x-amz-security-token",
     "x-amz-user-agent",
     "x-amzn-trace-id",
 ];
 
 /// Query parameters, in lower case, that do not make another call: those of a presigned URL's signature.
-const PARAMETERS: [&str; 7] = [
+const PARAMETERS: [&str; 8] = [
     "x-amz-algorithm",
     "x-amz-credential",
     "x-amz-date",
     "x-amz-expires",
+    "x-amz-s3session-token",
     "x-amz-security-token",
     "x-amz-signature",
     "x-amz-signedheaders",
 ];
+
+/// Those of a URL in Version 2. The first makes a signature of the others, which elsewhere may be anything.
+const VERSION_2: [&str; 3] = ["AWSAccessKeyId", "Expires", "Signature"];
 
 /// In whose name a request runs.
 #[derive(Clone, Copy, Debug)]
@@ -65,11 +70,11 @@ pub(super) struct Signer<'a> {
 pub(super) fn of(signer: Signer<'_>, host: &str, parts: &Parts, body_sha256: &str) -> [u8; 32] {
     let mut query: Vec<_> = parts.uri.query().unwrap_or_default().split('&').collect();
     let name = |pair: &str| pair.split('=').next().unwrap_or_default().len();
-    query.retain(|pair| {
-        !PARAMETERS
-            .iter()
-            .any(|left_out| pair[..name(pair)].eq_ignore_ascii_case(left_out))
-    });
+    let is = |pair: &str, of: &str| pair[..name(pair)].eq_ignore_ascii_case(of);
+    let version2 = query.iter().any(|pair| is(pair, VERSION_2[0]));
+    let of_version2 = VERSION_2.iter().filter(|_| version2);
+    let left_out: Vec<_> = PARAMETERS.iter().chain(of_version2).collect();
+    query.retain(|pair| !left_out.iter().any(|left_out| is(pair, left_out)));
     // Here and below by name only: the order of equal names is part of what AWS sees.
     query.sort_by_key(|pair| &pair[..name(pair)]);
     let mut headers: Vec<_> = parts
@@ -196,6 +201,20 @@ mod tests {
             "e3b0",
         );
         assert_eq!(print(CALL), print(presigned));
+        let version2 = (
+            "DELETE",
+            "/b/k?AWSAccessKeyId=AKIA&versionId=1&Signature=ab%3D&x-id=DeleteObject&Expires=2",
+            CALL.2,
+            "e3b0",
+        );
+        assert_eq!(print(CALL), print(version2));
+        let express = (
+            "DELETE",
+            CALL.1,
+            &[("x-amz-mfa", "1 2"), ("x-amz-s3session-token", "another")][..],
+            "e3b0",
+        );
+        assert_eq!(print(CALL), print(express));
     }
 
     #[test]
@@ -212,6 +231,12 @@ mod tests {
             (
                 "DELETE",
                 "/b/k?versionId=2&x-id=DeleteObject",
+                CALL.2,
+                "e3b0",
+            ),
+            (
+                "DELETE",
+                "/b/k?versionId=1&x-id=DeleteObject&Expires=1&Signature=ab",
                 CALL.2,
                 "e3b0",
             ),

@@ -358,7 +358,8 @@ fn relayed(
                     Box::new(move |entry| record.send(entry).expect("the test waits")),
                 );
                 let length = body.size_hint().exact();
-                super::forward::prepare(&mut parts, HOST, length, false).expect("prepared");
+                super::forward::prepare(&mut parts, HOST, length, super::forward::Wanted::AsAsked)
+                    .expect("prepared");
                 let body = RequestBody::new(body, completion.sent());
                 let sent = upstream.send(Request::from_parts(parts, body)).await;
                 let (parts, body) = sent.expect("a response").into_parts();

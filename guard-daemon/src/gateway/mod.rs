@@ -4,9 +4,11 @@
 //! client and it, `upstream`, `dial` and `route` between it and AWS; `spool` and `body` carry the bytes.
 
 mod admit;
+mod approved;
 mod body;
 mod budget;
 mod chunked;
+mod collected;
 mod described;
 mod dial;
 mod events;

@@ -58,9 +58,9 @@ impl Refusal {
     pub(super) fn not_sent(error: &UpstreamError) -> Self {
         let code = match error {
             UpstreamError::Body(BodyError::Signature(_)) => Code::SignatureDoesNotMatch,
-            UpstreamError::Body(BodyError::Chunked(_) | BodyError::Events(_)) => {
-                Code::InvalidRequest
-            }
+            UpstreamError::Body(
+                BodyError::Chunked(_) | BodyError::Events(_) | BodyError::NotApproved,
+            ) => Code::InvalidRequest,
             _ => Code::UpstreamUnavailable,
         };
         Self {

@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Gateway;
 use super::body::ResponseBody;
+use super::collected::GiveUp;
 use super::exchange::{self, Caller};
 use super::framing::{Framed, Turn};
 use super::outcome::append_later;
@@ -75,13 +76,16 @@ where
 {
     let turn = Turn::default();
     let framed = Framed::new(io, limits.head_bytes, limits.head_timeout, turn.clone());
+    let give_up = GiveUp::default();
     let service = service_fn(|request: Request<Incoming>| {
         let answering = turn.answering();
         // Only the parser of the chunks knows where they end, so nothing may come after them.
         let last = request.headers().contains_key(TRANSFER_ENCODING);
         let running = run(request);
+        let give_up = give_up.clone();
         async move {
-            let mut response = running.await.map(|body| body.answering(answering));
+            let body = |body: ResponseBody| body.watched(&give_up).answering(answering);
+            let mut response = running.await.map(body);
             if last {
                 response
                     .headers_mut()
@@ -90,13 +94,13 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let result = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // `framed` passes whole heads only and has deadlines of its own.
         .header_read_timeout(None)
         .max_buf_size((limits.head_bytes + 8 * 1024).max(128 * 1024))
-        .serve_connection(TokioIo::new(framed), service)
-        .await;
+        .serve_connection(TokioIo::new(framed), service);
+    let result = give_up.unless(connection).await;
     match turn.refusal() {
         Some(malformed) => Err(malformed.to_string()),
         None => result.or_else(|error| explain(&error)),
@@ -110,11 +114,13 @@ where
     R: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
+    let give_up = GiveUp::default();
     let service = service_fn(|request: Request<Incoming>| {
         let running = run(request);
-        async move { Ok::<_, Infallible>(running.await) }
+        let give_up = give_up.clone();
+        async move { Ok::<_, Infallible>(running.await.map(|body| body.watched(&give_up))) }
     });
-    http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
@@ -122,9 +128,9 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
-        .serve_connection(TokioIo::new(io), service)
-        .await
-        .or_else(|error| explain(&error))
+        .serve_connection(TokioIo::new(io), service);
+    let result = give_up.unless(connection).await;
+    result.or_else(|error| explain(&error))
 }
 
 /// Tells a client that broke the protocol from one that went away, which is nobody's fault.

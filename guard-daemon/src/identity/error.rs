@@ -74,8 +74,8 @@ pub enum TokenError {
     },
     /// The issuer has no such key.
     #[error(
-        "{issuer} publishes no key {key} for {algorithm}; the token is of another issuer or of a key that was taken \
-         back: get a new one{later}"
+        "{issuer} publishes no key {key} for {algorithm} (as of {age} s ago); the token is of another issuer or of a \
+         key that was taken back: get a new one{later}"
     )]
     Key {
         /// The issuer.
@@ -84,6 +84,8 @@ pub enum TokenError {
         key: String,
         /// `alg`.
         algorithm: String,
+        /// Seconds since the keys were fetched.
+        age: u64,
         /// When the keys are looked up again, where they were not now.
         later: String,
     },
@@ -97,11 +99,16 @@ pub enum TokenError {
     },
     /// The signature is wrong.
     #[error(
-        "its signature does not match the keys of {issuer}; it was changed, or somebody else made it"
+        "its signature does not match the keys that {issuer} published {age} s ago; it was changed, or somebody else \
+         made it{later}"
     )]
     Signature {
         /// The issuer.
         issuer: String,
+        /// Seconds since the keys were fetched.
+        age: u64,
+        /// When the keys are looked up again, where they were not now.
+        later: String,
     },
     /// It is for somebody else.
     #[error(

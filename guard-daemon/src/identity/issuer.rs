@@ -1,8 +1,8 @@
 //! A provider: where its keys are, when they are fetched, and whether they made a signature.
 //!
-//! The keys are fetched when a token needs them, and used for ten minutes. A token of an unknown key has them fetched
-//! again, at most once a minute, so that a provider that changes its keys is followed and no token makes guard a
-//! source of requests. Without fresh keys nothing is accepted.
+//! The keys are fetched when a token needs them, and used for ten minutes. A token of an unknown key, or with a
+//! signature that the known ones did not make, has them fetched again, at most once a minute, so that a provider that
+//! changes its keys is followed and no token makes guard a source of requests. Without fresh keys nothing is accepted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::term::boot_time;
 
 /// How long keys are used. The time that the host sleeps counts, as in all of these.
 const FRESH: Duration = Duration::from_mins(10);
-/// How long after keys were fetched for the sake of an unknown one they are not fetched for that again.
+/// How long after keys were fetched for the sake of a token that none of them fits they are not fetched for that again.
 const PAUSE: Duration = Duration::from_mins(1);
 /// Bytes of a document of a provider, and how long it may take.
 const DOCUMENT_BYTES: usize = 512 * 1024;
@@ -50,7 +50,7 @@ struct Known {
     keys: Keys,
     /// When they were fetched, in milliseconds of `CLOCK_BOOTTIME`.
     fetched: Option<u64>,
-    /// The same, for the sake of an unknown key.
+    /// The same, for the sake of a token that none of them fits.
     sought: Option<u64>,
 }
 
@@ -77,10 +77,9 @@ impl Issuer {
             self.fetch(&mut known).await?;
         }
         let mut verdict = verdict(&known.keys, token, algorithm);
-        // It may be of a new key. Where it does not say which one, any signature that does not match may be.
-        let unknown = verdict == Verdict::NoKey || (verdict == Verdict::Wrong && key.is_none());
         let mut later = String::new();
-        if unknown && !stale {
+        // It may be of a new key, also of one with an old one's name.
+        if verdict != Verdict::Right && !stale {
             match known.sought.and_then(|then| PAUSE.checked_sub(since(then))) {
                 Some(wait) if !wait.is_zero() => {
                     let seconds = wait.as_secs() + 1;
@@ -94,15 +93,19 @@ impl Issuer {
                 }
             }
         }
+        let age = known.fetched.map_or(0, |then| since(then).as_secs());
         match verdict {
             Verdict::Right => Ok(()),
             Verdict::Wrong => Err(TokenError::Signature {
                 issuer: self.config.issuer.clone(),
+                age,
+                later,
             }),
             Verdict::NoKey => Err(TokenError::Key {
                 issuer: self.config.issuer.clone(),
                 key: key.map_or_else(|| "(it names none)".to_owned(), shown),
                 algorithm: format!("{algorithm:?}"),
+                age,
                 later,
             }),
         }

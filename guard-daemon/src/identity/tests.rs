@@ -294,6 +294,26 @@ async fn keys_are_followed_as_they_change_and_not_more_often_than_once_a_minute(
 }
 
 #[tokio::test]
+async fn a_key_that_took_over_anothers_name_is_followed() {
+    let (old, new, forger) = (Key::new("a"), Key::new("a"), Key::new("a"));
+    let provider = Provider::start(vec![old.public()]).await;
+    let identities = provider.identities(|_| {});
+    let token = |key: &Key| key.sign(&header(Algorithm::RS256, key.id), &provider.claims());
+    verify(&identities, &token(&old)).await.unwrap();
+    *provider.keys.lock().unwrap() = vec![new.public()];
+    verify(&identities, &token(&new)).await.unwrap();
+    assert_eq!(provider.asked.load(Ordering::Relaxed), 2);
+    for key in [&old, &forger] {
+        let error = verify(&identities, &token(key)).await.unwrap_err();
+        assert!(matches!(error, TokenError::Signature { .. }), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("published 0 s ago"), "{said}");
+        assert!(said.contains("looked up again in"), "{said}");
+    }
+    assert_eq!(provider.asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
 async fn an_outage_is_bridged_while_keys_are_fresh_and_refuses_otherwise() {
     let key = Key::new("a");
     let provider = Provider::start(vec![key.public()]).await;

@@ -14,6 +14,9 @@ use super::edits::{Edits, Step};
 use super::minted::{Form, Part, Spot};
 use super::{Format, Kind, Layout, MaskError, Shape, replacement};
 
+/// Where HAL, which no model describes, has the resources that are the model's members otherwise.
+const EMBEDDED: &str = "_embedded";
+
 /// Finds what is to be masked in `text`.
 pub(super) fn mask<S: Shape>(
     layout: Layout<S>,
@@ -53,6 +56,10 @@ impl<'a> Walk<'a, '_, '_> {
                     raw,
                     &mut |walk, name, value| match shape.member(name, Format::Json) {
                         Some(target) => walk.target(Step::Member(name), value, target),
+                        None if name == EMBEDDED => {
+                            walk.edits.enter(Step::Member(name))?;
+                            walk.edits.contradiction()
+                        }
                         None => Ok(()),
                     },
                 )?;

@@ -76,7 +76,7 @@ impl Kind {
     }
 
     /// As a payload it is the body itself, in no format.
-    fn is_opaque(self) -> bool {
+    pub fn is_opaque(self) -> bool {
         matches!(self, Self::String | Self::Blob)
     }
 }
@@ -234,6 +234,11 @@ pub fn mask_headers(
     masks: &dyn Fn(Class) -> bool,
 ) -> Vec<String> {
     headers::mask(output.headers(), headers, masks)
+}
+
+/// Makes the headers of a response right that speak of its body, which was changed.
+pub fn repair_headers(headers: &mut HeaderMap, body: &[u8]) {
+    headers::repair(headers, body);
 }
 
 fn mask_body<S: Shape>(

@@ -409,6 +409,31 @@ fn headers_follow_the_body() {
 }
 
 #[test]
+fn an_answer_in_another_form_than_the_models_does_not_pass() {
+    let output = catalog::output("apigateway", "GetApiKeys").unwrap();
+    let run = |body: &'static str| {
+        let (mut parts, ()) = http::Response::new(()).into_parts();
+        let body = Bytes::from_static(body.as_bytes());
+        let protocol = Protocol::RestJson;
+        mask_response(output, protocol, &mut parts, body, &credentials, None)
+    };
+    let (body, paths) = run(r#"{"item":[{"id":"i","value":"KEY"}],"position":"p"}"#).unwrap();
+    assert_eq!(paths, ["item[].value"]);
+    assert!(!String::from_utf8_lossy(&body).contains("KEY"));
+    for hal in [
+        r#"{"_links":{"self":{"href":"/apikeys"}},"_embedded":{"item":[{"id":"i","value":"KEY"}]}}"#,
+        r#"{"\u005fembedded":{"item":{"id":"i","value":"KEY"}}}"#,
+        r#"{"item":[{"id":"i","_embedded":{"item":{"value":"KEY"}}}]}"#,
+    ] {
+        let error = run(hal).unwrap_err();
+        assert!(
+            matches!(&error, MaskError::Contradiction { path } if path.contains("_embedded")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn paths_are_bounded() {
     let mut edits = Edits::new(&credentials);
     for at in 0..1000 {

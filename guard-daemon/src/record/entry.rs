@@ -40,6 +40,15 @@ pub enum Event {
     },
     /// A decision on an exchange; durable before any byte of the request goes upstream.
     ExchangeDecided(Box<ExchangeDecided>),
+    /// What an exchange asks for, where the entry of its decision had no room for it; written with that entry.
+    ExchangeAccess {
+        /// The exchange.
+        exchange: String,
+        /// From 1; `whole_access` of the decision says how many there are.
+        part: u64,
+        /// As in the decision; the next part goes on where this ends.
+        access: Vec<Access>,
+    },
     /// How an allowed exchange ended.
     ExchangeCompleted(Box<ExchangeCompleted>),
     /// A name was looked up.
@@ -108,7 +117,7 @@ pub enum Event {
     },
     /// The journal was found damaged or unfinished at start and was carried on from its last whole entry.
     JournalRecovered {
-        /// Bytes of the unfinished last line, which were set aside.
+        /// Bytes that were set aside: of an unfinished last line, or from the first unwritten part of the last write on.
         bytes: u64,
         /// The file they were set aside in.
         kept_in: String,

@@ -11,6 +11,7 @@ use super::bounds;
 use super::chain::Tip;
 use super::entry::{Entry, Event};
 use super::segment::{SEGMENT_BYTES, Segments, Store};
+use super::torn::{self, Torn};
 use super::who::Known;
 use super::writer::{Append, Writer};
 use crate::session::{Identity, SessionId};
@@ -115,14 +116,15 @@ impl Journal {
 
     /// Appends an entry and returns its sequence number once it is on stable storage.
     ///
-    /// An entry that is too long is shortened, not refused. Dropping the future does not take the entry
+    /// An entry that is too long is shortened, not refused; what a call asks for follows then in entries of its own,
+    /// durable with it. Dropping the future does not take the entry
     /// back.
     pub async fn append(&self, entry: Entry) -> Result<u64, JournalError> {
         let who = entry.session.as_ref().and_then(|id| self.known.of(id));
-        let entry = encode(&entry, who.as_deref())?;
+        let entries = encode(&entry, who.as_deref())?;
         let (answer, answered) = oneshot::channel();
         let queue = self.writer.queue.as_ref().ok_or(JournalError::Stopped)?;
-        let gone = queue.send(Append { entry, answer }).await.is_err();
+        let gone = queue.send(Append { entries, answer }).await.is_err();
         if gone {
             return Err(JournalError::Stopped);
         }
@@ -132,19 +134,21 @@ impl Journal {
     pub(super) fn open_with(directory: &Path, segment_bytes: u64) -> Result<Self, JournalError> {
         let (segments, tip, torn) = Segments::open(directory, segment_bytes)?;
         let mut first = Vec::new();
-        if let Some(torn) = torn {
-            tracing::warn!(bytes = torn.bytes, kept_in = %torn.kept_in, "journal recovered");
+        for Torn { bytes, kept_in } in &torn {
+            tracing::warn!(bytes, kept_in, "journal recovered");
             let event = Event::JournalRecovered {
-                bytes: torn.bytes,
-                kept_in: torn.kept_in,
+                bytes: *bytes,
+                kept_in: kept_in.clone(),
             };
             let entry = Entry {
                 session: None,
                 event,
             };
-            first.push(encode(&entry, None)?);
+            first.extend(encode(&entry, None)?);
         }
-        Self::start(segments, tip, &first)
+        let own = Self::start(segments, tip, &first)?;
+        torn::recorded(directory, &torn).map_err(|error| JournalError::open(directory, error))?;
+        Ok(own)
     }
 
     /// Starts the writer on a store, `first` being written before anything else.
@@ -204,6 +208,6 @@ impl Drop for Thread {
     }
 }
 
-fn encode(entry: &Entry, who: Option<&[u8]>) -> Result<Vec<u8>, JournalError> {
+fn encode(entry: &Entry, who: Option<&[u8]>) -> Result<Vec<Vec<u8>>, JournalError> {
     bounds::encode(entry, who.unwrap_or_default()).map_err(|error| JournalError::encode(&error))
 }

@@ -11,8 +11,10 @@ pub mod journal;
 pub mod read;
 mod segment;
 pub mod show;
+mod torn;
 pub mod verify;
 pub mod who;
+mod whole;
 mod writer;
 
 #[cfg(test)]

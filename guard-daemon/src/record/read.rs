@@ -9,6 +9,7 @@ use super::chain::{self, LINE_BYTES, Link};
 use super::entry::Entry;
 use super::segment;
 use super::who::Who;
+use super::whole::WholeAccess;
 
 /// The lines of a journal, from its first to its last; a writer may go on meanwhile.
 pub struct Lines {
@@ -75,20 +76,29 @@ impl Line {
     /// Whose it is; `None` where the line does not say: the daemon's own, and those of
     /// guards that did not write it yet.
     pub fn who(&self) -> Option<Who> {
+        self.behind().who
+    }
+
+    /// What is told of the whole that a call asks for; `None` where the entry has it.
+    pub fn whole_access(&self) -> Option<WholeAccess> {
+        self.behind().whole_access
+    }
+
+    fn behind(&self) -> Behind {
         match &self.content {
-            Content::Whole(bytes) => serde_json::from_slice(bytes)
-                .ok()
-                .and_then(|line: Signed| line.who),
-            _ => None,
+            Content::Whole(bytes) => serde_json::from_slice(bytes).unwrap_or_default(),
+            _ => Behind::default(),
         }
     }
 }
 
-/// The member of a line that says whose it is.
-#[derive(serde::Deserialize)]
-struct Signed {
+/// Members of a line that stand behind its entry.
+#[derive(Default, serde::Deserialize)]
+struct Behind {
     #[serde(default)]
     who: Option<Who>,
+    #[serde(default)]
+    whole_access: Option<WholeAccess>,
 }
 
 struct Open {

@@ -3,7 +3,7 @@
 //! The chain runs on from one segment into the next. Whoever writes holds a lock on `journal.lock`.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::chain::{self, LINE_BYTES, Tip};
 use super::journal::JournalError;
+use super::torn::{self, Torn};
 
 /// Bytes of a segment at the most.
 pub(super) const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
@@ -42,18 +43,13 @@ pub(super) struct Segments {
     _lock: File,
 }
 
-/// An unfinished last line, found at start.
-pub(super) struct Torn {
-    pub(super) bytes: u64,
-    pub(super) kept_in: String,
-}
-
 impl Segments {
-    /// Opens the directory for writing, at the end of its chain. `limit` is `SEGMENT_BYTES` outside tests.
+    /// Opens the directory for writing, at the end of its chain. `limit` is `SEGMENT_BYTES` outside tests. What was set
+    /// aside, now or before, and is not recorded yet comes along.
     pub(super) fn open(
         directory: &Path,
         limit: u64,
-    ) -> Result<(Self, Tip, Option<Torn>), JournalError> {
+    ) -> Result<(Self, Tip, Vec<Torn>), JournalError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| JournalError::open(&path, source)
@@ -67,16 +63,15 @@ impl Segments {
             present.push((1, first));
         }
         let mut tip = None;
-        let mut torn = None;
         for (at, (_, path)) in present.iter().enumerate().rev() {
             let file = open_append(path).map_err(failed(path))?;
-            let (end, length) = whole_bytes(&file).map_err(failed(path))?;
-            if end < length && at == present.len() - 1 {
-                let kept_in = set_aside(directory, path, &file, end).map_err(failed(path))?;
-                torn = Some(Torn {
-                    bytes: length - end,
-                    kept_in,
-                });
+            let (mut end, length) = whole_bytes(&file).map_err(failed(path))?;
+            let last = at == present.len() - 1;
+            if last && let Some(hole) = torn::hole(&file, length).map_err(failed(path))? {
+                end = end.min(hole);
+            }
+            if end < length && last {
+                torn::set_aside(directory, path, &file, end).map_err(failed(path))?;
             } else if end < length {
                 let reason = "an earlier segment ends in an unfinished line".to_owned();
                 return Err(JournalError::Broken {
@@ -102,6 +97,7 @@ impl Segments {
             written: length,
             _lock: lock,
         };
+        let torn = torn::unrecorded(directory).map_err(failed(directory))?;
         Ok((own, tip.unwrap_or_default(), torn))
     }
 
@@ -213,7 +209,7 @@ fn lock(directory: &Path) -> Result<File, JournalError> {
     })
 }
 
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options
         .mode(0o600)
@@ -289,36 +285,4 @@ fn last_link(path: &Path, file: &File, end: u64) -> Result<Tip, JournalError> {
         seq: place.seq,
         hash: place.hash,
     })
-}
-
-/// Copies what stands behind `end` to a file of its own, durably, and only then cuts it off.
-fn set_aside(directory: &Path, path: &Path, mut file: &File, end: u64) -> io::Result<String> {
-    let stem = path
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let mut name = format!("{stem}.torn-{end}");
-    let mut kept = private()
-        .write(true)
-        .create_new(true)
-        .open(directory.join(&name));
-    for again in 2.. {
-        if !matches!(&kept, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
-            break;
-        }
-        name = format!("{stem}.torn-{end}.{again}");
-        kept = private()
-            .write(true)
-            .create_new(true)
-            .open(directory.join(&name));
-    }
-    let mut kept = kept?;
-    file.seek(SeekFrom::Start(end))?;
-    io::copy(&mut file.take(u64::MAX), &mut kept)?;
-    kept.sync_all()?;
-    File::open(directory)?.sync_all()?;
-    file.set_len(end)?;
-    file.sync_all()?;
-    Ok(name)
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::session::{Agent, Human, Identity, SessionId};
+use crate::visible::{self, quoted};
 
 /// Sessions that have ended and are still known: what was under way when they ended is recorded after it.
 const ENDED: usize = 256;
@@ -53,18 +54,17 @@ impl Who {
     }
 }
 
-/// The person by address or subject, and the agent; nothing where neither is known.
+/// The person by address or subject, and the agent, each word quoted unless it is plain; nothing where neither is known.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let human = self.human.as_ref();
-        let human = human.map(|it| it.email.as_ref().unwrap_or(&it.subject).clone());
+        let human = self.human.as_ref().map(ToString::to_string);
         let agent = self.agent.as_ref().map(|agent| {
             let parts = [
                 Some(&agent.name),
                 agent.version.as_ref(),
                 agent.instance.as_ref(),
             ];
-            let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+            let parts: Vec<String> = parts.into_iter().flatten().map(|it| quoted(it)).collect();
             format!("agent {}", parts.join(" "))
         });
         let known: Vec<String> = [human, agent].into_iter().flatten().collect();
@@ -89,7 +89,8 @@ impl Known {
         identity: &Identity,
     ) -> Result<(), serde_json::Error> {
         let mut member = br#","who":"#.to_vec();
-        serde_json::to_writer(&mut member, &Who::of(identity))?;
+        let who = serde_json::to_string(&Who::of(identity))?;
+        member.extend_from_slice(visible::json_line(who).as_bytes());
         let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
         sessions.members.insert(session.clone(), member.into());
         Ok(())
@@ -150,6 +151,21 @@ mod tests {
         who.agent = None;
         who.human.as_mut().unwrap().email = None;
         assert_eq!(who.to_string(), "00u1ada");
+        // Neither another issuer's subject nor an address that is not verified is the person with that address.
+        for (subject, shown) in [
+            (
+                "ada@acme.example",
+                "subject ada@acme.example at https://sso.acme.example",
+            ),
+            (
+                "ada\u{ff20}acme.example",
+                "subject 'ada\u{ff20}acme.example' at https://sso.acme.example",
+            ),
+            ("ada, agent x", "'ada, agent x'"),
+        ] {
+            who.human.as_mut().unwrap().subject = subject.to_owned();
+            assert_eq!(who.to_string(), shown);
+        }
         who.human = None;
         assert_eq!(who.to_string(), "");
     }

@@ -7,17 +7,21 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
-use super::chain::{LINE_BYTES, Tip};
+use super::chain::{LINE_BYTES, OVERHEAD_BYTES, Tip};
 use super::journal::JournalError;
 use super::segment::Store;
+use super::whole;
 
 /// Entries and bytes of one group at the most: bounds the memory, and how long the first waits.
 const GROUP_ENTRIES: usize = 1024;
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of one write: the last of a group may be a long one.
+pub(super) const WRITE_BYTES: usize =
+    GROUP_BYTES + GROUP_ENTRIES * OVERHEAD_BYTES + whole::MOST_BYTES;
 
-/// An encoded entry, and who waits for it.
+/// An encoded entry with those that go on with it, and who waits for them.
 pub(super) struct Append {
-    pub(super) entry: Vec<u8>,
+    pub(super) entries: Vec<Vec<u8>>,
     pub(super) answer: oneshot::Sender<Result<u64, JournalError>>,
 }
 
@@ -48,17 +52,19 @@ impl<S: Store> Writer<S> {
             let mut bytes = 0;
             let mut next = Some(first);
             while let Some(append) = next {
-                bytes += append.entry.len();
-                entries.push(append.entry);
-                answers.push(append.answer);
+                answers.push((entries.len() as u64, append.answer));
+                for entry in append.entries {
+                    bytes += entry.len();
+                    entries.push(entry);
+                }
                 let room = entries.len() < GROUP_ENTRIES && bytes < GROUP_BYTES - LINE_BYTES;
                 next = room.then(|| queue.try_recv().ok()).flatten();
             }
             let first = self.commit(&entries);
             entries.clear();
-            for (at, answer) in answers.drain(..).enumerate() {
+            for (at, answer) in answers.drain(..) {
                 // Whoever asked may have gone; the entry stands all the same.
-                let _ = answer.send(first.clone().map(|first| first + at as u64));
+                let _ = answer.send(first.clone().map(|first| first + at));
             }
         }
     }

@@ -142,6 +142,7 @@ async fn live(config: Config, embedded: bool, _locks: &Locks) -> Result<(), Serv
         path: socket.clone(),
         source,
     })?;
+    sessions.reachable();
     let serving = tokio::spawn(server.serve(listener));
     announce(embedded).map_err(system("cannot announce that the daemon is ready"))?;
     tracing::info!(

@@ -8,22 +8,33 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
 use super::sessions::{self, Resumption, Sessions};
 use crate::sandbox::cgroup::Hierarchy;
 use crate::session::SessionId;
 
-/// Picks up every left session of this runtime directory, or ends it. What cannot be taken away is logged, and
-/// tried again at the next start.
+/// Picks up every left session of this runtime directory, or ends it: all at once, so that one that takes long keeps
+/// none waiting. What cannot be taken away is logged, and tried again at the next start.
 pub(super) async fn recover(runtime_dir: &Path, hierarchy: &Hierarchy, sessions: &Arc<Sessions>) {
     sessions::sweep(runtime_dir);
+    let mut resumed = JoinSet::new();
     for session in left(runtime_dir, hierarchy) {
         tracing::warn!("session {session} was left by an earlier daemon");
-        match sessions.resume(&session).await {
-            Resumption::Resumed => {}
-            Resumption::Ended => tracing::warn!("session {session} is ended"),
-            Resumption::Left => {
-                tracing::error!("session {session} stays closed: it cannot be ended");
+        let sessions = Arc::clone(sessions);
+        resumed.spawn(async move {
+            match sessions.resume(&session).await {
+                Resumption::Resumed => {}
+                Resumption::Ended => tracing::warn!("session {session} is ended"),
+                Resumption::Left => {
+                    tracing::error!("session {session} stays closed: it cannot be ended");
+                }
             }
+        });
+    }
+    while let Some(done) = resumed.join_next().await {
+        if let Err(error) = done {
+            tracing::error!("a session was not picked up: {error}");
         }
     }
 }

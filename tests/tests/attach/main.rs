@@ -1,5 +1,6 @@
 //! `guard attach` and `guard detach`: a tree that runs already is confined by the hooks alone, and let go.
 
+mod interrupted;
 mod replaced;
 mod tree;
 

@@ -84,7 +84,7 @@ fn a_service_that_is_started_again_is_another_tree() {
 }
 
 /// Whether it gets to a server of the host's that a session does not.
-fn reaches(servant: &mut Servant) -> bool {
+pub(crate) fn reaches(servant: &mut Servant) -> bool {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     listener.set_nonblocking(true).expect("a setting");
     let port = listener.local_addr().expect("bound").port();

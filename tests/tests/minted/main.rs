@@ -6,4 +6,5 @@
 
 mod answers;
 mod clients;
+mod errors;
 mod session;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use guard_tests::guard::{Guard, succeeded};
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
@@ -130,6 +131,14 @@ fn an_event_stream_cannot_be_approved() {
     let bedrock = Bedrock::start();
     let profile = "default = \"allow\"\n\
         [[statement]]\neffect = \"approve\"\naction = \"bedrock:InvokeModel*\"\n";
-    let said = bedrock.converse(&Guard::new(profile, ""), "");
+    let guard = Guard::new(profile, "");
+    let began = Instant::now();
+    let said = bedrock.converse(&guard, "");
     assert!(said.contains("allow or deny it in the profile"), "{said}");
+    // The client says no more until it is answered, so that nothing is to be waited for.
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
 }

@@ -39,6 +39,22 @@ fn large_uploads_arrive_whole_and_take_little_memory() {
     assert_eq!(form, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
 }
 
+/// As `MEMORY`, for uploads that wait for their upstream: the session has 64 MiB of what is held.
+const SHARE_AND_REST: u64 = 208 * 1024;
+
+#[test]
+fn uploads_that_their_upstream_does_not_read_take_the_sessions_share_and_no_more() {
+    if !is_root("uploads_that_their_upstream_does_not_read_take_the_sessions_share_and_no_more") {
+        return;
+    }
+    let guard = Guard::new(ALL, "");
+    let said = succeeded(&python(&guard, "stalled.py", &[]));
+    let peak = peak(guard.daemon());
+    let line = format!("{said}daemon's peak memory: {} MiB\n", peak / 1024);
+    let _ = std::io::stdout().write_all(line.as_bytes());
+    assert!(peak < SHARE_AND_REST, "{peak} KiB");
+}
+
 /// In KiB.
 fn peak(daemon: nix::unistd::Pid) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{daemon}/status")).unwrap();

@@ -24,6 +24,9 @@ use tokio_rustls::TlsAcceptor;
 /// Hosts that lead to it, each with its buckets below it.
 const HOSTS: [&str; 2] = ["s3.us-east-1.amazonaws.com", "s3.amazonaws.com"];
 
+/// What goes to a path with this in it is never read.
+const STALLED: &str = "/stalled/";
+
 /// A running server; it ends with the process.
 pub(crate) struct Server {
     directory: tempfile::TempDir,
@@ -89,6 +92,9 @@ impl Server {
                             status: 0,
                         };
                         async move {
+                            if seen.path.contains(STALLED) {
+                                std::future::pending::<()>().await;
+                            }
                             let response = Service::call(&s3, request).await?;
                             seen.status = response.status().as_u16();
                             log.lock().unwrap().push(seen);

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use anyhow::ensure;
 
+use super::unmarked::Unmarked;
+
 /// As `mask::Class`, in the artifact's numbers; 0 is none.
 pub(crate) const CREDENTIAL: u32 = 1;
 /// What a customer stored or computed.
@@ -16,6 +18,7 @@ pub(crate) const PII: u32 = 3;
 #[derive(Default)]
 pub(crate) struct Classes {
     used: BTreeSet<usize>,
+    unmarked: Unmarked,
 }
 
 impl Classes {
@@ -35,13 +38,16 @@ impl Classes {
             return REVIEWED[place].3;
         }
         if target.sensitive {
-            by_name(member, target)
-        } else {
-            0
+            return by_name(member, target);
         }
+        if target.kind == "string" {
+            self.unmarked.see(service, owner, member);
+        }
+        0
     }
 
-    /// Fails if the models no longer have what an entry of the reviewed list names.
+    /// Fails if the models no longer have what an entry of the reviewed list names, or have what is called like a
+    /// secret and has no class.
     pub(crate) fn finish(&self) -> anyhow::Result<()> {
         for (place, entry) in REVIEWED.iter().enumerate() {
             ensure!(
@@ -49,7 +55,7 @@ impl Classes {
                 "no output has {entry:?}: correct the reviewed list"
             );
         }
-        Ok(())
+        self.unmarked.finish()
     }
 }
 
@@ -365,6 +371,7 @@ const STORED: &[&str] = &[
 /// Service, output shape (`*`: any), member, class: what the models do not mark, or what marks would be
 /// read wrongly by name. Reviewed against the models; which fields hold secrets is judgement.
 const REVIEWED: &[(&str, &str, &str, u32)] = &[
+    ("amplifybackend", "*", "ChallengeCode", CREDENTIAL),
     ("apigateway", "ApiKey", "value", CREDENTIAL),
     ("apigateway", "Stage", "variables", CREDENTIAL),
     ("apigateway", "UsagePlanKey", "value", CREDENTIAL),
@@ -390,6 +397,7 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "AuthToken",
         CREDENTIAL,
     ),
+    ("athena", "GetResourceDashboardResponse", "Url", CREDENTIAL),
     ("batch", "ContainerDetail", "environment", CREDENTIAL),
     ("batch", "ContainerProperties", "environment", CREDENTIAL),
     (
@@ -423,6 +431,13 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         CREDENTIAL,
     ),
     ("codebuild", "SSMSession", "tokenValue", CREDENTIAL),
+    ("codebuild", "Webhook", "secret", CREDENTIAL),
+    (
+        "codepipeline",
+        "WebhookAuthConfiguration",
+        "SecretToken",
+        CREDENTIAL,
+    ),
     (
         "cognito-identity",
         "Credentials",
@@ -433,6 +448,19 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "cognito-idp",
         "IdentityProviderType",
         "ProviderDetails",
+        CREDENTIAL,
+    ),
+    ("connect", "*", "ParticipantToken", CREDENTIAL),
+    (
+        "connect",
+        "ConnectionCredentials",
+        "ConnectionToken",
+        CREDENTIAL,
+    ),
+    (
+        "connectparticipant",
+        "ConnectionCredentials",
+        "ConnectionToken",
         CREDENTIAL,
     ),
     ("dataexchange", "*", "ApiKey", CREDENTIAL),
@@ -457,6 +485,12 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "elasticbeanstalk",
         "ConfigurationOptionSetting",
         "Value",
+        CREDENTIAL,
+    ),
+    (
+        "elbv2",
+        "AuthenticateOidcActionConfig",
+        "ClientSecret",
         CREDENTIAL,
     ),
     (
@@ -485,9 +519,35 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
     ),
     ("emr", "KerberosAttributes", "KdcAdminPassword", CREDENTIAL),
     (
+        "emr-serverless",
+        "GetDashboardForJobRunResponse",
+        "url",
+        CREDENTIAL,
+    ),
+    (
+        "emr-serverless",
+        "GetResourceDashboardResponse",
+        "url",
+        CREDENTIAL,
+    ),
+    ("evs", "GetDepotUrlResponse", "depotUrl", CREDENTIAL),
+    ("evs", "GetDepotUrlResponse", "token", CREDENTIAL),
+    (
+        "firehose",
+        "SplunkDestinationDescription",
+        "HECToken",
+        CREDENTIAL,
+    ),
+    (
         "gamelift",
         "GetComputeAuthTokenOutput",
         "AuthToken",
+        CREDENTIAL,
+    ),
+    (
+        "gamelift",
+        "PlayerConnectionDetail",
+        "PlayerGatewayToken",
         CREDENTIAL,
     ),
     ("glue", "Connection", "ConnectionProperties", CREDENTIAL),
@@ -500,16 +560,42 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
     ),
     ("iam", "GetCredentialReportResponse", "Content", CONTENT),
     (
+        "invoicing",
+        "*",
+        "ProcurementPortalSharedSecret",
+        CREDENTIAL,
+    ),
+    (
         "iot",
         "InfluxDBDestinationProperties",
         "secretKey",
         CREDENTIAL,
     ),
     ("iot", "InfluxDBDestinationSummary", "secretKey", CREDENTIAL),
+    ("iot", "SalesforceAction", "token", CREDENTIAL),
+    ("iotwireless", "SidewalkDevice", "PrivateKeys", CREDENTIAL),
+    (
+        "kinesis-video-archived-media",
+        "*",
+        "DASHStreamingSessionURL",
+        CREDENTIAL,
+    ),
+    (
+        "kinesis-video-archived-media",
+        "*",
+        "HLSStreamingSessionURL",
+        CREDENTIAL,
+    ),
     (
         "kinesis-video-signaling",
         "IceServer",
         "Password",
+        CREDENTIAL,
+    ),
+    (
+        "kinesisanalyticsv2",
+        "CreateApplicationPresignedUrlResponse",
+        "AuthorizedUrl",
         CREDENTIAL,
     ),
     ("lakeformation", "*", "SecretAccessKey", CREDENTIAL),
@@ -522,6 +608,7 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "Location",
         CREDENTIAL,
     ),
+    ("license-manager", "*", "SignedToken", CREDENTIAL),
     (
         "license-manager",
         "CreateTokenResponse",
@@ -532,6 +619,12 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "license-manager",
         "GetAccessTokenResponse",
         "AccessToken",
+        CREDENTIAL,
+    ),
+    (
+        "m2",
+        "GetSignedBluinsightsUrlResponse",
+        "signedBiUrl",
         CREDENTIAL,
     ),
     (
@@ -552,12 +645,50 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
         "presignedUrl",
         CREDENTIAL,
     ),
+    (
+        "redshift-serverless",
+        "GetIdentityCenterAuthTokenResponse",
+        "token",
+        CREDENTIAL,
+    ),
+    ("sagemaker", "*", "AuthorizedUrl", CREDENTIAL),
+    ("sagemaker", "AuthorizedUrl", "Url", CREDENTIAL),
+    (
+        "sagemaker",
+        "CreatePartnerAppPresignedUrlResponse",
+        "Url",
+        CREDENTIAL,
+    ),
     ("sagemaker", "*", "Environment", CREDENTIAL),
     ("sagemaker", "StartSessionResponse", "StreamUrl", CREDENTIAL),
     (
         "sagemaker",
         "StartSessionResponse",
         "TokenValue",
+        CREDENTIAL,
+    ),
+    (
+        "securityhub",
+        "AwsOpenSearchServiceDomainMasterUserOptionsDetails",
+        "MasterUserPassword",
+        CREDENTIAL,
+    ),
+    (
+        "securityhub",
+        "AwsRdsDbPendingModifiedValues",
+        "MasterUserPassword",
+        CREDENTIAL,
+    ),
+    (
+        "securityhub",
+        "AwsRedshiftClusterPendingModifiedValues",
+        "MasterUserPassword",
+        CREDENTIAL,
+    ),
+    (
+        "signin",
+        "CreateOAuth2TokenResponseBody",
+        "idToken",
         CREDENTIAL,
     ),
     (
@@ -590,6 +721,22 @@ const REVIEWED: &[(&str, &str, &str, u32)] = &[
     ("ssm", "StartSessionResponse", "StreamUrl", CREDENTIAL),
     ("ssm", "StartSessionResponse", "TokenValue", CREDENTIAL),
     ("sts", "Credentials", "SessionToken", CREDENTIAL),
+    (
+        "taxsettings",
+        "TaxDocumentMetadata",
+        "taxDocumentAccessToken",
+        CREDENTIAL,
+    ),
     ("wafv2", "APIKeySummary", "APIKey", CREDENTIAL),
     ("wafv2", "CreateAPIKeyResponse", "APIKey", CREDENTIAL),
+    ("wickr", "OidcTokenInfo", "accessToken", CREDENTIAL),
+    ("wickr", "OidcTokenInfo", "codeVerifier", CREDENTIAL),
+    ("wickr", "OidcTokenInfo", "idToken", CREDENTIAL),
+    ("wickr", "OidcTokenInfo", "refreshToken", CREDENTIAL),
+    (
+        "workmail",
+        "AssumeImpersonationRoleResponse",
+        "Token",
+        CREDENTIAL,
+    ),
 ];

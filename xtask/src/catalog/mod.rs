@@ -10,6 +10,7 @@ mod hosts;
 mod iam;
 mod outputs;
 mod tables;
+mod unmarked;
 mod wheel;
 
 /// The code of the daemon that reads hosts: the table must be keyed by what it makes of them.

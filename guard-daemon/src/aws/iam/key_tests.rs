@@ -1,5 +1,7 @@
 //! Condition keys of services that the catalog's rules tell.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::tests::{ACCOUNT, call_for, key, shown};
 use crate::aws::{Call, Resource};
 
@@ -273,5 +275,61 @@ fn secrets() {
             &[&wanted],
         );
         assert_eq!(key(&call, &wanted, (0, 0)), expected, "{operation} {body}");
+    }
+}
+
+/// The value of a tag's key is that of the only tag which has it, in any case of ASCII letters; a tag that has it only
+/// by Unicode's rules makes it unknown.
+#[test]
+fn tags_with_letters_beyond_ascii() {
+    let target = [
+        ("x-amz-target", "AmazonSSM.PutParameter"),
+        ("content-type", "application/x-amz-json-1.1"),
+    ];
+    let encoded = |tags: &[&str]| {
+        let tags = tags
+            .iter()
+            .map(|tag| format!("{}=v", utf8_percent_encode(tag, NON_ALPHANUMERIC)));
+        tags.collect::<Vec<_>>().join("&")
+    };
+    for (tags, wanted, expected) in [
+        (&["Übung"][..], "Übung", "v"),
+        (&["ÜBUNG"], "Übung", "v"),
+        (&["Übung"], "übung", "?"),
+        (&["übung"], "Übung", "?"),
+        (&["Übung", "übung"], "Übung", "?"),
+        (&["Übungen"], "Übung", "-"),
+        (&["\u{212a}ey"], "key", "?"),
+        (&["key"], "\u{212a}ey", "?"),
+        (&["\u{212a}ey", "key"], "key", "?"),
+        (&["k\u{17f}"], "ks", "?"),
+        (&["t\u{130}tle"], "title", "?"),
+        (&["t\u{131}tle"], "title", "?"),
+        (&["ΟΔΟΣ"], "οδος", "?"),
+        (&["Key"], "key", "v"),
+        (&["keys"], "key", "-"),
+    ] {
+        let name = &format!("aws:requesttag/{wanted}");
+        let list = tags
+            .iter()
+            .map(|it| serde_json::json!({ "Key": it, "Value": "v" }));
+        let body = serde_json::json!({ "Name": "n", "Tags": list.collect::<Vec<_>>() }).to_string();
+        let line = "POST ssm.us-east-1.amazonaws.com/";
+        let call = call_for(
+            line,
+            "ssm",
+            &target,
+            body.as_bytes(),
+            Some(ACCOUNT),
+            &[name],
+        );
+        assert_eq!(key(&call, name, (0, 0)), expected, "{tags:?} {wanted}");
+
+        let name = &format!("s3:requestobjecttag/{wanted}");
+        let line = "PUT b.s3.us-east-1.amazonaws.com/k";
+        let header = encoded(tags);
+        let headers = [("x-amz-tagging", header.as_str())];
+        let call = call_for(line, "s3", &headers, b"", Some(ACCOUNT), &[name]);
+        assert_eq!(key(&call, name, (0, 0)), expected, "{tags:?} {wanted}");
     }
 }

@@ -256,18 +256,33 @@ fn text(at: &At<'_>) -> Result<String, Unclear> {
     Ok(Cow::into_owned(text))
 }
 
-/// The value of a tag or entry. Names of condition keys are the same in any case, and so it must be the only one.
-fn entry(entries: &[(String, String)], wanted: &str) -> KeyValue {
-    let mut found = entries
-        .iter()
-        .filter(|it| it.0.to_lowercase() == wanted)
-        .map(|it| &it.1);
+/// The value of a tag or entry, `wanted` being a condition key's name, in which ASCII letters are in lower case. It
+/// must be the only one, as names of condition keys are the same in any case. Which other letters IAM takes for the
+/// same is not documented: a name that is the wanted one only then makes the value unknown.
+pub(super) fn entry(entries: &[(String, String)], wanted: &str) -> KeyValue {
+    let same = |name: &str| {
+        let could_be = name.eq_ignore_ascii_case(wanted)
+            || !(name.is_ascii() && wanted.is_ascii()) && folded(name).eq(folded(wanted));
+        could_be.then(|| name.eq_ignore_ascii_case(wanted))
+    };
+    let mut found = entries.iter().filter_map(|it| Some((same(&it.0)?, &it.1)));
     match (found.next(), found.next()) {
         (None, _) => KeyValue::Absent,
-        (Some(one), None) => KeyValue::One(one.clone()),
+        (Some((true, one)), None) => KeyValue::One(one.clone()),
         _ => KeyValue::Unknown,
     }
 }
+
+/// The letters that are the same in any case by any of Unicode's rules: `K` (Kelvin), `ſ` and `İ` are `k`, `s` and `i`.
+fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .filter(|it| *it != DOT_ABOVE)
+}
+
+/// What the lower case of `İ` has behind its `i`.
+const DOT_ABOVE: char = '\u{307}';
 
 /// All of them; a key without a value is absent.
 fn many(values: Vec<String>) -> KeyValue {

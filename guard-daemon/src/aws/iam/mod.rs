@@ -13,7 +13,10 @@ mod lambda;
 mod named;
 mod rules;
 mod s3;
+mod s3_copy;
+mod s3_delete;
 mod s3_keys;
+mod s3_role;
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -97,7 +100,7 @@ pub(super) fn needs_body(
     named
         || reading.operations.iter().any(|(service, operation)| {
             (match service.name() {
-                "s3" => operation.name() == "DeleteObjects",
+                "s3" => s3::reads_body(operation.name()),
                 name => READ_BODIES.contains(&name),
             }) || operation.rules().any(|it| rule_reads_body(it, rest))
                 || (!wanted.is_empty() && key_reads_body(*operation, rest, wanted))
@@ -141,7 +144,7 @@ fn entries(reader: Reader<'_, '_>, service: Service) -> Vec<Access> {
     } = reader;
     let name = operation.name();
     let known = match service.name() {
-        "s3" => Some(s3::access(asked, name)),
+        "s3" => Some(s3::access(asked, input, name)),
         "dynamodb" => dynamodb::access(asked, input, name),
         "lambda" => lambda::access(asked, name),
         "kms" => Some(named::kms(asked, input, name)),

@@ -1,22 +1,20 @@
 //! S3's actions, which mostly have other names than its operations, and its resources.
 
-use std::borrow::Cow;
-
-use quick_xml::{Reader, events::Event};
-
-use super::{Asked, arn, on, one};
-use crate::aws::{
-    Access, Resource, form,
-    operation::{Bucket, plain_body},
-};
-
-/// More keys than DeleteObjects takes.
-const MOST_KEYS: usize = 1000;
+use super::{Asked, Input, one, s3_copy, s3_delete, s3_role};
+use crate::aws::{Access, Resource, catalog, form, operation::Bucket};
 
 /// What an S3 operation asks for.
-pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Vec<Access> {
+pub(super) fn access(asked: &Asked<'_>, input: &Input<'_>, operation: &str) -> Vec<Access> {
     let target = Target::of(asked);
-    match operation {
+    // The zone's endpoint asks for the session's permission only.
+    if let Some(Bucket::Directory(name)) = target.host {
+        let mut access = vec![session(asked, name)];
+        if is_copy(operation) {
+            access.extend(s3_copy::source(asked));
+        }
+        return access;
+    }
+    let mut access = match operation {
         "ListBuckets" => vec![one("s3:ListAllMyBuckets", Resource::Any)],
         "ListDirectoryBuckets" => vec![one("s3express:ListAllMyDirectoryBuckets", Resource::Any)],
         "WriteGetObjectResponse" => {
@@ -25,38 +23,121 @@ pub(super) fn access(asked: &Asked<'_>, operation: &str) -> Vec<Access> {
                 Resource::Unknown,
             )]
         }
-        // The zone's endpoint asks for the session's permission only.
-        _ if matches!(target.host, Some(Bucket::Directory(_))) => {
-            vec![one("s3express:CreateSession", target.bucket(asked))]
+        "DeleteObjects" => s3_delete::access(asked, input, &target),
+        _ => on_target(asked, operation, &target),
+    };
+    access.extend(s3_role::passed(input, operation));
+    if let (Some(Bucket::InPath | Bucket::Named(_)), Some(name)) = (target.host, target.bucket) {
+        Kind::of(name).also(asked, name, &mut access);
+    }
+    if is_copy(operation) {
+        access.extend(s3_copy::source(asked));
+    }
+    access
+}
+
+fn on_target(asked: &Asked<'_>, operation: &str, target: &Target<'_>) -> Vec<Access> {
+    let (names, level) = actions(operation, asked.has_query("versionId"));
+    let resource = match level {
+        Level::Bucket => target.bucket(asked),
+        Level::Object => target.object(asked),
+    };
+    let mut access: Vec<Access> = names
+        .iter()
+        .map(|it| one(target.action(it), resource.clone()))
+        .collect();
+    if names.is_empty() {
+        access.push(one(target.action(operation), resource.clone()));
+    }
+    for (_, _, action) in FURTHER
+        .iter()
+        .filter(|it| it.0.contains(&operation) && asked.has_header(it.1))
+    {
+        let entry = one(target.action(action), resource.clone());
+        if !access.contains(&entry) {
+            access.push(entry);
         }
-        "DeleteObjects" => delete_objects(asked, &target),
-        _ => {
-            let (names, level) = actions(operation, asked.has_query("versionId"));
-            let resource = match level {
-                Level::Bucket => target.bucket(asked),
-                Level::Object => target.object(asked),
-            };
-            let mut access: Vec<Access> = names
-                .iter()
-                .map(|it| one(target.action(it), resource.clone()))
-                .collect();
-            if names.is_empty() {
-                access.push(one(target.action(operation), resource.clone()));
+    }
+    access
+}
+
+/// Whether the body names objects or roles.
+pub(super) fn reads_body(operation: &str) -> bool {
+    operation == "DeleteObjects" || s3_role::may_pass(operation)
+}
+
+/// Whether the call reads another object.
+pub(super) fn is_copy(operation: &str) -> bool {
+    matches!(operation, "CopyObject" | "UploadPartCopy")
+}
+
+/// What calls on a directory bucket, or on an access point of one, go under.
+pub(super) fn session(asked: &Asked<'_>, name: &str) -> Access {
+    let kind = match Kind::of(name) {
+        Kind::DirectoryPoint => "accesspoint",
+        _ => "bucket",
+    };
+    let resource = asked.arn("s3express", &format!("{kind}/{name}"));
+    one("s3express:CreateSession", resource)
+}
+
+/// What the name of a bucket stands for.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// A general purpose bucket.
+    Bucket,
+    /// A directory bucket.
+    Directory,
+    /// An access point of a directory bucket.
+    DirectoryPoint,
+    /// An access point, which its alias does not tell; with the service whose actions may be asked for instead.
+    Alias(Option<&'static str>),
+    /// The files of a table in S3 Tables.
+    Table,
+}
+
+/// How names end that S3 makes itself, and that no bucket's own name may end in.
+const ENDINGS: &[(&str, Kind)] = &[
+    ("--x-s3", Kind::Directory),
+    ("--xa-s3", Kind::DirectoryPoint),
+    ("-s3alias", Kind::Alias(None)),
+    (".mrap", Kind::Alias(None)),
+    ("--ol-s3", Kind::Alias(Some("s3-object-lambda"))),
+    ("--op-s3", Kind::Alias(Some("s3-outposts"))),
+    ("--table-s3", Kind::Table),
+];
+
+impl Kind {
+    pub(super) fn of(name: &str) -> Self {
+        let ends = |ending: &str| {
+            let start = name.len().checked_sub(ending.len());
+            start
+                .and_then(|it| name.get(it..))
+                .is_some_and(|it| it.eq_ignore_ascii_case(ending))
+        };
+        let found = ENDINGS.iter().find(|it| ends(it.0));
+        found.map_or(Self::Bucket, |it| it.1)
+    }
+
+    /// Adds what may be asked for beside, or instead of, S3's own actions, whose resource is unknown then. A deny of
+    /// either shall hold.
+    pub(super) fn also(self, asked: &Asked<'_>, name: &str, access: &mut Vec<Access>) {
+        let actions = access.iter().filter_map(|it| it.action.as_deref());
+        let mut names = actions.filter_map(|it| it.strip_prefix("s3:"));
+        let more: Vec<Access> = match self {
+            Self::Bucket | Self::Alias(None) => return,
+            Self::Directory | Self::DirectoryPoint => vec![session(asked, name)],
+            Self::Alias(Some(service)) => names
+                .map(|it| format!("{service}:{it}"))
+                .filter(|it| catalog::action(it).is_some())
+                .map(|it| one(it, Resource::Unknown))
+                .collect(),
+            Self::Table if names.all(|it| it.starts_with("Get") || it.starts_with("List")) => {
+                vec![one("s3tables:GetTableData", Resource::Unknown)]
             }
-            if matches!(operation, "CopyObject" | "UploadPartCopy") {
-                access.push(copy_source(asked));
-            }
-            for (_, _, action) in FURTHER
-                .iter()
-                .filter(|it| it.0.contains(&operation) && asked.has_header(it.1))
-            {
-                let entry = one(target.action(action), resource.clone());
-                if !access.contains(&entry) {
-                    access.push(entry);
-                }
-            }
-            access
-        }
+            Self::Table => vec![one("s3tables:PutTableData", Resource::Unknown)],
+        };
+        access.extend(more);
     }
 }
 
@@ -260,7 +341,7 @@ impl Asked<'_> {
     }
 
     /// A header, or the query member that presigning makes of it.
-    fn has_header(&self, name: &str) -> bool {
+    pub(super) fn has_header(&self, name: &str) -> bool {
         self.request.headers.contains_key(name)
             || form::pairs(self.request.query.as_bytes())
                 .flatten()
@@ -269,7 +350,8 @@ impl Asked<'_> {
 }
 
 /// What stands in for the bucket.
-struct Target<'a> {
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
     host: Option<Bucket<'a>>,
     bucket: Option<&'a str>,
     key: Option<&'a str>,
@@ -280,17 +362,21 @@ impl<'a> Target<'a> {
         let object = asked.reading.object.as_ref();
         let host = object.map(|it| it.host);
         let bucket = match host {
-            Some(Bucket::Named(name) | Bucket::Directory(name)) => Some(name),
+            Some(Bucket::Named(name)) => Some(name),
             _ => object.and_then(|it| it.bucket.as_deref()),
         };
         Self {
             host,
             bucket,
-            key: object.and_then(|it| it.key.as_deref()),
+            // S3 takes a `+` in a path for a space, which other readers of paths do not; SDKs send `%2B`.
+            key: object
+                .and_then(|it| it.key.as_deref())
+                .filter(|_| !asked.request.path.contains('+')),
         }
     }
 
-    fn action(&self, name: &str) -> String {
+    /// The action, at the service of this host.
+    pub(super) fn action(&self, name: &str) -> String {
         let prefix = match self.host {
             Some(Bucket::DirectoryControl) => "s3express",
             Some(Bucket::ObjectLambda(_)) => "s3-object-lambda",
@@ -305,10 +391,20 @@ impl<'a> Target<'a> {
             .map_or(Resource::Unknown, Resource::Arn)
     }
 
+    /// Another object of the same bucket.
+    pub(super) fn other(self, asked: &Asked<'_>, key: &'a str) -> Resource {
+        let key = Some(key);
+        Self { key, ..self }.object(asked)
+    }
+
     fn object(&self, asked: &Asked<'_>) -> Resource {
         match (self.container(asked), self.key) {
             (Some(container), Some(key)) if self.bucket.is_some() => {
                 Resource::Arn(format!("{container}/{key}"))
+            }
+            // Its objects are no resources of their own.
+            (Some(container), Some(_)) if matches!(self.host, Some(Bucket::ObjectLambda(_))) => {
+                Resource::Arn(container)
             }
             (Some(container), Some(key)) => Resource::Arn(format!("{container}/object/{key}")),
             _ => Resource::Unknown,
@@ -335,10 +431,12 @@ impl<'a> Target<'a> {
         };
         match self.host? {
             Bucket::InPath | Bucket::Named(_) => {
-                let bucket = self.bucket?;
+                let bucket = self
+                    .bucket
+                    .filter(|it| matches!(Kind::of(it), Kind::Bucket))?;
                 Some(format!("arn:{partition}:s3:::{bucket}"))
             }
-            Bucket::Directory(_) | Bucket::DirectoryControl => {
+            Bucket::DirectoryControl => {
                 let bucket = self.bucket?;
                 Some(format!(
                     "arn:{partition}:s3express:{}:{}:bucket/{bucket}",
@@ -353,217 +451,74 @@ impl<'a> Target<'a> {
                 let (named, outpost) = named.split_once('.')?;
                 point("s3-outposts", named, Some(outpost)).filter(|_| region.is_some())
             }
-            // The owner's account is not in the host.
-            Bucket::MultiRegion(_) => None,
-        }
-    }
-}
-
-/// `[/]bucket/key[?versionId=…]`, or an access point's ARN with `/object/key`; percent-encoded.
-fn copy_source(asked: &Asked<'_>) -> Access {
-    let unknown = || one("s3:GetObject", Resource::Unknown);
-    let mut headers = asked.request.headers.get_all("x-amz-copy-source").iter();
-    let moved: Vec<Cow<'_, str>> = form::pairs(asked.request.query.as_bytes())
-        .flatten()
-        .filter(|it| it.0.eq_ignore_ascii_case("x-amz-copy-source"))
-        .map(|it| it.1)
-        .collect();
-    let source: Cow<'_, str> = match (headers.next(), headers.next(), moved.as_slice()) {
-        (Some(value), None, []) => match value.to_str() {
-            Ok(value) => Cow::Borrowed(value),
-            Err(_) => return unknown(),
-        },
-        (None, None, [value]) => Cow::Borrowed(value.as_ref()),
-        _ => return unknown(),
-    };
-    let (path, version) = match source.split_once('?') {
-        Some((path, query)) if query.starts_with("versionId=") => (path, true),
-        Some(_) => return unknown(),
-        None => (source.as_ref(), false),
-    };
-    let action = if version {
-        "s3:GetObjectVersion"
-    } else {
-        "s3:GetObject"
-    };
-    let Some(path) = form::decode(path.as_bytes(), false) else {
-        return unknown();
-    };
-    if path.starts_with("arn:") {
-        if arn::parts(&path).is_some_and(|it| it.service == "s3-outposts") {
-            let action = action.replacen("s3:", "s3-outposts:", 1);
-            return one(action, Resource::Unknown);
-        }
-        return one(action, source_by_point(asked, path));
-    }
-    let resource = match path.strip_prefix('/').unwrap_or(&path).split_once('/') {
-        Some((bucket, key)) if arn::is_name(bucket, "") && !key.is_empty() => Resource::Arn(
-            format!("arn:{}:s3:::{bucket}/{key}", asked.endpoint.partition),
-        ),
-        _ => Resource::Unknown,
-    };
-    one(action, resource)
-}
-
-/// The object that a copy source names by an access point: `arn:…:s3:{region}:{account}:accesspoint/{name}/object/{key}`.
-/// What others stand for (a multi-region access point) the request does not tell.
-fn source_by_point(asked: &Asked<'_>, arn: Cow<'_, str>) -> Resource {
-    let known = arn::parts(&arn).is_some_and(|it| {
-        let object = it
-            .resource
-            .strip_prefix("accesspoint/")
-            .and_then(|rest| rest.split_once("/object/"));
-        it.partition == asked.endpoint.partition
-            && it.service == "s3"
-            && !it.region.is_empty()
-            && !it.account.is_empty()
-            && arn::is_place(it.region, it.account)
-            && object.is_some_and(|(name, key)| arn::is_name(name, "") && !key.is_empty())
-    });
-    if known {
-        Resource::Arn(arn.into_owned())
-    } else {
-        Resource::Unknown
-    }
-}
-
-fn delete_objects(asked: &Asked<'_>, target: &Target<'_>) -> Vec<Access> {
-    let keys = plain_body(asked.request).and_then(deleted_keys);
-    let bypass = asked.has_header("x-amz-bypass-governance-retention");
-    let mut access = match keys {
-        None => ["DeleteObject", "DeleteObjectVersion"]
-            .map(|it| one(target.action(it), Resource::Unknown))
-            .to_vec(),
-        Some(keys) => {
-            let resources = |versions: bool| -> Vec<Resource> {
-                let keys = keys.iter().filter(|it| it.1 == versions);
-                keys.map(|(key, _)| {
-                    Target {
-                        key: Some(key),
-                        ..*target
-                    }
-                    .object(asked)
-                })
-                .collect()
-            };
-            [
-                ("DeleteObject", resources(false)),
-                ("DeleteObjectVersion", resources(true)),
-            ]
-            .into_iter()
-            .filter(|it| !it.1.is_empty())
-            .map(|(action, resources)| on(target.action(action), resources))
-            .collect()
-        }
-    };
-    if bypass {
-        let resources = access.iter().flat_map(|it| it.resources.clone()).collect();
-        access.push(on(target.action("BypassGovernanceRetention"), resources));
-    }
-    access
-}
-
-/// Keys, and whether a version is named. `None` for anything but exactly the documented shape.
-fn deleted_keys(body: &[u8]) -> Option<Vec<(String, bool)>> {
-    let body = std::str::from_utf8(body).ok()?;
-    let mut reader = Reader::from_str(body);
-    reader.config_mut().expand_empty_elements = true;
-    let mut path: Vec<String> = Vec::new();
-    let mut keys = Vec::new();
-    let mut key: Option<String> = None;
-    let mut version: Option<String> = None;
-    loop {
-        match reader.read_event().ok()? {
-            Event::Start(start) => {
-                path.push(start.local_name().as_ref().to_owned());
-                let names: Vec<&str> = path.iter().map(String::as_str).collect();
-                match names.as_slice() {
-                    ["Delete", "Object"] => (key, version) = (None, None),
-                    ["Delete", "Object", "Key"] if key.replace(String::new()).is_some() => {
-                        return None;
-                    }
-                    ["Delete", "Object", "VersionId"]
-                        if version.replace(String::new()).is_some() =>
-                    {
-                        return None;
-                    }
-                    ["Delete"] | ["Delete", ..] => {}
-                    _ => return None,
-                }
-            }
-            Event::End(_) => {
-                if path.len() == 2 && path[1] == "Object" {
-                    let key = key.take().filter(|it| !it.is_empty())?;
-                    keys.push((key, version.take().is_some_and(|it| !it.is_empty())));
-                    if keys.len() > MOST_KEYS {
-                        return None;
-                    }
-                }
-                path.pop();
-            }
-            Event::Text(text) => {
-                // A parser makes a line feed of it.
-                if text.contains('\r') {
-                    return None;
-                }
-                match path.last().map(String::as_str) {
-                    Some("Key") => key.as_mut()?.push_str(&text),
-                    Some("VersionId") => version.as_mut()?.push_str(&text),
-                    _ => {}
-                }
-            }
-            Event::GeneralRef(reference) => {
-                let text = match reference.resolve_char_ref().ok()? {
-                    Some(letter) => letter.to_string(),
-                    None => quick_xml::escape::resolve_predefined_entity(&reference)?.to_owned(),
-                };
-                match path.last().map(String::as_str) {
-                    Some("Key") => key.as_mut()?.push_str(&text),
-                    Some("VersionId") => version.as_mut()?.push_str(&text),
-                    _ => {}
-                }
-            }
-            Event::Decl(_) | Event::Comment(_) => {}
-            Event::Eof => return (path.is_empty() && !keys.is_empty()).then_some(keys),
-            Event::CData(_) | Event::DocType(_) | Event::PI(_) | Event::Empty(_) => return None,
+            // The owner's account is not in the host; a directory bucket's calls ask for its session.
+            Bucket::MultiRegion(_) | Bucket::Directory(_) => None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
+    use crate::aws::iam::tests::{ACCOUNT, call, shown};
 
     #[test]
-    fn keys_of_delete() {
-        let read = |body: &str| deleted_keys(body.as_bytes());
-        assert_eq!(
-            read(
-                r#"<?xml version="1.0"?><Delete xmlns="x"><Object><Key>a&amp;b&#x2F;c</Key></Object><Object><Key>d</Key><VersionId>v</VersionId></Object><Quiet>true</Quiet></Delete>"#
+    fn names_of_no_bucket() {
+        for (name, wanted) in [
+            ("a-s3alias", "s3:GetObject ?"),
+            ("m.mrap", "s3:GetObject ?"),
+            ("a--ol-s3", "s3:GetObject ?; s3-object-lambda:GetObject ?"),
+            ("a--op-s3", "s3:GetObject ?; s3-outposts:GetObject ?"),
+            ("a--table-s3", "s3:GetObject ?; s3tables:GetTableData ?"),
+            (
+                "d--use1-az4--x-s3",
+                "s3:GetObject ?; s3express:CreateSession s3express:us-east-1:123456789012:bucket/d--use1-az4--x-s3",
             ),
-            Some(vec![("a&b/c".to_owned(), false), ("d".to_owned(), true)])
-        );
-        for body in [
-            "",
-            "<Delete></Delete>",
-            "<Other><Object><Key>a</Key></Object></Other>",
-            "<Delete><Object><Key>a</Key><Key>b</Key></Object></Delete>",
-            "<Delete><Object><VersionId>v</VersionId></Object></Delete>",
-            "<!DOCTYPE d [<!ENTITY k 'x'>]><Delete><Object><Key>&k;</Key></Object></Delete>",
-            "<Delete><Object><Key>&k;</Key></Object></Delete>",
-            "<Delete><Object><Key>a</Key></Object>",
-            "10\r\n<Delete><Object><Key>a</Key></Object></Delete>",
+            ("a-s3alias.b", "s3:GetObject s3:::a-s3alias.b/k"),
+            ("-s3aliasb", "s3:GetObject s3:::-s3aliasb/k"),
         ] {
-            assert_eq!(read(body), None, "{body}");
+            for line in [
+                format!("GET {name}.s3.amazonaws.com/k"),
+                format!("GET s3.us-east-1.amazonaws.com/{name}/k"),
+                format!("GET {name}.s3-accelerate.amazonaws.com/k"),
+            ] {
+                let found = call(&line, "s3", &[], "", Some(ACCOUNT));
+                assert_eq!(shown(&found), wanted, "{line}");
+            }
         }
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(body in "(<|>|/|Delete|Object|Key|a|&amp;|&|;|!|\\?){0,40}") {
-            let _ = deleted_keys(body.as_bytes());
+        for (line, wanted) in [
+            (
+                "GET a-s3alias.s3.amazonaws.com/?list-type=2",
+                "s3:ListBucket ?",
+            ),
+            (
+                "PUT a--table-s3.s3.amazonaws.com/k",
+                "s3:PutObject ?; s3tables:PutTableData ?",
+            ),
+            (
+                "DELETE a--ol-s3.s3.amazonaws.com/k?versionId=v",
+                "s3:DeleteObjectVersion ?; s3-object-lambda:DeleteObjectVersion ?",
+            ),
+            (
+                "POST a--ol-s3.s3.amazonaws.com/?delete",
+                "s3:DeleteObject ?; s3:DeleteObjectVersion ?; s3-object-lambda:DeleteObject ?; s3-object-lambda:DeleteObjectVersion ?",
+            ),
+            // Object Lambda has no such action.
+            (
+                "GET a--ol-s3.s3.amazonaws.com/?lifecycle",
+                "s3:GetLifecycleConfiguration ?",
+            ),
+            (
+                "GET s3.us-east-1.amazonaws.com/a-S3ALIAS/k",
+                "s3:GetObject ?",
+            ),
+        ] {
+            let found = call(line, "s3", &[], "", Some(ACCOUNT));
+            assert_eq!(shown(&found), wanted, "{line}");
         }
+        let line = "GET o-123456789012.s3-object-lambda.us-east-1.amazonaws.com/k";
+        let found = call(line, "s3-object-lambda", &[], "", Some(ACCOUNT));
+        let wanted =
+            "s3-object-lambda:GetObject s3-object-lambda:us-east-1:123456789012:accesspoint/o";
+        assert_eq!(shown(&found), wanted);
     }
 }

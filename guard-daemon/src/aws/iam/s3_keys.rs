@@ -1,6 +1,6 @@
 //! S3's condition keys: query members, headers, and tags in a header.
 
-use super::Asked;
+use super::{Asked, keys::entry, s3::is_copy, s3_copy};
 use crate::aws::{KeyValue, catalog::OperationModel, form};
 
 /// The value of a key, in lower case; `None` where the request does not tell it.
@@ -8,20 +8,28 @@ pub(super) fn value(asked: &Asked<'_>, operation: OperationModel, key: &str) -> 
     if asked.reading.services.first()?.name() != "s3" {
         return None;
     }
+    // A copy has its source's tags, which the request does not tell, unless it says that it replaces them.
+    if operation.name() == "CopyObject" && key.starts_with("s3:requestobjecttag") {
+        let name = "x-amz-tagging-directive";
+        if asked.single(Some(name), name) != KeyValue::One("REPLACE".to_owned()) {
+            return Some(KeyValue::Unknown);
+        }
+    }
+    // Not the query's: a copy's source has its own, and so has each object in a body.
+    if key == "s3:versionid" && is_copy(operation.name()) {
+        return Some(s3_copy::version(asked));
+    }
+    if key == "s3:versionid" && operation.name() == "DeleteObjects" {
+        return Some(KeyValue::Unknown);
+    }
     let tags = matches!(
         operation.name(),
         "PutObject" | "CopyObject" | "CreateMultipartUpload"
     );
     if let Some(tag) = key.strip_prefix("s3:requestobjecttag/") {
         return tags.then(|| {
-            asked.tags().map_or(KeyValue::Unknown, |tags| {
-                let mut found = tags.iter().filter(|it| it.0.to_lowercase() == tag);
-                match (found.next(), found.next()) {
-                    (None, _) => KeyValue::Absent,
-                    (Some(one), None) => KeyValue::One(one.1.clone()),
-                    _ => KeyValue::Unknown,
-                }
-            })
+            let tags = asked.tags();
+            tags.map_or(KeyValue::Unknown, |tags| entry(&tags, tag))
         });
     }
     let name = key.strip_prefix("s3:")?;

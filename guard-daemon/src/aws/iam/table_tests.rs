@@ -261,6 +261,7 @@ fn dynamodb_without_a_table() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn tags_and_replicas_at_creation() {
     let iam = |body: &str, expected: &str| {
         let body = format!("{body}&Version=2010-05-08");
@@ -379,6 +380,7 @@ fn tags_and_replicas_at_creation() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_services_read_and_write_as_the_caller() {
     let lambda = |line: &str, body: &str, expected: &str| {
         let (method, path) = line.split_once(' ').unwrap();

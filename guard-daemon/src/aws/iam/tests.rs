@@ -121,7 +121,7 @@ fn s3() {
         (
             "PUT b.s3.amazonaws.com/k",
             &[("x-amz-copy-source", "x"), ("x-amz-copy-source", "src/k")],
-            "s3:PutObject s3:::b/k; s3:GetObject ?",
+            "s3:PutObject s3:::b/k; s3:GetObject ?; s3:GetObjectVersion ?",
         ),
         (
             "PUT b.s3.amazonaws.com/k",

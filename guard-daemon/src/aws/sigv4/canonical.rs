@@ -20,27 +20,28 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
 const PATH: &AsciiSet = &COMPONENT.remove(b'/');
 
 /// The SHA-256 of the canonical request, hexadecimal, once for each spelling of the query that a signer
-/// may have meant: one for all that SDKs send, at most three.
+/// may have meant, and of an S3 path: one for all that SDKs send, at most six.
 ///
 /// AWS decodes a query and encodes it again, and so do most signers; botocore signs the query as it
-/// stands; and a `+` is a space to some and a plus sign to others. The difference is in spelling alone.
+/// stands; and a `+` is a space to some and a plus sign to others. S3 does the same with a path, and some signers take
+/// that, too, as it stands. The difference is in spelling alone.
 pub(super) fn hashes(
     presented: &Presented,
     request: &RequestView<'_>,
     payload: Payload<'_>,
 ) -> Result<Vec<String>, SigV4Error> {
-    let path = path(&presented.service, request.path);
+    let paths = paths(&presented.service, request.path);
     let headers = headers(&presented.signed_headers, request)?;
     let signed = presented.signed_headers.join(";");
     let payload = payload_line(payload);
-    let hash = |query: String| {
+    let hash = |path: &str, query: &str| {
         let mut context = digest::Context::new(&SHA256);
         for part in [
             request.method.as_str(),
             "\n",
-            &path,
+            path,
             "\n",
-            &query,
+            query,
             "\n",
             &headers,
             "\n",
@@ -52,7 +53,12 @@ pub(super) fn hashes(
         }
         hex::encode(context.finish())
     };
-    Ok(queries(request.query).into_iter().map(hash).collect())
+    let queries = queries(request.query);
+    let mut hashes = Vec::with_capacity(paths.len() * queries.len());
+    for path in &paths {
+        hashes.extend(queries.iter().map(|query| hash(path, query)));
+    }
+    Ok(hashes)
 }
 
 /// The payload's line.
@@ -66,12 +72,42 @@ pub(super) fn payload_line(payload: Payload<'_>) -> Cow<'_, str> {
     }
 }
 
-/// S3 signs the path as it stands; every other service the normalised path, encoded once more.
-fn path<'a>(service: &str, raw: &'a str) -> Cow<'a, str> {
-    if is_s3(service) {
+/// S3 signs the path encoded as AWS encodes it, or some signers the path as it stands; every other service the
+/// normalised path, encoded once more.
+fn paths<'a>(service: &str, raw: &'a str) -> Vec<Cow<'a, str>> {
+    if !is_s3(service) {
+        return vec![Cow::Owned(
+            utf8_percent_encode(&normalise(raw), PATH).to_string(),
+        )];
+    }
+    match s3_path(raw) {
+        Cow::Owned(encoded) if encoded != raw => vec![Cow::Owned(encoded), Cow::Borrowed(raw)],
+        _ => vec![Cow::Borrowed(raw)],
+    }
+}
+
+/// A path as S3 recomputes it: decoded, and encoded again but for `/`. What of a `%2F` is not known: it stays.
+///
+/// A bare `+` is a plus sign here, and in what is decided, and a space to S3, which therefore refuses the signature.
+pub(super) fn s3_path(raw: &str) -> Cow<'_, str> {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    if raw.bytes().all(unreserved) {
         return Cow::Borrowed(raw);
     }
-    Cow::Owned(utf8_percent_encode(&normalise(raw), PATH).to_string())
+    let mut encoded = String::with_capacity(raw.len() + 16);
+    let mut rest = raw.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let mut byte = [*first];
+        let escape = tail.get(..2).filter(|_| *first == b'%');
+        let meant = escape.is_some_and(|digits| hex::decode_to_slice(digits, &mut byte).is_ok());
+        let (spelt, left) = rest.split_at(if meant { 3 } else { 1 });
+        match str::from_utf8(spelt) {
+            Ok(slash) if meant && byte == *b"/" => encoded.push_str(slash),
+            _ => encoded.extend(percent_encode(&byte, PATH)),
+        }
+        rest = left;
+    }
+    Cow::Owned(encoded)
 }
 
 /// RFC 3986 §5.2.4, and empty segments go too.
@@ -194,8 +230,15 @@ mod tests {
 
     #[test]
     fn encodes_paths_by_service() {
-        assert_eq!(path("s3", "/a//b/../%20c"), "/a//b/../%20c");
-        assert_eq!(path("lambda", "/a//b/../%20c:d"), "/a/%2520c%3Ad");
+        assert_eq!(paths("s3", "/a//b/../%20c"), ["/a//b/../%20c"]);
+        assert_eq!(paths("lambda", "/a//b/../%20c:d"), ["/a/%2520c%3Ad"]);
+        for (raw, encoded) in [
+            ("/a=b/(c)@d:e+f", "/a%3Db/%28c%29%40d%3Ae%2Bf"),
+            ("/%e1%88%b4/%41%7e%2f%2F/x", "/%E1%88%B4/A~%2f%2F/x"),
+            ("/%252F%25%zz%", "/%252F%25%25zz%25"),
+        ] {
+            assert_eq!(paths("s3express", raw), [encoded, raw], "{raw}");
+        }
     }
 
     #[test]

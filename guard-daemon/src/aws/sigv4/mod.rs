@@ -9,6 +9,7 @@
 
 mod canonical;
 mod chunks;
+mod hoisted;
 mod payload;
 mod presented;
 mod sign;
@@ -21,6 +22,7 @@ mod version2;
 mod version4a;
 
 pub use chunks::ChunkSigner;
+pub use hoisted::{check_query, restore_headers};
 pub use payload::{DeclaredPayload, Streaming, declared_payload, declared_payload_of};
 pub use presented::{presented, signs_query};
 pub use sign::{SignAs, Signed, sign};
@@ -33,6 +35,7 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
+use self::sign::replace_query;
 use super::Scope;
 
 /// The signature a request carries, parsed, not yet verified.
@@ -153,6 +156,19 @@ pub enum SigV4Error {
     /// A signed header that the request does not have.
     #[error("header {0:?} is signed but not sent")]
     NotSent(String),
+    /// A member of a presigned URL's query that stands for a header cannot be one.
+    #[error("{name:?} in the presigned URL's query {why}")]
+    NoHeader {
+        /// The header's name.
+        name: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A member of the query that S3 takes for a header in a presigned URL alone.
+    #[error(
+        "the query has {0:?}, which S3 ignores there unless the URL is presigned; send it as a header"
+    )]
+    Ignored(String),
     /// Signed too far from guard's clock.
     #[error(
         "the request was signed {seconds} s away from guard's clock (at most 900 s); set the clock right"
@@ -203,9 +219,9 @@ fn hmac_key(secret: &str, day: &str, scope: Scope<'_>) -> Key {
     Key::new(HMAC_SHA256, key.as_slice())
 }
 
-/// Whether a signing name follows S3's rules: the path is signed as it stands, neither normalised nor
-/// encoded again, and `x-amz-content-sha256` is always there.
-fn is_s3(service: &str) -> bool {
+/// Whether a signing name follows S3's rules: the path is not normalised and not encoded twice, and
+/// `x-amz-content-sha256` is always there.
+pub fn is_s3(service: &str) -> bool {
     matches!(
         service,
         "s3" | "s3express" | "s3-object-lambda" | "s3-outposts"

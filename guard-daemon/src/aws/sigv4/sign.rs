@@ -15,6 +15,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 
+use super::canonical::s3_path;
 use super::{Algorithm, Payload, SigV4Error, is_s3, signature_parameter, version2_parameter};
 use crate::aws::Scope;
 
@@ -29,13 +30,20 @@ const CLIENT_AUTHENTICATION: [HeaderName; 7] = [
     HeaderName::from_static("x-amz-security-token"),
 ];
 
-/// What may change between here and AWS, or what botocore leaves unsigned for that reason.
-const UNSIGNED: [&str; 16] = [
+/// What may change between here and AWS, or what botocore leaves unsigned for that reason. Proxies and AWS's own front
+/// ends add to some of these, or put their own in the place.
+const UNSIGNED: [&str; 24] = [
+    "accept-encoding",
     "baggage",
+    "cache-control",
+    "cdn-loop",
     "connection",
     "expect",
+    "forwarded",
     "host", // Signed, but from the argument.
     "keep-alive",
+    "max-forwards",
+    "pragma",
     "proxy-authenticate",
     "proxy-connection",
     "te",
@@ -45,9 +53,14 @@ const UNSIGNED: [&str; 16] = [
     "transfer-encoding",
     "upgrade",
     "user-agent",
-    "x-amzn-trace-id",
+    "via",
     "x-amz-content-sha256", // Signed, but from the payload.
+    "x-amzn-trace-id",
+    "x-real-ip",
 ];
+
+/// The beginning of further ones: `x-forwarded-for` and its like.
+const UNSIGNED_START: &str = "x-forwarded-";
 
 /// How a request is signed: by default with Signature Version 4, a session token as any service takes it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,7 +84,8 @@ pub struct Signed {
 }
 
 /// Strips every client signature (header and query) from `parts` and signs it in header form. The path and
-/// the rest of the query leave byte for byte as they came; `Host` becomes `host`.
+/// the rest of the query leave byte for byte as they came; `Host` becomes `host`. What is signed of an S3 path is how
+/// S3 spells it.
 ///
 /// `x-amz-content-sha256` is set from `payload` for S3, and wherever the client sent it. For Version 4A the scope's
 /// region is a set of regions.
@@ -117,9 +131,12 @@ pub fn sign(
     if !target.starts_with('/') {
         return Err(SigV4Error::Unsignable("its target is not a path"));
     }
+    let path = parts.uri.path();
+    let query = &target[path.len()..];
+    let spelt = if s3 { s3_path(path) } else { path.into() };
     let request = SignableRequest::new(
         parts.method.as_str(),
-        format!("https://{host}{target}"),
+        format!("https://{host}{spelt}{query}"),
         signed_headers(&parts.headers, host)?.into_iter(),
         body(payload),
     )
@@ -206,11 +223,17 @@ fn strip_query(parts: &mut Parts) -> Result<(), SigV4Error> {
         .split('&')
         .filter(|pair| !of_signature(pair))
         .collect();
+    let kept = kept.join("&");
+    replace_query(parts, &kept)
+}
+
+/// Gives a request another query; none where it is empty.
+pub(super) fn replace_query(parts: &mut Parts, query: &str) -> Result<(), SigV4Error> {
     let path = parts.uri.path();
-    let target = if kept.is_empty() {
+    let target = if query.is_empty() {
         path.to_owned()
     } else {
-        format!("{path}?{}", kept.join("&"))
+        format!("{path}?{query}")
     };
     let unusable = SigV4Error::Unsignable("its path and query do not make a URL");
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
@@ -229,12 +252,13 @@ fn signed_headers<'a>(
 ) -> Result<Vec<(&'a str, &'a str)>, SigV4Error> {
     let mut signed = vec![("host", host)];
     for (name, value) in headers {
-        if UNSIGNED.contains(&name.as_str()) {
+        let name = name.as_str();
+        if UNSIGNED.contains(&name) || name.starts_with(UNSIGNED_START) {
             continue;
         }
         let value = str::from_utf8(value.as_bytes())
             .map_err(|_invalid| SigV4Error::Unsignable("a header's value is not UTF-8"))?;
-        signed.push((name.as_str(), value));
+        signed.push((name, value));
     }
     Ok(signed)
 }

@@ -115,7 +115,8 @@ mod documented {
             ),
             example(
                 "PUT",
-                "/test%24file.text",
+                // As published; the canonical request has `%24`.
+                "/test$file.text",
                 &[
                     ("date", "Fri, 24 May 2013 00:00:00 GMT"),
                     ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
@@ -525,6 +526,77 @@ fn what_would_be_signed_wrongly_is_refused() {
     ));
 }
 
+/// An S3 path decoded and encoded again, one `%2F` and `/` after the other.
+fn spelt_by_s3(path: &str) -> String {
+    let upper = path.replace("%2f", "%2F\0");
+    let segments = upper.split('/').map(|segment| {
+        let parts = segment.split("%2F").map(|part| {
+            let decoded: Vec<u8> = percent_encoding::percent_decode_str(part).collect();
+            decoded.iter().fold(String::new(), |text, byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    text + &char::from(*byte).to_string()
+                }
+                _ => text + &format!("%{byte:02X}"),
+            })
+        });
+        parts.collect::<Vec<_>>().join("%2F")
+    });
+    segments
+        .collect::<Vec<_>>()
+        .join("/")
+        .replace("%2F%00", "%2f")
+}
+
+#[test]
+fn an_s3_path_is_taken_as_it_stands_and_as_s3_spells_it() {
+    let secret = "a secret that leaves";
+    let headers = [("host", "b.s3.amazonaws.com")];
+    let spelt = Wire::new(
+        "GET",
+        "b.s3.amazonaws.com",
+        "/a%3D%28b%29%40",
+        &headers,
+        b"",
+    );
+    let signed = signed(&spelt, "s3", Payload::Unsigned, false).unwrap();
+    assert_eq!(signed.check(secret, at(NOW)), Ok(()));
+    for (path, result) in [
+        ("/a=(b)@", Ok(())),
+        ("/a%3d%28b)@", Ok(())),
+        ("/a=(b)%2540", Err(SigV4Error::Mismatch)),
+        ("/a=(b)/@", Err(SigV4Error::Mismatch)),
+    ] {
+        let sent = Wire {
+            path: path.to_owned(),
+            ..signed.clone()
+        };
+        assert_eq!(sent.check(secret, at(NOW)), result, "{path}");
+    }
+}
+
+#[test]
+fn what_may_change_on_the_way_is_sent_and_not_signed() {
+    let loose = [
+        ("accept-encoding", "identity"),
+        ("cache-control", "no-cache"),
+        ("forwarded", "for=192.0.2.1"),
+        ("via", "1.1 proxy"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-proto", "https"),
+    ];
+    let mut headers = loose.to_vec();
+    headers.push(("content-type", "text/plain"));
+    let wire = Wire::new("PUT", "b.s3.amazonaws.com", "/k", &headers, b"");
+    let out = signed(&wire, "s3", Payload::Unsigned, false).unwrap();
+    for (name, value) in headers {
+        assert_eq!(out.headers[name], value);
+    }
+    assert_eq!(
+        presented(&out.view()).unwrap().unwrap().signed_headers,
+        ["content-type", "host", "x-amz-content-sha256", "x-amz-date"]
+    );
+}
+
 proptest! {
     /// Whatever the agent sends, reading it ends in a value.
     #[test]
@@ -579,5 +651,10 @@ proptest! {
         prop_assert_eq!(&out.query, &wire.query);
         prop_assert_eq!(out.check("a secret that leaves", at(NOW)), Ok(()));
         prop_assert_eq!(out.check("a secret that stays", at(NOW)), Err(SigV4Error::Mismatch));
+        if service.starts_with("s3") {
+            // What is signed is the path as S3 spells it, and that spelling alone.
+            let spelt = Wire { path: spelt_by_s3(&out.path), ..out.clone() };
+            prop_assert_eq!(spelt.check("a secret that leaves", at(NOW)), Ok(()));
+        }
     }
 }

@@ -116,10 +116,6 @@ mod tests {
         assert_eq!(calls[1].0.operation, "GetCallerIdentity");
         assert_eq!(calls[1].0.host, "sts.eu-west-1.amazonaws.com");
         assert_eq!(calls[1].0.signing_key.as_deref(), Some("ASIAMINTED"));
-        assert_eq!(
-            minted(MintedFor::Session, false).known(),
-            MintedFor::Session
-        );
 
         let express = minted(MintedFor::Unknown, true);
         assert_eq!(source.resolve_minted(&express).await, None);

@@ -87,11 +87,9 @@ pub struct Minted {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MintedFor {
-    /// The principal's of the session's own credentials (GetSessionToken, CreateSession).
-    Session,
-    /// Another's, whom the answer named, or STS.
+    /// Of whom the answer named, or STS; where they are the caller's, the caller (GetSessionToken, CreateSession).
     Named(Principal),
-    /// Another's, whom the answer did not name.
+    /// Nobody named the principal.
     Unknown,
 }
 
@@ -100,7 +98,7 @@ impl MintedFor {
     pub fn arn(&self) -> Option<&str> {
         match self {
             Self::Named(principal) => principal.arn.as_deref(),
-            Self::Session | Self::Unknown => None,
+            Self::Unknown => None,
         }
     }
 }

@@ -107,10 +107,9 @@ fn tags(id: &SessionId, identity: &Identity) -> Vec<(String, String)> {
     };
     add("guard:session", id.as_str());
     if let Some(human) = &identity.human {
-        add(
-            "guard:human",
-            human.email.as_ref().unwrap_or(&human.subject),
-        );
+        // Never one for the other: a subject may be written like somebody else's address.
+        add("guard:human", &human.subject);
+        add("guard:email", human.email.as_deref().unwrap_or_default());
         add("guard:issuer", &human.issuer);
     }
     add("guard:user", &identity.user);
@@ -271,6 +270,7 @@ mod tests {
             [
                 "guard:session",
                 "guard:human",
+                "guard:email",
                 "guard:issuer",
                 "guard:user",
                 "guard:host",
@@ -281,8 +281,17 @@ mod tests {
                 "guard:label/Team",
             ]
         );
-        assert_eq!(tags[1].1, "ada@example.com");
-        assert!(tags[7].1.starts_with("nightly _report_-"), "{}", tags[7].1);
+        assert_eq!(
+            (tags[1].1.as_str(), tags[2].1.as_str()),
+            ("42", "ada@example.com")
+        );
+        assert!(tags[8].1.starts_with("nightly _report_-"), "{}", tags[8].1);
+
+        identity.human = Some(human("ada@example.com", None));
+        let tags = super::tags(&id(), &identity);
+        let of = |key: &str| tags.iter().find(|it| it.0 == key).map(|it| it.1.as_str());
+        assert_eq!(of("guard:human"), Some("ada@example.com"));
+        assert_eq!(of("guard:email"), None);
     }
 
     /// STS's `[\w+=,.@-]{2,64}`.

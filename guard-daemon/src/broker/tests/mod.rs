@@ -255,6 +255,36 @@ async fn environment_keys_are_the_source_unless_a_profile_is_selected() {
 }
 
 #[tokio::test]
+async fn web_identity_comes_before_a_default_profile_that_is_no_role() {
+    let mut home = Home::new();
+    home.write(
+        ".aws/credentials",
+        "[default]\naws_access_key_id = AKIAFILE\naws_secret_access_key = b\n",
+    );
+    let source = home.source().await.unwrap();
+    let credentials = source.credentials().await.unwrap();
+    assert_eq!(credentials.access_key_id(), "AKIAFILE");
+
+    let role = "arn:aws:iam::123456789012:role/r".to_owned();
+    let token = home.path("no-token").display().to_string();
+    home.selection.variables.extend([
+        ("AWS_ROLE_ARN".to_owned(), role),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE".to_owned(), token),
+    ]);
+    let source = home.source().await.unwrap();
+    let error = source.credentials().await.unwrap_err().to_string();
+    assert!(!error.contains("odd-source"), "{error}");
+
+    home.write(
+        ".aws/config",
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\ncredential_source = odd-source\n",
+    );
+    let source = home.source().await.unwrap();
+    let error = source.credentials().await.unwrap_err().to_string();
+    assert!(error.contains("odd-source"), "{error}");
+}
+
+#[tokio::test]
 async fn a_containers_token_is_used_and_in_nobodys_environment() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}/role", listener.local_addr().unwrap());

@@ -78,13 +78,23 @@ async fn the_program_is_that_of_the_source_that_is_used() {
          [profile sso]\nsso_session = s\ncredential_process = /bin/true\n\
          [profile kept]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = keys\n\
          [profile keys]\naws_access_key_id = a\naws_secret_access_key = b\ncredential_process = /bin/true\n\
+         [profile file]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = both\n\
+         [profile both]\ncredential_process = /bin/true\n\
          [profile odd]\ncredential_process = $HOME/x s3cret\n",
+    );
+    home.write(
+        ".aws/credentials",
+        "[both]\naws_access_key_id = AKIAFILE\naws_secret_access_key = b\n",
     );
     for (profile, expected) in [
         ("role", &["sh", "/bin/true"][..]),
         ("process", &["sh", "/bin/true"]),
         ("sso", &[]),
-        ("kept", &[]),
+        // As the AWS CLI chooses between them.
+        ("kept", &["sh", "/bin/true"]),
+        ("keys", &["sh", "/bin/true"]),
+        ("file", &[]),
+        ("both", &[]),
         ("odd", &["sh", "credential_process"]),
     ] {
         home.selection.profile = Some(profile.to_owned());
@@ -96,6 +106,65 @@ async fn the_program_is_that_of_the_source_that_is_used() {
                 error.contains("write the program's path first") && !error.contains("s3cret"),
                 "{error}"
             );
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_in_the_credentials_file_come_before_a_program_and_that_before_keys_in_the_config_file()
+ {
+    let home = Home::new();
+    home.process(&given(3600));
+    let config = fs::read_to_string(home.path(".aws/config")).unwrap();
+    let keys = "aws_access_key_id = AKIAFILE\naws_secret_access_key = b\n";
+    home.write(".aws/config", &format!("{config}{keys}"));
+    let source = home.source().await.unwrap();
+    let credentials = source.credentials().await.unwrap();
+    assert_eq!(credentials.access_key_id(), "AKIAPROCESS");
+    assert_eq!(home.runs(), 1);
+
+    home.write(".aws/credentials", &format!("[default]\n{keys}"));
+    let source = home.source().await.unwrap();
+    let credentials = source.credentials().await.unwrap();
+    assert_eq!(credentials.access_key_id(), "AKIAFILE");
+    assert_eq!(home.runs(), 1);
+}
+
+#[tokio::test]
+async fn what_a_program_says_of_its_failure_stays_with_it() {
+    let home = Home::new();
+    home.process("echo s3cret >&2; echo s3cret; exit 7");
+    let source = home.source().await.unwrap();
+    let error = source.credentials().await.unwrap_err().to_string();
+    assert!(
+        error.contains("exit status: 7") && !error.contains("s3cret"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_program_that_hangs_ends_with_the_session() {
+    let home = Home::new();
+    home.process("sleep 600 & echo $$ $! > pids; wait");
+    let source = home.source().await.unwrap();
+    let waiting = source.clone();
+    let waiting = tokio::spawn(async move { waiting.credentials().await });
+    let pids = loop {
+        let pids = fs::read_to_string(home.path("pids")).unwrap_or_default();
+        if pids.ends_with('\n') {
+            break pids;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    waiting.abort();
+    drop(source);
+    for pid in pids.split_whitespace() {
+        let status = format!("/proc/{pid}/stat");
+        let mut left = 300;
+        while fs::read_to_string(&status).is_ok_and(|it| !it.contains(") Z ")) {
+            left -= 1;
+            assert!(left > 0, "{pid} of {pids} lives");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::aws::sigv4::{self, SigV4Error};
 use crate::aws::{
     self, BodyView, Call, Confidence, Operation, Protocol, RequestView, Resource, Scope,
 };
-use crate::cli::terminal::printable_json;
 use crate::gateway::{self, IN_MEMORY};
+use crate::visible::printable_json;
 
 /// Identifies requests, one after another.
 pub(super) struct Identifier {

@@ -9,10 +9,10 @@ use anyhow::Context as _;
 
 use super::FINDINGS;
 use crate::aws::catalog;
-use crate::cli::terminal::printable;
 use crate::config::{Config, ConfigError};
 use crate::policy::lint::{self, Actions, KeyType, Model};
 use crate::policy::{GUARD_KEYS, LABEL_KEYS, Source, SourceDocument, label_of};
+use crate::visible::printable;
 
 /// Bytes a policy document may have.
 const LARGEST: u64 = 1024 * 1024;

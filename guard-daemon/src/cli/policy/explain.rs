@@ -9,11 +9,11 @@ use anyhow::{Context as _, bail};
 use super::question::Question;
 use super::{completion, word};
 use crate::aws::{KeyValue, Resource};
-use crate::cli::terminal::printable;
 use crate::config::Config;
 use crate::policy::{ConditionTrace, Decider, Profile, StatementTrace, Trace, Truth};
 use crate::record::entry::{Event, ExchangeDecided};
 use crate::record::read;
+use crate::visible::printable;
 
 /// Its flags.
 #[derive(Debug, clap::Args)]

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::question::Question;
 use super::{FINDINGS, word};
-use crate::cli::terminal::printable;
 use crate::policy::{Effect, Profile};
+use crate::visible::printable;
 
 /// Bytes a file of cases may have.
 const LARGEST: u64 = 16 * 1024 * 1024;

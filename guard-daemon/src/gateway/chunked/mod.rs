@@ -3,7 +3,8 @@
 //! `parse` reads the framing. What is here is the body between the client's and the upstream's: of an unsigned
 //! one nothing is held and nothing is copied, it only breaks off where it is malformed; of a signed one a chunk is
 //! held until its signature is verified, and leaves with the real one. Every length stays as it was: the
-//! signatures that are taken out and those that are put in are of the same size.
+//! signatures that are taken out and those that are put in are of the same size. What is held counts itself, until it
+//! was sent: the pieces that arrive do (`spool`), and what is copied out of them here.
 
 mod content;
 mod parse;
@@ -23,7 +24,7 @@ pub(super) use self::content::Content;
 pub use self::parse::ChunkError;
 use self::parse::{Announced, CRLF, EXTENSION, Parser, Part, Signatures};
 use super::body::BodyError;
-use super::budget::Lease;
+use super::budget::Charge;
 use crate::aws::sigv4::{ChunkSigner, Streaming};
 
 /// Bytes of a signed chunk: it is held whole until it is verified. Clients send 64 KiB to 1 MiB.
@@ -97,13 +98,13 @@ pub(super) struct Chunked<B> {
 }
 
 impl<B> Chunked<B> {
-    /// Passes what is in `source`; where its chunks are signed, there are `chains` to sign them anew, and a `lease` for
-    /// what is held.
-    pub(super) fn new(source: B, framing: Framing, resigned: Option<(Chains, Lease)>) -> Self {
+    /// Passes what is in `source`; where its chunks are signed, there are `chains` to sign them anew, and a `charge` for
+    /// what is copied.
+    pub(super) fn new(source: B, framing: Framing, resigned: Option<(Chains, Charge)>) -> Self {
         Self {
             source,
             parser: framing.parser(),
-            resigning: resigned.map(|(chains, lease)| Box::new(Resigning::new(chains, lease))),
+            resigning: resigned.map(|(chains, charge)| Box::new(Resigning::new(chains, charge))),
             ready: VecDeque::new(),
             owed: 0,
             over: false,
@@ -200,7 +201,7 @@ struct Resigning {
 }
 
 impl Resigning {
-    fn new(chains: Chains, lease: Lease) -> Self {
+    fn new(chains: Chains, charge: Charge) -> Self {
         Self {
             chains,
             digits: Bytes::new(),
@@ -209,7 +210,7 @@ impl Resigning {
             held: Held {
                 pieces: Vec::new(),
                 small: BytesMut::new(),
-                lease,
+                charge,
             },
             trailers: Vec::new(),
         }
@@ -229,7 +230,7 @@ impl Resigning {
             }
             Part::Data(data) => {
                 self.hash.update(&data);
-                self.held.push(data)?;
+                self.held.push(data);
             }
             Part::ChunkEnd => {
                 self.release(ready)?;
@@ -237,7 +238,7 @@ impl Resigning {
             }
             Part::Trailers { line, canonical } => {
                 self.trailers.extend(canonical);
-                self.held.push(line)?;
+                self.held.push(line);
             }
             Part::TrailerSignature {
                 before,
@@ -277,34 +278,35 @@ fn text(signature: &Bytes) -> &str {
     str::from_utf8(signature).unwrap_or_default()
 }
 
-/// Data that wait for their signature to be verified; their share of the daemon's memory with them.
+/// Data that wait for their signature to be verified.
 struct Held {
     pieces: Vec<Bytes>,
     small: BytesMut,
-    lease: Lease,
+    /// For `small`.
+    charge: Charge,
 }
 
 impl Held {
-    fn push(&mut self, data: Bytes) -> Result<(), BodyError> {
-        self.lease.in_memory(data.len() as u64)?;
+    fn push(&mut self, data: Bytes) {
         if data.len() < SMALL {
+            self.charge.take_over(data.len() as u64);
             self.small.extend_from_slice(&data);
         } else {
             self.flush();
             self.pieces.push(data);
         }
-        Ok(())
     }
 
     fn flush(&mut self) {
         if !self.small.is_empty() {
-            self.pieces.push(self.small.split().freeze());
+            let small = self.small.split().freeze();
+            let charge = self.charge.split(u64::MAX);
+            self.pieces.push(charge.tie(small));
         }
     }
 
     fn drain(&mut self, into: &mut VecDeque<Bytes>) {
         self.flush();
         into.extend(self.pieces.drain(..));
-        self.lease.release_memory();
     }
 }

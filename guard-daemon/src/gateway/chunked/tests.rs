@@ -3,12 +3,14 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4::{SigningParams, sign_chunk, sign_trailer};
 use aws_smithy_runtime_api::client::identity::Identity;
+use http_body_util::BodyExt;
 use proptest::prelude::*;
 
 use super::*;
 use crate::aws::Scope;
 use crate::aws::sigv4::{Algorithm, Form, Presented, SigV4Error, Signed};
 use crate::gateway::Share;
+use crate::gateway::spool::Spool;
 
 const SEED: &str = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
 const OTHER: &str = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e";
@@ -158,7 +160,7 @@ fn resign(body: Pieces, framing: Framing) -> (Vec<u8>, Result<(), BodyError>) {
     read(Chunked::new(
         body,
         framing,
-        Some((chains(DUMMY, REAL), Share::default().lease())),
+        Some((chains(DUMMY, REAL), Share::default().lease().take_memory())),
     ))
 }
 
@@ -378,7 +380,7 @@ fn a_body_that_is_cut_off_does_not_leave_with_all_of_its_length() {
             }
             let headers = headers(None, trailers);
             let (framing, chains) = if signed {
-                let chains = (chains(DUMMY, REAL), Share::default().lease());
+                let chains = (chains(DUMMY, REAL), Share::default().lease().take_memory());
                 (Framing::signed(&headers, form(trailers)), Some(chains))
             } else {
                 (Framing::unsigned(&headers), None)
@@ -398,6 +400,49 @@ fn a_body_that_is_cut_off_does_not_leave_with_all_of_its_length() {
             assert_eq!(error.code(), "malformed-request", "{length}");
         }
     }
+}
+
+/// A body of the largest chunks, whose upstream takes `behind` pieces later what it is given.
+async fn held_while_sent(behind: usize, chunks: usize) -> Vec<u64> {
+    let largest = usize::try_from(LARGEST).expect("64 bits");
+    let chunks: Vec<_> = (0..chunks).map(|_| vec![7; largest]).collect();
+    let all = body(&chunks, &[], Some(DUMMY));
+    let source = Pieces::new(&all, &[64 * 1024]);
+    let share = Share::default();
+    let mut spool = Spool::new(source, "/nonexistent".into(), 0, share.lease());
+    let spooled = spool.take().await.expect("taken");
+    let charge = spooled.charge();
+    let framing = Framing::signed(&headers(None, &[]), Streaming::Chunks).expect("a framing");
+    let signed = Some((chains(DUMMY, REAL), charge));
+    let mut body = Chunked::new(spooled.counted(), framing, signed);
+    let (mut sending, mut held, mut length) = (VecDeque::new(), Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let data = frame.expect("within the share").into_data().expect("data");
+        length += data.len();
+        sending.push_back(data);
+        if sending.len() > behind {
+            sending.pop_front();
+        }
+        held.push(share.held().0);
+    }
+    assert_eq!(length, all.len());
+    drop((body, sending));
+    assert_eq!(share.held().0, 0, "all of it is given back");
+    held
+}
+
+#[tokio::test]
+async fn a_chunk_counts_until_it_was_sent() {
+    let held = held_while_sent(usize::MAX, 1).await;
+    assert!(held.iter().all(|&held| held >= LARGEST), "{held:?}");
+    let held = held_while_sent(0, 1).await;
+    assert!(held[0] >= LARGEST && held[held.len() / 2] < LARGEST * 3 / 4);
+}
+
+#[tokio::test]
+async fn a_body_larger_than_the_share_passes_for_it_leaves_by_and_by() {
+    let most = held_while_sent(16, 5).await.into_iter().max();
+    assert!(most.is_some_and(|most| most < LARGEST + 4 * 1024 * 1024));
 }
 
 /// As minio-go sends several: each with a line feed, and CR LF behind the last.

@@ -22,7 +22,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::BodyError;
-use super::budget::Lease;
+use super::budget::Charge;
 use super::chunked::Chains;
 
 /// Bytes of an envelope, all of it: AWS takes no larger ones.
@@ -63,7 +63,8 @@ pub(super) struct Events<B> {
     chains: Chains,
     /// The envelope that is arriving.
     arriving: BytesMut,
-    lease: Lease,
+    /// For `arriving`.
+    charge: Charge,
     ready: VecDeque<Bytes>,
     /// The empty envelope was here.
     ended: bool,
@@ -72,12 +73,13 @@ pub(super) struct Events<B> {
 }
 
 impl<B> Events<B> {
-    pub(super) fn new(source: B, chains: Chains, lease: Lease) -> Self {
+    /// Passes what is in `source`, whose pieces count themselves; `charge` is for what is copied out of them.
+    pub(super) fn new(source: B, chains: Chains, charge: Charge) -> Self {
         Self {
             source,
             chains,
             arriving: BytesMut::new(),
-            lease,
+            charge,
             ready: VecDeque::new(),
             ended: false,
             over: false,
@@ -91,17 +93,17 @@ impl<B> Events<B> {
 
     /// Takes in what arrived; the envelopes that are complete are ready then.
     fn take(&mut self, data: &[u8]) -> Result<(), BodyError> {
-        self.lease.in_memory(data.len() as u64)?;
+        self.charge.take_over(data.len() as u64);
         self.arriving.extend_from_slice(data);
         while let Some(envelope) = self.envelope()? {
+            // It stays as long, and counts until it was sent.
+            let charge = self.charge.split(envelope.len() as u64);
             let envelope = self.resign(envelope)?;
-            self.ready.push_back(envelope);
+            self.ready.push_back(charge.tie(envelope));
         }
         if self.ended && !self.arriving.is_empty() {
             return Err(EventError::AfterEnd.into());
         }
-        // What left is given back, also of a stream whose pieces never end where an envelope does.
-        self.lease.keep_in_memory(self.arriving.len() as u64);
         Ok(())
     }
 

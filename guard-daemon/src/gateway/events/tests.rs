@@ -111,8 +111,12 @@ fn chains() -> Chains {
     }
 }
 
+fn charge(share: &Share) -> Charge {
+    share.lease().take_memory()
+}
+
 fn resign(all: &[u8], size: usize) -> (Vec<u8>, Result<(), BodyError>) {
-    let mut events = Events::new(Pieces::new(all, size), chains(), Share::default().lease());
+    let mut events = Events::new(Pieces::new(all, size), chains(), charge(&Share::default()));
     let mut context = Context::from_waker(std::task::Waker::noop());
     let mut out = Vec::new();
     loop {
@@ -190,10 +194,17 @@ proptest! {
 fn a_long_conversation_gives_back_what_left() {
     let payloads: Vec<_> = (0..50).map(|_| vec![7; 1000]).collect();
     let all = stream(&payloads, SystemTime::now()).concat();
-    let mut events = Events::new(Pieces::new(&[], 1), chains(), Share::default().lease());
+    let share = Share::default();
+    let mut events = Events::new(Pieces::new(&[], 1), chains(), charge(&share));
     for piece in all.chunks(700) {
         events.take(piece).expect("taken");
-        assert_eq!(events.lease.drawn(), events.arriving.len() as u64);
+        let ready: usize = events.ready.iter().map(Bytes::len).sum();
+        let here = (events.arriving.len() + ready) as u64;
+        assert_eq!(share.held().0, here);
+        let on_its_way = std::mem::take(&mut events.ready);
+        assert_eq!(share.held().0, here, "it was not sent yet");
+        drop(on_its_way);
+        assert_eq!(share.held().0, events.arriving.len() as u64);
     }
     assert!(events.ended);
 }

@@ -7,7 +7,7 @@ use http::{Method, Response, Version};
 use hyper::body::Incoming;
 
 use super::super::body::ResponseBody;
-use super::super::forward;
+use super::super::forward::{self, Unreadable, Wanted};
 use super::super::outcome::Completion;
 use super::super::refusal::Refusal;
 use super::Exchange;
@@ -17,8 +17,11 @@ use crate::aws::catalog::Output;
 use crate::aws::{Call, Protocol};
 use crate::broker::DummyCredentials;
 use crate::mask::minted::{self, Mints};
-use crate::mask::{self, Class, MaskError, Minting};
+use crate::mask::{self, Class, Layout, MaskError, Minting, Shape};
 use crate::policy::Masked;
+
+/// Answers as HAL, in another form than its model's, unless it is asked for `application/json`, as SDKs do.
+const HAL: &str = "apigateway";
 
 /// What is to be changed in an answer.
 pub(super) enum Edits {
@@ -35,6 +38,7 @@ pub(super) struct Modelled {
     masked: Masked,
     /// It has temporary credentials, which never pass, whatever is masked.
     mints: Option<&'static Mints>,
+    wanted: Wanted,
 }
 
 impl Edits {
@@ -45,7 +49,7 @@ impl Edits {
         }
         let output = call.output?;
         let mut services = call.candidates.iter().map(|it| it.0);
-        let masked = if services.any(|service| minted::OF_LASTING_KEYS.contains(&service)) {
+        let masked = if services.any(|service| minted::ALWAYS_MASKED.contains(&service)) {
             masked.with(Class::Credential)
         } else {
             masked
@@ -54,18 +58,46 @@ impl Edits {
         let mints = candidates.find_map(|(service, operation)| Mints::of(service, operation));
         let changes =
             mints.is_some() || forward::has_masked(output, |class| masked.contains(class));
+        let document =
+            !matches!(output.layout(), Layout::Payload { shape, .. } if shape.kind().is_opaque());
+        let hal = document && call.candidates.iter().any(|it| it.0 == HAL);
         changes.then_some(Self::Modelled(Modelled {
             protocol: call.protocol,
             output,
             masked,
             mints,
+            wanted: if hal {
+                Wanted::PlainJson
+            } else {
+                Wanted::Plain
+            },
         }))
+    }
+
+    /// How the answer must come so that it can be changed.
+    pub(super) fn wanted(edits: Option<&Self>) -> Wanted {
+        match edits {
+            None => Wanted::AsAsked,
+            Some(Self::Unknown) => Wanted::Plain,
+            Some(Self::Modelled(modelled)) => modelled.wanted,
+        }
     }
 
     fn mints(&self) -> Option<&'static Mints> {
         match self {
             Self::Modelled(modelled) => modelled.mints,
             Self::Unknown => None,
+        }
+    }
+
+    /// Masks the headers of an answer that is not successful, and returns their names.
+    pub(super) fn apply_to_headers(&self, parts: &mut Parts) -> Vec<String> {
+        match self {
+            Self::Modelled(modelled) => {
+                let masks = |class| modelled.masked.contains(class);
+                mask::mask_headers(modelled.output, &mut parts.headers, &masks)
+            }
+            Self::Unknown => Vec::new(),
         }
     }
 
@@ -104,7 +136,7 @@ impl Edits {
 }
 
 impl Exchange {
-    /// Passes the answer on: as it arrives, or changed where it holds what is to be changed.
+    /// Passes the answer of a call that went well on: as it arrives, or changed where it holds what is to be changed.
     pub(super) async fn answer(
         &self,
         response: Response<Incoming>,
@@ -116,7 +148,7 @@ impl Exchange {
         completion.answered(parts.status, &parts.headers);
         forward::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::HTTP_11;
-        let Some(edits) = edits.filter(|_| parts.status.is_success()) else {
+        let Some(edits) = edits else {
             return Ok(Response::from_parts(
                 parts,
                 ResponseBody::through(body, completion),
@@ -127,13 +159,17 @@ impl Exchange {
             Refusal::failed(format!("the call ran, but its answer is withheld: {text}"))
         };
         let limit = self.gateway.config.limits.response_body_bytes;
-        let bytes = forward::read_answer(&parts.headers, body, limit)
+        let mut charge = self.session.bodies.answer(limit);
+        let bytes = forward::read_answer(&parts.headers, body, limit, &mut charge)
             .await
             .map_err(|error| withheld(&mut completion, error.to_string()))?;
         completion.received(bytes.len());
         let (bytes, paths, handed) = edits
             .apply(&mut parts, bytes)
             .map_err(|error| withheld(&mut completion, error.to_string()))?;
+        charge
+            .resize(bytes.len() as u64)
+            .map_err(|_busy| withheld(&mut completion, Unreadable::Busy.to_string()))?;
         if let Some(mints) = edits.mints() {
             self.hand_out(mints, from, handed)
                 .await
@@ -145,7 +181,95 @@ impl Exchange {
                 .headers
                 .insert(CONTENT_LENGTH, (bytes.len() as u64).into());
         }
-        completion.finish();
-        Ok(Response::from_parts(parts, ResponseBody::whole(bytes)))
+        let body = ResponseBody::collected(bytes, charge, completion);
+        Ok(Response::from_parts(parts, body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::aws::{BodyView, RequestView, catalog, identify};
+
+    fn credentials() -> Masked {
+        [Class::Credential].into_iter().collect()
+    }
+
+    fn edits(method: &Method, host: &str, path: &str, masked: Masked) -> Option<Edits> {
+        let headers = HeaderMap::new();
+        let request = RequestView {
+            method,
+            host,
+            path,
+            query: "",
+            headers: &headers,
+            body: BodyView::Whole(b""),
+        };
+        let call = identify(&request, None, None, &[]).unwrap();
+        assert!(call.candidates.iter().next().is_some(), "{path}");
+        Edits::of(&call, "", masked)
+    }
+
+    #[test]
+    fn what_answers_as_hal_is_asked_for_json() {
+        let wanted = |host: &str, path: &str| {
+            Edits::wanted(edits(&Method::GET, host, path, credentials()).as_ref())
+        };
+        let host = "apigateway.us-east-1.amazonaws.com";
+        assert_eq!(wanted(host, "/apikeys"), Wanted::PlainJson);
+        // Its `Accept` says which document is exported.
+        let export = "/restapis/a/stages/b/exports/oas30";
+        assert_ne!(wanted(host, export), Wanted::PlainJson);
+        let host = "lambda.us-east-1.amazonaws.com";
+        assert_eq!(wanted(host, "/2015-03-31/functions/f"), Wanted::Plain);
+    }
+
+    #[test]
+    fn tokens_that_buy_credentials_never_pass() {
+        for (host, path, body) in [
+            (
+                "oidc.us-east-1.amazonaws.com",
+                "/token",
+                r#"{"accessToken":"s3cret","tokenType":"Bearer","expiresIn":1,"refreshToken":"s3cret","idToken":"s3cret"}"#,
+            ),
+            (
+                "us-east-1.signin.aws.amazon.com",
+                "/v1/token",
+                r#"{"accessToken":{"accessKeyId":"ASIAREAL","secretAccessKey":"s3cret-key","sessionToken":"s3cret-token"},
+                    "tokenType":"x","expiresIn":1,"refreshToken":"s3cret","idToken":"s3cret"}"#,
+            ),
+        ] {
+            let masked = std::iter::empty::<Class>().collect();
+            let edits = edits(&Method::POST, host, path, masked).expect(host);
+            let (mut parts, ()) = Response::new(()).into_parts();
+            let (body, paths, _) = edits.apply(&mut parts, body.into()).expect(host);
+            let body = String::from_utf8_lossy(&body);
+            assert!(!body.contains("s3cret"), "{host}: {body}");
+            assert!(paths.contains(&"refreshToken".to_owned()), "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn headers_of_an_unsuccessful_answer_are_masked() {
+        let header = "x-amz-server-side-encryption-aws-kms-key-id";
+        let edits = Edits::Modelled(Modelled {
+            protocol: Protocol::S3,
+            output: catalog::output("s3", "PutObject").unwrap(),
+            masked: [Class::Content].into_iter().collect(),
+            mints: None,
+            wanted: Wanted::Plain,
+        });
+        let mut parts = Response::new(()).into_parts().0;
+        parts.status = StatusCode::BAD_REQUEST;
+        parts
+            .headers
+            .insert(header, HeaderValue::from_static("hunter2"));
+        assert_eq!(
+            edits.apply_to_headers(&mut parts),
+            [format!("header {header}")]
+        );
+        assert!(!format!("{:?}", parts.headers).contains("hunter2"));
     }
 }

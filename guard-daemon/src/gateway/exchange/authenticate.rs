@@ -19,7 +19,7 @@ use super::{Exchange, view};
 use crate::aws::bearer::{self, Bearer};
 use crate::aws::error::Code;
 use crate::aws::sigv4::{self, Algorithm, DeclaredPayload, Form, Payload, Presented};
-use crate::aws::{BodyView, Call, RequestView, Scope};
+use crate::aws::{BodyView, Call, Protocol, RequestView, Scope};
 use crate::broker::Issue;
 
 /// Who made a request, and what of its body they vouch for.
@@ -228,6 +228,26 @@ impl Authenticated {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Makes headers again of what a presigned URL carries in their place.
+    pub(super) fn restore_headers(&self, parts: &mut Parts) -> Result<(), Refusal> {
+        if let By::Signature { presented, .. } = &self.by {
+            sigv4::restore_headers(parts, presented)?;
+        }
+        Ok(())
+    }
+
+    /// What S3 ignores in the query decides nothing.
+    pub(super) fn check_query(&self, call: &Call, query: &str) -> Result<(), Refusal> {
+        let s3 = call.protocol == Protocol::S3
+            || self
+                .scope()
+                .is_some_and(|scope| sigv4::is_s3(scope.service));
+        if s3 {
+            sigv4::check_query(query)?;
+        }
+        Ok(())
     }
 
     pub(super) fn payload(&self) -> Payload<'_> {

@@ -66,7 +66,7 @@ impl Exchange {
         if let Some(text) = answer.refused {
             return Err(Refusal::denied(Code::AccessDenied, text));
         }
-        // The digest a person approved is the digest of what is sent.
+        // The digest a person approved is the digest of what is sent: of what is here now, and else at its end.
         from.check_digest(body)
     }
 
@@ -141,7 +141,8 @@ impl Answer {
             Outcome::TimedOut { approval } => {
                 let text = format!(
                     "this call needs approval {approval}, and nobody decided within {} s; ask a person to run \
-                     `guard approval approve {approval}`, then run the same call again ({why})",
+                     `guard approval approve {approval}`, then run the same call again; where the client \
+                     fills in an idempotency token, give it one, as with --client-token, both times ({why})",
                     patience.as_secs()
                 );
                 refused(Some(approval), text)

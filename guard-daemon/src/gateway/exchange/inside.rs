@@ -84,24 +84,35 @@ impl Authenticated {
         matches!(self.inside, Inside::Events)
     }
 
-    /// The body as it leaves. `head` is the signature that the request leaves with, if any.
+    /// The body as it leaves. `head` is the signature that the request leaves with, if any; `approved` the digest of a
+    /// body that still arrives.
     pub(super) fn body_leaving(
         &self,
         body: Spooled<Incoming>,
         head: Option<(&Signed, Scope<'_>, &Credentials)>,
+        approved: Option<String>,
         sent: Arc<Progress>,
     ) -> Result<RequestBody, SigV4Error> {
         match &self.inside {
-            Inside::Plain => Ok(RequestBody::new(body, sent)),
+            Inside::Plain => Ok(match approved {
+                Some(digest) => RequestBody::approved(body, digest, sent),
+                None => RequestBody::new(body, sent),
+            }),
             Inside::Chunks { framing, signed } => {
                 let chains = signed.then(|| self.chains(head)).transpose()?;
-                let resigned = chains.map(|chains| (chains, body.another_lease()));
+                let (body, resigned) = match chains {
+                    Some(chains) => {
+                        let charge = body.charge();
+                        (body.counted(), Some((chains, charge)))
+                    }
+                    None => (body, None),
+                };
                 let body = Chunked::new(body, framing.clone(), resigned);
                 Ok(RequestBody::chunked(body, sent))
             }
             Inside::Events => {
-                let lease = body.another_lease();
-                let body = Events::new(body, self.chains(head)?, lease);
+                let charge = body.charge();
+                let body = Events::new(body.counted(), self.chains(head)?, charge);
                 Ok(RequestBody::events(body, sent))
             }
         }

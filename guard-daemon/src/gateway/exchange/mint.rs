@@ -30,9 +30,10 @@ impl Exchange {
         if handed.is_empty() {
             return Ok(());
         }
+        let parent = from.issue().and_then(|issue| issue.minted());
         let mut events = Vec::with_capacity(handed.len());
         for (fresh, dummy) in handed {
-            let principal = minted_for(mints, from, &fresh);
+            let principal = minted_for(mints, parent, &self.whose, &fresh);
             let arn = principal.arn().map(str::to_owned);
             let expiry = fresh.expiry.unwrap_or_else(|| SystemTime::now() + UNTOLD);
             let real_key = fresh.access_key_id.clone();
@@ -94,16 +95,25 @@ impl Exchange {
     }
 }
 
-/// Whose the credentials are: the caller's, or of whom the answer names.
-fn minted_for(mints: &Mints, from: &Authenticated, fresh: &Fresh) -> MintedFor {
-    match (mints.whose(), from.issue()) {
-        (Whose::Caller, Some(issue)) => match issue.minted() {
-            Some(minted) => minted.known(),
-            None => MintedFor::Session,
-        },
-        (Whose::Caller, None) => MintedFor::Unknown,
-        (Whose::Told, _) => told(fresh).map_or(MintedFor::Unknown, MintedFor::Named),
-    }
+/// Whose the credentials are: the caller's, or of whom the answer names. The caller is that of `parent`, else the one
+/// of the session's own credentials that this exchange was decided for and signed as, who is in `whose`: the session's
+/// next ones may be another's.
+fn minted_for(
+    mints: &Mints,
+    parent: Option<&Minted>,
+    whose: &[Principal],
+    fresh: &Fresh,
+) -> MintedFor {
+    let found = match (mints.whose(), parent) {
+        (Whose::Told, _) => told(fresh),
+        (Whose::Caller, Some(parent)) => return parent.known(),
+        (Whose::Caller, None) => whose
+            .iter()
+            .rfind(|it| it.arn.is_some())
+            .or(whose.last())
+            .cloned(),
+    };
+    found.map_or(MintedFor::Unknown, MintedFor::Named)
 }
 
 /// The principal that an answer names; its account is in the ARN.
@@ -121,6 +131,62 @@ fn told(fresh: &Fresh) -> Option<Principal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_caller_gets_is_of_whom_it_was_signed_as() {
+        let fresh = |arn: Option<&str>| Fresh {
+            access_key_id: "ASIAREAL".to_owned(),
+            secret_access_key: "s".to_owned().into(),
+            session_token: "t".to_owned().into(),
+            expiry: None,
+            arn: arn.map(str::to_owned),
+            user_id: None,
+        };
+        let principal = |arn: Option<&str>| Principal {
+            account: "123456789012".to_owned(),
+            arn: arn.map(str::to_owned),
+            user_id: None,
+        };
+        let user = principal(Some("arn:aws:iam::123456789012:user/u"));
+        let own = Mints::of("sts", "GetSessionToken").unwrap();
+        let told = Mints::of("sts", "AssumeRole").unwrap();
+        let role = "arn:aws:sts::123456789012:assumed-role/R/s";
+        for (mints, whose, arn, expected) in [
+            (own, &[][..], None, MintedFor::Unknown),
+            (
+                own,
+                &[principal(None)],
+                None,
+                MintedFor::Named(principal(None)),
+            ),
+            (
+                own,
+                &[user.clone(), principal(None)],
+                None,
+                MintedFor::Named(user.clone()),
+            ),
+            (
+                told,
+                std::slice::from_ref(&user),
+                Some(role),
+                MintedFor::Named(principal(Some(role))),
+            ),
+            (told, std::slice::from_ref(&user), None, MintedFor::Unknown),
+        ] {
+            assert_eq!(minted_for(mints, None, whose, &fresh(arn)), expected);
+            let parent = Minted {
+                credentials: Credentials::new("ASIAREAL", "s", None, None, "test"),
+                express: false,
+                principal: MintedFor::Named(principal(Some("arn:aws:iam::123456789012:user/p"))),
+                lookup: Lookup::default(),
+                chain: Vec::new(),
+            };
+            if mints.whose() == Whose::Caller {
+                let of_parent = minted_for(mints, Some(&parent), whose, &fresh(arn));
+                assert_eq!(of_parent, parent.principal);
+            }
+        }
+    }
 
     #[test]
     fn the_account_of_a_principal_is_that_of_its_arn() {

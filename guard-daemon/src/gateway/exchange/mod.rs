@@ -7,6 +7,7 @@
 
 mod answer;
 mod authenticate;
+mod echo;
 mod hold;
 mod inside;
 mod mint;
@@ -25,6 +26,7 @@ use time::OffsetDateTime;
 
 use self::answer::Edits;
 use self::authenticate::{Authenticated, By};
+use self::echo::Echo;
 use self::send::Leaving;
 use super::body::ResponseBody;
 use super::outcome::{self, Completion};
@@ -96,7 +98,7 @@ struct Reply {
 impl Exchange {
     async fn pass(
         &mut self,
-        parts: Parts,
+        mut parts: Parts,
         body: &mut Spool<Incoming>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         admit::check(&parts, &self.caller.server_name)?;
@@ -105,20 +107,28 @@ impl Exchange {
             return self.token(&parts, body).await;
         }
         let from = self.authenticate(&parts, body).await?;
+        from.restore_headers(&mut parts)?;
         let call = self.identify(&parts, &from, body).await?;
         let edits = self.decide(&parts, &from, &call, body).await?;
         let leaving = self.leaving(&from, &call).await?;
         let mut completion = self.record_allowed(&leaving).await?;
-        let plain = edits.is_some();
-        let request = self
-            .sign(parts, &from, body, plain, &leaving, completion.sent())
+        let wanted = Edits::wanted(edits.as_ref());
+        let (request, signature) = self
+            .sign(parts, &from, body, wanted, &leaving, completion.sent())
             .await
             .inspect_err(|refusal| completion.fail("not-sent", &refusal.message))?;
         let response = self.session.upstream.send(request).await.map_err(|error| {
             completion.fail(error.code(), &error.to_string());
             Refusal::not_sent(&error)
         })?;
-        self.answer(response, edits, &from, completion).await
+        if response.status().is_success() {
+            return self.answer(response, edits, &from, completion).await;
+        }
+        let echo = Echo::of(&leaving, &signature, &from);
+        let limit = self.gateway.config.limits.response_body_bytes;
+        let charge = self.session.bodies.answer(limit);
+        echo.answer(response, edits.as_ref(), charge, completion)
+            .await
     }
 
     fn new(
@@ -183,6 +193,7 @@ impl Exchange {
         self.reply.protocol = call.protocol;
         self.reply.service = call.service;
         from.check_service(&call)?;
+        from.check_query(&call, request.query)?;
         Ok(call)
     }
 
@@ -190,11 +201,10 @@ impl Exchange {
     /// credentials, where it is not known, or not `whole` and needs to be.
     async fn principal(&mut self, from: &Authenticated, whole: bool) -> Option<Principal> {
         if let Some(minted) = from.issue().and_then(|issue| issue.minted()) {
-            match &minted.principal {
-                MintedFor::Named(principal) => return Some(principal.clone()),
-                MintedFor::Unknown => return self.session.credentials.resolve_minted(minted).await,
-                MintedFor::Session => {}
-            }
+            return match &minted.principal {
+                MintedFor::Named(principal) => Some(principal.clone()),
+                MintedFor::Unknown => self.session.credentials.resolve_minted(minted).await,
+            };
         }
         let found = self.session.credentials.resolve_principal(whole).await;
         self.whose.extend(found.clone());
@@ -350,9 +360,11 @@ impl Exchange {
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-        } else {
+        } else if self.reply.version < Version::HTTP_2 {
             body.discard().await;
         }
+        // On HTTP/2 the stream ends with its answer, whatever of the body still comes: one that converses sends no more
+        // until it is answered.
         response
     }
 

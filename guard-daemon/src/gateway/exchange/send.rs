@@ -10,13 +10,13 @@ use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 
 use super::super::body::{Progress, RequestBody};
-use super::super::forward;
+use super::super::forward::{self, Wanted};
 use super::super::refusal::Refusal;
 use super::super::spool::Spool;
 use super::Exchange;
 use super::authenticate::{Authenticated, By};
 use crate::aws::error::Code;
-use crate::aws::sigv4::{self, SignAs};
+use crate::aws::sigv4::{self, DeclaredPayload, SignAs};
 use crate::aws::{Call, Scope, bearer};
 use crate::broker::{BearerToken, StandsFor};
 
@@ -77,23 +77,37 @@ impl Exchange {
         })
     }
 
-    /// Makes the request that leaves.
+    /// Makes the request that leaves, and tells the signature that it leaves with; empty where that is none.
     pub(super) async fn sign(
         &self,
         mut parts: Parts,
         from: &Authenticated,
         body: &mut Spool<Incoming>,
-        plain: bool,
+        wanted: Wanted,
         leaving: &Leaving,
         sent: Arc<Progress>,
-    ) -> Result<Request<RequestBody>, Refusal> {
+    ) -> Result<(Request<RequestBody>, String), Refusal> {
         let host = &self.caller.server_name;
+        let approved = match &from.payload {
+            // Else it was compared, or is of a digest of guard's own.
+            DeclaredPayload::Sha256(digest)
+                if self.decided.approval.is_some() && !body.has_arrived() =>
+            {
+                Some(digest.clone())
+            }
+            _ => None,
+        };
         let body = body
             .take()
             .await
             .map_err(|error| Refusal::failed(error.to_string()))?;
         let length = http_body::Body::size_hint(&body).exact();
-        forward::prepare(&mut parts, host, length, plain)
+        let wanted = match (wanted, leaving) {
+            // An error to what leaves with real credentials is looked through, too.
+            (Wanted::AsAsked, Leaving::Signed { .. } | Leaving::Bearer(_)) => Wanted::Plain,
+            (wanted, _) => wanted,
+        };
+        forward::prepare(&mut parts, host, length, wanted)
             .map_err(|error| Refusal::failed(error.to_string()))?;
         let head = match leaving {
             Leaving::Signed {
@@ -139,12 +153,16 @@ impl Exchange {
             }
             Leaving::Unsigned => None,
         };
-        let head = head
-            .as_ref()
-            .map(|(signed, scope, keys)| (signed, *scope, *keys));
         let body = from
-            .body_leaving(body, head, sent)
+            .body_leaving(
+                body,
+                head.as_ref()
+                    .map(|(signed, scope, keys)| (signed, *scope, *keys)),
+                approved,
+                sent,
+            )
             .map_err(|error| Refusal::failed(error.to_string()))?;
-        Ok(Request::from_parts(parts, body))
+        let signature = head.map_or_else(String::new, |(signed, ..)| signed.signature);
+        Ok((Request::from_parts(parts, body), signature))
     }
 }

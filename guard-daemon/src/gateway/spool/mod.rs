@@ -2,7 +2,7 @@
 //!
 //! What is collected is hashed, kept in memory up to [`IN_MEMORY`] and in an unlinked file beyond that, and
 //! replayed once. A spool that never collected anything passes the body through as it arrives. What is held counts
-//! towards the session's share of `budget`, and a client that stalls or is too slow is given up.
+//! towards the session's share of `budget` until it was sent, and a client that stalls or is too slow is given up.
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncSeekExt, AsyncWriteExt, ReadBuf};
 #[cfg(test)]
 use super::Share;
 use super::body::BodyError;
-use super::budget::Lease;
+use super::budget::{Charge, Lease};
 use super::chunked::Content;
 use crate::aws::BodyView;
 
@@ -49,6 +49,9 @@ const READ_AHEAD_TIME: Duration = Duration::from_secs(20);
 
 /// Bytes read from the file at once.
 const CHUNK: usize = 128 * 1024;
+
+/// Bytes of what is in memory that are taken apart at once: of a body of tiny parts, more is made of them than they are.
+const PIECE: usize = 512 * 1024;
 
 /// A request body, as far as it was collected, and the rest of it.
 pub(super) struct Spool<B> {
@@ -234,6 +237,7 @@ where
                 .map_err(|error| BodyError::storage(&error))?;
         }
         let memory = std::mem::take(&mut self.memory).freeze();
+        let memory = self.lease.take_memory().tie(memory);
         let another = self.lease.another();
         let in_file = if file.is_some() { self.length } else { 0 };
         Ok(Spooled {
@@ -247,6 +251,7 @@ where
             }),
             rest: self.source.take(),
             lease: std::mem::replace(&mut self.lease, another),
+            counting: None,
         })
     }
 
@@ -310,7 +315,7 @@ where
                 .map_err(|error| BodyError::storage(&error))?;
             self.unwritten.advance(written);
             if self.unwritten.is_empty() {
-                self.lease.release_memory();
+                drop(self.lease.take_memory());
             }
         }
         if self.source.is_none() {
@@ -332,13 +337,73 @@ pub(super) struct Spooled<B> {
     memory: Bytes,
     file: Option<Box<Replay>>,
     rest: Option<B>,
+    /// Of the file.
     lease: Lease,
+    counting: Option<Box<Counting>>,
+}
+
+/// What counts the pieces of a body as they come.
+struct Counting {
+    charge: Charge,
+    /// It waits for the session's others to give back.
+    waiting: Option<Bytes>,
 }
 
 impl<B> Spooled<B> {
-    /// For what else is held of this body.
-    pub(super) fn another_lease(&self) -> Lease {
-        self.lease.another()
+    /// Every piece counts towards the session's memory until nobody holds it any more: for a body of which much is
+    /// held on its way.
+    pub(super) fn counted(self) -> Self {
+        let counting = Counting {
+            charge: self.charge(),
+            waiting: None,
+        };
+        Self {
+            counting: Some(Box::new(counting)),
+            ..self
+        }
+    }
+
+    /// Bytes that are here and not on their way.
+    fn here(&self) -> u64 {
+        let counting = self.counting.as_ref();
+        let waiting = counting.and_then(|it| it.waiting.as_ref());
+        let in_file = self.file.as_ref().map_or(0, |replay| replay.left);
+        (self.memory.len() + waiting.map_or(0, Bytes::len)) as u64 + in_file
+    }
+
+    /// For what else is held of this body in memory.
+    pub(super) fn charge(&self) -> Charge {
+        self.lease.another().take_memory()
+    }
+}
+
+impl<B> Spooled<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// What is not in memory: the next piece from the file, or as it arrives.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if let Some(replay) = self.file.as_mut().filter(|replay| replay.left > 0) {
+            let chunk = ready!(replay.poll_chunk(context));
+            return Poll::Ready(Some(chunk.map_err(|error| BodyError::storage(&error))));
+        }
+        // What was collected is on its way.
+        self.file = None;
+        self.lease.release_disk();
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
+        let error = match ready!(Pin::new(rest).poll_frame(context)) {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => return Poll::Ready(Some(Ok(data))),
+                Err(_trailers) => None,
+            },
+            Some(Err(error)) => Some(BodyError::of(error.into().as_ref())),
+            None => None,
+        };
+        self.rest = None;
+        Poll::Ready(error.map(Err))
     }
 }
 
@@ -351,6 +416,7 @@ impl<B> Spooled<B> {
             file: None,
             rest: None,
             lease: Share::default().lease(),
+            counting: None,
         }
     }
 }
@@ -388,44 +454,44 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.memory.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.memory)))));
+        let this = &mut *self;
+        if !this.memory.is_empty() {
+            let most = if this.counting.is_some() {
+                PIECE
+            } else {
+                IN_MEMORY
+            };
+            let piece = this.memory.split_to(most.min(this.memory.len()));
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        if let Some(replay) = self.file.as_mut().filter(|replay| replay.left > 0) {
-            let chunk = ready!(replay.poll_chunk(context));
-            return Poll::Ready(Some(
-                chunk
-                    .map(Frame::data)
-                    .map_err(|error| BodyError::storage(&error)),
-            ));
-        }
-        // What was collected is on its way.
-        self.file = None;
-        self.lease.release();
-        let Some(rest) = &mut self.rest else {
-            return Poll::Ready(None);
+        let waiting = this.counting.as_mut().and_then(|it| it.waiting.take());
+        let piece = match waiting {
+            Some(piece) => piece,
+            None => match ready!(this.poll_piece(context)) {
+                Some(Ok(piece)) => piece,
+                other => return Poll::Ready(other.map(|it| it.map(Frame::data))),
+            },
         };
-        match ready!(Pin::new(rest).poll_frame(context)) {
-            Some(Ok(frame)) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
-            Some(Err(error)) => {
-                self.rest = None;
-                Poll::Ready(Some(Err(BodyError::of(error.into().as_ref()))))
-            }
-            _ => {
-                self.rest = None;
-                Poll::Ready(None)
+        let Some(counting) = &mut this.counting else {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        };
+        match counting.charge.poll_draw(piece.len() as u64, context) {
+            Poll::Ready(drawn) => drawn?,
+            Poll::Pending => {
+                counting.waiting = Some(piece);
+                return Poll::Pending;
             }
         }
+        let piece = counting.charge.split(u64::MAX).tie(piece);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.memory.is_empty()
-            && self.file.as_ref().is_none_or(|replay| replay.left == 0)
-            && self.rest.as_ref().is_none_or(Body::is_end_stream)
+        self.here() == 0 && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let here = self.memory.len() as u64 + self.file.as_ref().map_or(0, |replay| replay.left);
+        let here = self.here();
         let Some(rest) = &self.rest else {
             return SizeHint::with_exact(here);
         };

@@ -199,29 +199,83 @@ async fn a_slow_client_is_given_up_where_the_whole_body_is_needed() {
 }
 
 #[tokio::test]
-async fn what_was_collected_and_sent_is_given_back_while_the_rest_arrives() {
+async fn what_was_collected_counts_until_it_was_sent_and_not_while_the_rest_arrives() {
     let share = Share::default();
     let source = pieces(4, 100, End::Never);
     let mut spool = Spool::new(source, std::env::temp_dir(), 200, share.lease());
     spool.fill().await.expect("filled");
     let mut taken = spool.take().await.expect("taken");
-    assert_eq!(taken.lease.drawn(), 200);
-    for left in [200, 0, 0] {
-        taken.frame().await.expect("a frame").expect("data");
-        assert_eq!(taken.lease.drawn(), left);
+    let on_its_way = taken.frame().await.expect("a frame").expect("data");
+    let mut on_its_way = on_its_way.into_data().expect("data");
+    taken.frame().await.expect("a frame").expect("data");
+    assert_eq!(share.held().0, 200, "whoever sends it still holds it");
+    let last = on_its_way.split_off(199);
+    drop(on_its_way);
+    assert_eq!(share.held().0, 200, "the buffer is there for its last byte");
+    drop(last);
+    assert_eq!(share.held().0, 0);
+    taken.frame().await.expect("a frame").expect("data");
+    assert_eq!(share.held().0, 0, "the rest passes as it arrives");
+}
+
+/// Of these, and what is at once too much for one session.
+const MIB: usize = 1024 * 1024;
+const SHARE: usize = 64;
+
+#[tokio::test]
+async fn pieces_that_are_counted_are_counted_until_they_were_sent() {
+    let share = Share::default();
+    let source = pieces(3 * SHARE, MIB, End::Clean);
+    let mut spool = Spool::new(source, std::env::temp_dir(), 0, share.lease());
+    let mut body = spool.take().await.expect("taken").counted();
+    let mut on_their_way = VecDeque::new();
+    let mut length = 0;
+    while let Some(piece) = body.frame().await {
+        let piece = piece.expect("within the share").into_data().expect("data");
+        length += piece.len();
+        on_their_way.push_back(piece);
+        assert_eq!(share.held().0, (on_their_way.len() * MIB) as u64);
+        if on_their_way.len() == SHARE / 4 {
+            on_their_way.pop_front();
+        }
     }
+    assert_eq!(length, 3 * SHARE * MIB, "more than may be held at once");
+    drop(on_their_way);
+    assert_eq!(share.held().0, 0);
+}
+
+#[tokio::test]
+async fn a_piece_waits_until_others_were_sent() {
+    let share = Share::default();
+    let source = pieces(2 * SHARE, MIB, End::Clean);
+    let mut spool = Spool::new(source, std::env::temp_dir(), 0, share.lease());
+    let mut body = spool.take().await.expect("taken").counted();
+    let mut on_their_way = Vec::new();
+    let a_moment = Duration::from_millis(200);
+    while let Ok(piece) = tokio::time::timeout(a_moment, body.frame()).await {
+        on_their_way.push(piece.expect("a frame").expect("it waits, no more"));
+    }
+    let count = on_their_way.len();
+    assert!(count <= SHARE, "{count} pieces are more than the share");
+    assert!(!body.is_end_stream(), "what waits is not lost");
+    on_their_way.truncate(count / 2);
+    for _ in count..2 * SHARE {
+        let piece = body.frame().await.expect("a frame").expect("it leaves now");
+        assert_eq!(piece.data_ref().map(Bytes::len), Some(MIB));
+    }
+    assert!(body.frame().await.is_none());
 }
 
 #[tokio::test]
 async fn a_large_body_goes_to_the_disk_where_the_memory_is_used_up() {
     let directory = tempfile::tempdir().unwrap();
     let share = Share::default();
-    let mut hoard = share.lease();
+    let mut hoard = share.lease().take_memory();
     let mut held = 0;
-    while hoard.in_memory(1 << 20).is_ok() {
+    while hoard.draw(1 << 20).is_ok() {
         held += 1 << 20;
     }
-    hoard.keep_in_memory(held - (2 << 20));
+    hoard.keep(held - (2 << 20));
     let spool = |size: usize| {
         let source = pieces(size / 65536, 65536, End::Clean);
         Spool::new(source, directory.path().into(), u64::MAX, share.lease())

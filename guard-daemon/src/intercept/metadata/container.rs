@@ -19,7 +19,15 @@ pub(super) fn answer(parts: &Parts, own: &DummyCredentials, service: Service) ->
     let own_path = CONTAINER_URI.strip_prefix("http://169.254.170.23");
     let guards = service == Service::Pod && own_path == Some(path);
     let known = match service {
-        Service::Task => path.starts_with("/v2/credentials/"),
+        // Besides credentials, the address has the task's metadata, by version.
+        Service::Task => {
+            let mut parts = path.split('/').skip(1).filter(|part| !part.is_empty());
+            match (parts.next(), parts.next()) {
+                (Some("v2"), below) => below == Some("credentials"),
+                (Some("v3" | "v4" | "guard") | None, _) => false,
+                (Some(_), _) => true,
+            }
+        }
         Service::Pod => path == "/v1/credentials" || guards,
         Service::Instance => false,
     };

@@ -62,9 +62,24 @@ pub(super) fn answer(
         Some(path) if path.strip_prefix("iam/security-credentials/") == Some(ROLE) => {
             Answer::InstanceCredentials
         }
-        Some("placement/region") => {
+        Some("placement/region" | "placement/region/") => {
             region.map_or(Answer::NotFound, |region| Answer::Text(region.to_owned()))
         }
+        // Older SDKs cut the region out of the zone. Which one it is, guard does not know.
+        Some("placement/availability-zone" | "placement/availability-zone/") => region
+            .map_or(Answer::NotFound, |region| {
+                Answer::Text(format!("{region}a"))
+            }),
+        // What the SDK for .NET reads first.
+        Some("iam/info" | "iam/info/") => Answer::Text(
+            json!({
+                "Code": "Success",
+                "LastUpdated": time(now),
+                "InstanceProfileArn": format!("arn:aws:iam::000000000000:instance-profile/{ROLE}"),
+                "InstanceProfileId": "AIPAGUARDGUARDGUARD00",
+            })
+            .to_string(),
+        ),
         _ => Answer::NotFound,
     }
 }

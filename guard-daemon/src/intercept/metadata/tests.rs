@@ -130,12 +130,21 @@ fn the_instance_knows_its_role_and_region_and_no_more() {
         text("eu-west-1")
     );
     assert_eq!(
+        get(&format!("{data}placement/availability-zone/"), region),
+        text("eu-west-1a")
+    );
+    let Answer::Text(info) = get(&format!("{data}iam/info"), None) else {
+        panic!("no profile");
+    };
+    assert!(info.contains("\"Code\":\"Success\""), "{info}");
+    assert_eq!(
         get("/latest/dynamic/instance-identity/document", region),
         text("{\"region\":\"eu-west-1\"}")
     );
     for path in [
         "/latest/dynamic/instance-identity/document",
         "/latest/meta-data/placement/region",
+        "/latest/meta-data/placement/availability-zone",
         "/latest/user-data",
         "/latest/meta-data/",
         "/latest/meta-data/iam/security-credentials-extended/",
@@ -166,7 +175,14 @@ fn guards_own_path_needs_its_token() {
         ask(Service::Pod, "GET", "/v1/credentials", Some("theirs")),
         given
     );
-    assert_eq!(ask(Service::Task, "GET", "/v2/credentials/id", None), given);
+    for path in [
+        "/v2/credentials/id",
+        "/v2/credentials",
+        "/creds/id?x",
+        "/_sagemaker-instance-credentials/id",
+    ] {
+        assert_eq!(ask(Service::Task, "GET", path, None), given, "{path}");
+    }
     for token in [None, Some("theirs"), Some("")] {
         let answer = ask(Service::Pod, "GET", "/guard/credentials", token);
         assert!(
@@ -177,6 +193,9 @@ fn guards_own_path_needs_its_token() {
     for (service, path) in [
         (Service::Task, "/"),
         (Service::Task, "/guard/credentials"),
+        (Service::Task, "/v2/metadata"),
+        (Service::Task, "/v3/id/task"),
+        (Service::Task, "/v4/id"),
         (Service::Pod, "/"),
         (Service::Pod, "/credentials"),
         (Service::Pod, "/v2/credentials/id"),

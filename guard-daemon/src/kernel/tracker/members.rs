@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use guard_common::tracking::{
@@ -27,9 +26,6 @@ use crate::session::SessionId;
 pub(super) const ROOT: u64 = 1;
 /// Rounds in which processes of a tree that forks all the while are looked for.
 const ROUNDS: usize = 50;
-
-/// How long processes may take to be gone that were killed.
-const ENDING: Duration = Duration::from_secs(10);
 
 /// How long a fork, a move or an end may take on a busy host.
 const SETTLING: Duration = Duration::from_millis(700);
@@ -53,10 +49,10 @@ struct Confined {
     /// Its identifier.
     cgroup: u64,
     level: u32,
-    /// Its directory.
-    directory: PathBuf,
+    /// Its directory, whatever stands at its path by now.
+    directory: OwnedFd,
     /// Its path as `/proc/PID/cgroup` has it.
-    path: String,
+    name: String,
 }
 
 impl Members {
@@ -124,25 +120,20 @@ impl Members {
         Ok(())
     }
 
-    /// Kills every process of a session, wherever it is, and waits until it is gone. Returns the number of one that is
-    /// not. Also for a session that an earlier daemon confined. Blocks, up to ten seconds.
-    pub(super) fn expel(&self, session: &SessionId) -> io::Result<Option<u32>> {
-        let deadline = Instant::now() + ENDING;
+    /// Kills every process that has a session's label, wherever it is. Also for a session that an earlier daemon confined.
+    /// Returns how many have one, those that have ended a moment ago included.
+    pub(super) fn expel(&mut self, session: &SessionId) -> Result<usize, (u32, io::Error)> {
         let cgroups = self.cgroups(session);
-        loop {
-            let mut left = None;
-            for (pid, label) in self.labelled(&cgroups) {
-                let started = label.started / TICK * TICK;
-                if pidfd::start_of_living(pid)? == Some(started) {
-                    pidfd::kill(pid, started)?;
-                    left = Some(pid);
-                }
+        let labelled = self.labelled(&cgroups);
+        let mut failed = None;
+        for (pid, label) in &labelled {
+            if let Some(started) = self.start_of_labelled(*pid, *label)
+                && let Err(error) = pidfd::kill(*pid, started)
+            {
+                failed = Some((*pid, error));
             }
-            if left.is_none() || Instant::now() >= deadline {
-                return Ok(left);
-            }
-            thread::sleep(Duration::from_millis(1));
         }
+        failed.map_or(Ok(labelled.len()), Err)
     }
 
     /// Makes a session's cgroup one like any other. Its processes may leave it.
@@ -339,8 +330,9 @@ impl Confined {
             return Err(not("it is not one of version 2".to_owned()));
         }
         let failed = |error: io::Error| not(error.to_string());
-        let directory =
+        let path =
             fs::read_link(format!("/proc/self/fd/{}", cgroup.as_raw_fd())).map_err(failed)?;
+        let directory = up(cgroup, ".").map_err(failed)?;
         let own = inode(cgroup).map_err(failed)?;
         let mut level = 0;
         let mut at = own;
@@ -358,12 +350,12 @@ impl Confined {
         if level == 0 {
             return Err(not("it is the root, which holds the whole host".to_owned()));
         }
-        let names: Vec<_> = directory.components().rev().take(level as usize).collect();
+        let names: Vec<_> = path.components().rev().take(level as usize).collect();
         let path: PathBuf = names.into_iter().rev().collect();
         Ok(Self {
             cgroup: own,
             level,
-            path: Path::new("/").join(path).to_string_lossy().into_owned(),
+            name: Path::new("/").join(path).to_string_lossy().into_owned(),
             directory,
         })
     }
@@ -380,22 +372,25 @@ impl Confined {
 
     /// Whether it is still there. One that cannot be looked at is.
     fn exists(&self) -> bool {
-        match fs::symlink_metadata(&self.directory) {
-            Ok(found) => found.ino() == self.cgroup,
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-        }
+        let file = self.path().join("cgroup.procs");
+        fs::exists(file).unwrap_or(true)
+    }
+
+    /// Leads to its directory and to no other.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd()))
     }
 
     /// Whether a path of `/proc/PID/cgroup` is the session's cgroup or below it.
     fn holds(&self, path: &str) -> bool {
-        path.strip_prefix(&self.path)
+        path.strip_prefix(&self.name)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest.starts_with(' '))
     }
 
     /// Every process in it and below. A directory that cannot be read was removed meanwhile.
     fn processes(&self) -> BTreeSet<u32> {
         let mut found = BTreeSet::new();
-        let mut directories = vec![self.directory.clone()];
+        let mut directories = vec![self.path()];
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -434,7 +429,7 @@ fn inode(directory: impl AsFd) -> io::Result<u64> {
         .ino())
 }
 
-fn up(directory: BorrowedFd<'_>, name: &str) -> io::Result<std::os::fd::OwnedFd> {
+fn up(directory: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(openat(directory, name, flags, Mode::empty())?)
 }

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc;
@@ -49,6 +50,12 @@ const QUEUE: usize = 4096;
 const TOGETHER: usize = 256;
 /// How often lost and skipped reports are looked for while none come.
 const IDLE: u16 = 1000;
+
+/// How long processes that were killed may take to be gone.
+const ENDING: Duration = Duration::from_secs(10);
+/// Looks in a row that find no process of a session. One alone may miss those that fork and end all the while: a walk
+/// through the kernel's map does not see what comes in behind it.
+const SURE: u32 = 32;
 
 /// The host-wide programs. Dropping it detaches nothing: the links are pinned.
 pub struct Tracker {
@@ -181,12 +188,32 @@ impl Tracker {
     }
 
     /// Kills the processes of a session wherever they are, also of one that an earlier daemon confined, and waits until
-    /// they are gone. Returns the number of one that is not. Blocks, up to ten seconds.
+    /// they are gone. Blocks, up to ten seconds.
     ///
     /// # Errors
-    /// Where a process cannot be looked at or killed.
-    pub fn expel(&self, session: &SessionId) -> io::Result<Option<u32>> {
-        self.shared.members().expel(session)
+    /// Where one is not gone by then, and why.
+    pub fn expel(&self, session: &SessionId) -> io::Result<()> {
+        let deadline = Instant::now() + ENDING;
+        let mut none = 0;
+        while none < SURE {
+            match self.shared.members().expel(session) {
+                Ok(0) => {
+                    none += 1;
+                    continue;
+                }
+                Ok(left) if Instant::now() >= deadline => {
+                    let text = format!("{left} of its processes were killed and do not end");
+                    return Err(io::Error::other(text));
+                }
+                Err((pid, error)) if Instant::now() >= deadline => {
+                    let text = format!("its process {pid} cannot be killed: {error}");
+                    return Err(io::Error::other(text));
+                }
+                Ok(_) | Err(_) => none = 0,
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Lets the processes of a session go: they may leave its cgroup. One that is not confined is fine.

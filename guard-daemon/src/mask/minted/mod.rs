@@ -17,7 +17,7 @@ use super::{Class, Format, Kind, Layout, Shape};
 pub(super) use found::{Form, Found, Spot};
 
 pub use found::Fresh;
-pub use unknown::{OF_LASTING_KEYS, holds_keys, may_hold_unfound};
+pub use unknown::{ALWAYS_MASKED, holds_keys, may_hold_unfound};
 
 /// An operation that mints credentials.
 #[derive(Debug)]

@@ -7,16 +7,23 @@ use memchr::memmem;
 use super::Mints;
 use crate::aws::{Call, Operation};
 
-/// Services whose keys have no end (`CreateAccessKey`, `CreateBucketAccessKey`): no dummy could stand for one in the
-/// calls that name it later, so that its secret is masked whatever a profile says.
-pub const OF_LASTING_KEYS: [&str; 2] = ["iam", "lightsail"];
+/// Services whose secrets are masked whatever a profile says, since no dummy stands for them: keys without an end, which
+/// later calls name (`CreateAccessKey`, `CreateBucketAccessKey`), and tokens that buy credentials outside the session
+/// (`CreateToken`, `CreateOAuth2Token`).
+pub const ALWAYS_MASKED: [&str; 4] = ["iam", "lightsail", "signin", "sso-oidc"];
 
 /// How an access key id begins: a temporary one's, a lasting one's (IAM User Guide, "IAM identifiers").
 const PREFIXES: [&[u8]; 2] = [b"ASIA", b"AKIA"];
 /// Letters and digits that follow, at the least.
 const AFTER_PREFIX: usize = 12;
 /// What services call secrets, in lower case.
-const NAMES: [&[u8]; 2] = [b"secretaccesskey", b"sessiontoken"];
+const NAMES: [&[u8]; 5] = [
+    b"accesstoken",
+    b"idtoken",
+    b"refreshtoken",
+    b"secretaccesskey",
+    b"sessiontoken",
+];
 
 /// Whether an answer may hold credentials that guard would not find in it.
 pub fn may_hold_unfound(call: &Call, query: &str) -> bool {
@@ -25,7 +32,7 @@ pub fn may_hold_unfound(call: &Call, query: &str) -> bool {
             // What S3 answers is the customer's content, but to this subresource.
             "s3" => names_session(query),
             service => {
-                OF_LASTING_KEYS.contains(&service) || Mints::all().any(|it| it.service == service)
+                ALWAYS_MASKED.contains(&service) || Mints::all().any(|it| it.service == service)
             }
         })
 }
@@ -107,6 +114,7 @@ mod tests {
             b"ASIA ASIASIAIOSFODNN7EXAMPLE",
             b"{\"secretAccessKey\":\"x\"}",
             b"<SessionToken>x</SessionToken>",
+            b"{\"refreshToken\":\"x\"}",
         ] {
             assert!(holds_keys(document), "{document:?}");
         }

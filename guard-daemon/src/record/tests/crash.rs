@@ -6,7 +6,68 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::super::journal::{Journal, JournalError};
-use super::{append, entry, sound};
+use super::super::segment::{SEGMENT_BYTES, Segments};
+use super::super::verify::verify;
+use super::super::writer::Writer;
+use super::{append, entry, segment, sound};
+
+/// A journal of two writes of so many entries each, and where the second begins.
+fn two_writes(entries: usize) -> (tempfile::TempDir, u64) {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, tip, _) = Segments::open(directory.path(), SEGMENT_BYTES).unwrap();
+    let mut writer = Writer::new(store, tip);
+    let entry = serde_json::to_vec(&entry("crash")).unwrap();
+    let group = vec![entry; entries];
+    writer.commit(&group).unwrap();
+    let begin = fs::metadata(segment(directory.path(), 1)).unwrap().len();
+    writer.commit(&group).unwrap();
+    (directory, begin)
+}
+
+#[test]
+fn a_write_of_which_a_part_never_reached_the_disk_is_set_aside() {
+    let (directory, begin) = two_writes(300);
+    let path = segment(directory.path(), 1);
+    let whole = fs::read(&path).unwrap();
+    let after = usize::try_from(begin).unwrap();
+    // A block in the middle of the last write; one of its beginning; all but its last line.
+    let second = after + whole[after..].iter().position(|&b| b == b'\n').unwrap() + 1;
+    let last = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|&b| b == b'\n')
+        .unwrap()
+        + 1;
+    for (from, to, kept) in [
+        (second + 10, second + 4106, second),
+        (second, second + 4096, second),
+        (after, after + 4096, after),
+        (after, last - 1, after),
+        (after, whole.len(), after),
+    ] {
+        let mut torn = whole.clone();
+        torn[from..to].fill(0);
+        fs::write(&path, &torn).unwrap();
+        drop(Journal::open(directory.path()).unwrap());
+        let lines = 300 + u64::from(kept == second) + 1;
+        assert_eq!(sound(directory.path()).entries, lines, "{from} {to}");
+        let name = directory.path().join(format!("journal-000001.torn-{kept}"));
+        assert_eq!(fs::read(&name).unwrap(), torn[kept..]);
+        fs::remove_file(name).unwrap();
+    }
+}
+
+#[test]
+fn zeros_in_what_was_acknowledged_are_found_and_left() {
+    let (directory, begin) = two_writes(300);
+    let path = segment(directory.path(), 1);
+    let mut whole = fs::read(&path).unwrap();
+    whole[1000..5096].fill(0);
+    assert!(begin > 5096);
+    fs::write(&path, &whole).unwrap();
+    drop(Journal::open(directory.path()).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    assert!(verify(directory.path()).unwrap().finding_count > 0);
+}
 
 const CRASH_DIRECTORY: &str = "GUARD_TEST_JOURNAL_CRASH_DIRECTORY";
 

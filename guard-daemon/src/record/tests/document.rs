@@ -11,7 +11,7 @@ use super::{append, filled, runtime, segment, sound};
 
 const DOCUMENT: &str = include_str!("../../../../docs/journal.md");
 
-fn fenced(language: &str) -> impl Iterator<Item = &'static str> {
+pub(super) fn fenced(language: &str) -> impl Iterator<Item = &'static str> {
     let open = format!("```{language}\n");
     DOCUMENT
         .match_indices(&open)

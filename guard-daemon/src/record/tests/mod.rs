@@ -1,7 +1,9 @@
 //! The journal as a whole: durability, crashes, full and failing disks, tampering.
 
+mod bulk;
 mod crash;
 mod document;
+mod rows;
 mod tampering;
 
 use std::fs::{self, OpenOptions};
@@ -337,6 +339,43 @@ fn an_unfinished_last_line_is_set_aside_and_recorded() {
         };
         assert_eq!((bytes, named), (torn.len() as u64, kept_in));
     }
+}
+
+#[test]
+fn a_crash_before_the_recovery_is_recorded_does_not_lose_it() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path());
+    let path = segment(directory.path(), 1);
+    let before = fs::metadata(&path).unwrap().len();
+    let tear = |torn: &[u8]| {
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(torn).unwrap();
+    };
+    // Two starts that end as soon as the unfinished line is cut off, and one that goes on.
+    for torn in [&b"{\"v\":1"[..], b"{\"v\":1,\"seq\":10"] {
+        tear(torn);
+        drop(Segments::open(directory.path(), SEGMENT_BYTES).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().len(), before);
+    }
+    drop(Journal::open(directory.path()).unwrap());
+    drop(Journal::open(directory.path()).unwrap());
+    let recovered: Vec<_> = read::lines(directory.path())
+        .unwrap()
+        .skip(samples::all().len())
+        .map(|line| match line.unwrap().entry().unwrap().event {
+            Event::JournalRecovered { bytes, kept_in } => (bytes, kept_in),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let name = format!("journal-000001.torn-{before}");
+    assert_eq!(recovered, [(6, name.clone()), (15, format!("{name}.2"))]);
+    for (bytes, name) in recovered {
+        assert_eq!(
+            fs::metadata(directory.path().join(name)).unwrap().len(),
+            bytes
+        );
+    }
+    sound(directory.path());
 }
 
 #[test]

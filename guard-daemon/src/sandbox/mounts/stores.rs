@@ -27,8 +27,8 @@ use crate::policy::Reach;
 const USUAL: &str = ".aws";
 
 /// What else lies in home directories: aws-vault, aws-sso-cli, Granted, Leapp, okta-aws-cli, Elastic Beanstalk,
-/// Amazon Q, s3fs, s3cmd, boto 2, rclone, the MinIO client, S3QL, aws-iam-authenticator.
-const IN_HOME: [&str; 18] = [
+/// the ECS CLI, Amazon Q, s3fs, s3cmd, boto 2, rclone, the MinIO client, S3QL, aws-iam-authenticator.
+const IN_HOME: [&str; 19] = [
     USUAL,
     ".awsvault",
     ".aws-sso",
@@ -37,6 +37,7 @@ const IN_HOME: [&str; 18] = [
     ".Leapp",
     ".okta/awscli-access-token.json",
     ".elasticbeanstalk",
+    ".ecs",
     ".local/share/amazon-q",
     ".passwd-s3fs",
     ".s3cfg",

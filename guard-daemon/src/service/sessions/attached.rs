@@ -3,9 +3,10 @@
 //! The tree is frozen while it is confined, so that nothing of it runs between the hooks and the end of the
 //! connections that it had made before.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::raise::raise;
 use super::resumed::Frozen;
@@ -15,7 +16,7 @@ use super::{Remains, SessionError, Sessions};
 use crate::control::wire::AttachSession;
 use crate::kernel::sockets;
 use crate::record::entry::Event;
-use crate::sandbox::cgroup::Cgroup;
+use crate::sandbox::cgroup::{self, Cgroup};
 use crate::sandbox::environment::Changes;
 use crate::sandbox::network::Namespace;
 use crate::session::SessionId;
@@ -52,7 +53,7 @@ impl Sessions {
             (request.target.clone(), self.hierarchy.clone(), id.clone());
         let tree =
             tokio::task::spawn_blocking(move || Tree::find(&target, &name, &hierarchy)).await??;
-        self.refuse_overlap(&tree.cgroup)?;
+        let _reserved = self.reserve(&id, &tree)?;
         let remains = self.remains(&id, &tree.place);
         let place = tree.place.clone();
         let attached = self
@@ -108,6 +109,9 @@ impl Sessions {
         let (changes, mut warnings) = self.hand_out(&session, &saved, remains).await?;
         let environment = write_environment(remains, &changes).map_err(SessionError::Save)?;
 
+        // From here on the next daemon must know what to undo.
+        saved.unfinished = true;
+        self.save(&saved)?;
         if tree.moving.is_some() {
             self.hierarchy.create(&id)?;
         }
@@ -125,6 +129,7 @@ impl Sessions {
         .await??;
         warnings.extend(destroyed.findings());
         self.track(&session, remains.cgroup(), true).await?;
+        saved.unfinished = false;
         self.save(&saved)?;
         self.record_start(&session).await?;
         tracing::info!("session {id} of {} attached", session.identity.user);
@@ -155,21 +160,60 @@ impl Sessions {
         })
     }
 
-    /// A tree in a tree would have two gateways.
-    fn refuse_overlap(&self, cgroup: &Cgroup) -> Result<(), SessionError> {
+    /// Takes a tree for a session until that runs or has failed. A tree in a tree would have two gateways.
+    fn reserve(&self, id: &SessionId, tree: &Tree) -> Result<Reserved<'_>, SessionError> {
+        let moved = tree.moved();
         let running = self.running();
-        let overlaps = |other: &Cgroup| {
+        let mut attaching = self.attaching();
+        let others = || {
+            let running = running.iter().map(|(id, it)| (id, &it.cgroup));
             // That of a service that was started again is about to be noticed as gone.
-            other.exists()
-                && (cgroup.path().starts_with(other.path())
-                    || other.path().starts_with(cgroup.path()))
+            running.chain(attaching.iter()).filter(|it| it.1.exists())
         };
-        match running.iter().find(|(_, other)| overlaps(&other.cgroup)) {
-            Some((session, _)) => Err(SessionError::Target(format!(
+        let overlaps = |other: &Cgroup| {
+            let (own, other) = (tree.cgroup.path(), other.path());
+            own.starts_with(other) || other.starts_with(own)
+        };
+        if let Some((session, _)) = others().find(|it| overlaps(it.1)) {
+            return Err(SessionError::Target(format!(
                 "guard session {session} confines it, or a part of it, already"
-            ))),
-            None => Ok(()),
+            )));
         }
+        for (pid, place) in moved {
+            let within = |other: &Cgroup| {
+                Path::new(&place).starts_with(other.name(&self.hierarchy).as_str())
+            };
+            let session = cgroup::session_of(&place)
+                .or_else(|| Some(others().find(|it| within(it.1))?.0.clone()));
+            if let Some(session) = session {
+                return Err(SessionError::Target(format!(
+                    "its process {pid} is in guard session {session} already"
+                )));
+            }
+        }
+        attaching.insert(id.clone(), tree.cgroup.clone());
+        Ok(Reserved {
+            sessions: self,
+            id: id.clone(),
+        })
+    }
+
+    fn attaching(&self) -> MutexGuard<'_, BTreeMap<SessionId, Cgroup>> {
+        self.attaching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A tree that no other session takes meanwhile.
+struct Reserved<'a> {
+    sessions: &'a Sessions,
+    id: SessionId,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.sessions.attaching().remove(&self.id);
     }
 }
 

@@ -17,13 +17,14 @@ mod target;
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OnceCell, RwLock, watch};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::broker::{DummyCredentials, Issued, Owner, RoleRequest, Source};
 use crate::control::wire::{SessionView, Terms};
@@ -63,6 +64,10 @@ pub struct Sessions {
     hierarchy: Hierarchy,
     identities: Identities,
     running: Mutex<BTreeMap<SessionId, Running>>,
+    /// The cgroups of trees that are about to be attached.
+    attaching: Mutex<BTreeMap<SessionId, Cgroup>>,
+    /// Since when launchers can connect.
+    reachable: Arc<OnceLock<Instant>>,
     /// `true` while sessions may start; starting ones hold it for reading.
     open: RwLock<bool>,
     /// What keeps an embedded daemon alive: connections and sessions.
@@ -107,9 +112,16 @@ impl Sessions {
             gateway,
             hierarchy,
             running: Mutex::default(),
+            attaching: Mutex::default(),
+            reachable: Arc::default(),
             open: RwLock::new(true),
             occupied,
         }
+    }
+
+    /// From now on launchers can connect: sessions that were picked up wait for theirs no longer than that allows.
+    pub(crate) fn reachable(&self) {
+        let _ = self.reachable.set(Instant::now());
     }
 
     /// Counts a connection as something to stay for, until dropped.
@@ -221,6 +233,7 @@ impl Sessions {
         Ok(Saved {
             id,
             place,
+            unfinished: false,
             generation: 0,
             since: now(),
             identity,
@@ -357,6 +370,7 @@ impl Sessions {
             launched: matches!(saved.place, Place::Launched { .. }),
             session: Arc::clone(&session),
             claimed: Arc::clone(&claimed),
+            reachable: Arc::clone(&self.reachable),
         };
         let supervising = tokio::spawn(supervise::watch(Arc::downgrade(self), supervised));
         let id = saved.id.clone();
@@ -439,7 +453,10 @@ impl Sessions {
         let Place::Moved { from } = place else {
             return true;
         };
-        let (remains, to) = (remains.clone(), self.hierarchy.named(from, None));
+        // The root takes processes always.
+        let above = Path::new(from).ancestors().filter_map(Path::to_str);
+        let to: Vec<Cgroup> = above.map(|name| self.hierarchy.named(name, None)).collect();
+        let remains = remains.clone();
         match tokio::task::spawn_blocking(move || remains.send_back(&to)).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
@@ -487,8 +504,9 @@ impl Sessions {
     async fn clear(&self, id: &SessionId, remains: &Remains) -> bool {
         let gone = self.kill(id, remains).await;
         if gone {
-            remains.forget().await;
+            // First what nothing else would lead to.
             self.untrack(id).await;
+            remains.forget().await;
         }
         gone
     }
@@ -506,13 +524,8 @@ impl Sessions {
         };
         let name = id.clone();
         match tokio::task::spawn_blocking(move || tracker.expel(&name)).await {
-            Ok(Ok(None)) => return true,
-            Ok(Ok(Some(pid))) => {
-                tracing::error!("session {id}: its process {pid} was killed and does not end");
-            }
-            Ok(Err(error)) => {
-                tracing::error!("session {id}: its processes cannot be killed: {error}");
-            }
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => tracing::error!("session {id}: {error}"),
             Err(error) => tracing::error!("session {id}: {error}"),
         }
         false

@@ -1,6 +1,6 @@
 //! Everything a session leaves on the host, and how it goes away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -75,8 +75,8 @@ impl Remains {
     ) -> Result<Self, Unplaced> {
         let own = Self::of(id, runtime_dir, hierarchy);
         let mut held = BTreeSet::new();
-        for pins in own.pinned()? {
-            held.extend(Hooks::cgroups(&pins)?);
+        for pins in own.pinned()?.values() {
+            held.extend(Hooks::cgroups(pins)?);
         }
         let number = match (held.first(), held.len()) {
             (None, _) => return Ok(own),
@@ -110,17 +110,22 @@ impl Remains {
         pins(&self.runtime_dir).join(format!("{}-{generation}", self.id))
     }
 
-    /// The directories of pins that exist.
-    pub(super) fn pinned(&self) -> io::Result<Vec<PathBuf>> {
+    /// The directories of pins that exist, by the generation that put them up.
+    pub(super) fn pinned(&self) -> io::Result<BTreeMap<u32, PathBuf>> {
         let entries = match std::fs::read_dir(pins(&self.runtime_dir)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             entries => entries?,
         };
-        let paths = entries.map(|entry| Ok(entry?.path()));
-        let own = |path: &PathBuf| session_of_pins(path).as_ref() == Some(&self.id);
-        paths
-            .filter(|path| path.as_ref().map_or(true, own))
-            .collect()
+        let mut own = BTreeMap::new();
+        for entry in entries {
+            let path = entry?.path();
+            if let Some((id, generation)) = generation_of_pins(&path)
+                && id == self.id
+            {
+                own.insert(generation, path);
+            }
+        }
+        Ok(own)
     }
 
     /// Kills the tree and waits until it is gone; removes the cgroup unless it is borrowed. Tells whether
@@ -143,17 +148,27 @@ impl Remains {
         }
     }
 
-    /// Sends the processes back to the cgroup that they came from, and removes the session's own.
-    pub(super) fn send_back(&self, to: &Cgroup) -> Result<(), CgroupError> {
+    /// Sends the processes back to the cgroup that they came from, the first of these, and removes the session's own.
+    /// Where that is gone by now, or takes none any more, the next one must do.
+    pub(super) fn send_back(&self, to: &[Cgroup]) -> Result<(), CgroupError> {
+        let mut to = to.iter();
+        let mut at = to.next();
         // A process may fork meanwhile; its child is here until nothing is.
         for _ in 0..1_000 {
             let processes = self.cgroup.processes();
-            if processes.is_empty() {
+            let Some(home) = at.filter(|_| !processes.is_empty()) else {
                 break;
-            }
+            };
             for pid in processes {
-                match to.admit(pid) {
-                    Err(error) if Path::new(&format!("/proc/{pid}")).exists() => return Err(error),
+                match home.admit(pid) {
+                    Err(error) if Path::new(&format!("/proc/{pid}")).exists() => {
+                        tracing::warn!("session {}: {error}", self.id);
+                        at = to.next();
+                        if at.is_none() {
+                            return Err(error);
+                        }
+                        break;
+                    }
                     _ => {}
                 }
             }
@@ -168,10 +183,10 @@ impl Remains {
             Ok(pinned) => pinned,
             Err(error) => {
                 self.complain(&error);
-                Vec::new()
+                BTreeMap::new()
             }
         };
-        for pins in pinned {
+        for pins in pinned.into_values() {
             persist(&format!("session {id}: its pins stay"), || {
                 Hooks::remove(&pins)
             })
@@ -210,10 +225,13 @@ pub(in crate::service) fn files(runtime_dir: &Path) -> PathBuf {
 
 /// The session that a directory of pins belongs to.
 pub(in crate::service) fn session_of_pins(path: &Path) -> Option<SessionId> {
+    generation_of_pins(path).map(|(id, _)| id)
+}
+
+fn generation_of_pins(path: &Path) -> Option<(SessionId, u32)> {
     let name = path.file_name()?.to_str()?;
     let (id, generation) = name.split_once('-')?;
-    generation.parse::<u32>().ok()?;
-    SessionId::parse(id)
+    Some((SessionId::parse(id)?, generation.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ impl Sessions {
             }
         };
         let remains = self.remains(id, &saved.place);
+        if saved.unfinished {
+            return self.let_go(id, &remains, &saved.place).await;
+        }
         // Whatever is recorded of it from here on says whose it is.
         if let Err(error) = self.gateway.journal.introduce(id, &saved.identity) {
             tracing::error!("session {id}: {error}");
@@ -90,7 +93,11 @@ impl Sessions {
             );
             return Err(SessionError::Resume(why));
         }
-        saved.generation += 1;
+        // A daemon that ended as it was about to do this may have left pins of its own, half or all of them.
+        let newest = old.keys().next_back().copied();
+        let whole = old.range(..=saved.generation).next_back();
+        let before = whole.or(old.last_key_value()).map(|(_, pins)| pins.clone());
+        saved.generation = newest.max(Some(saved.generation)).unwrap_or_default() + 1;
         let session = self.session(&mut saved).await?;
         let cgroup = remains.cgroup().clone();
         let pid = match saved.place {
@@ -109,7 +116,7 @@ impl Sessions {
         })
         .await??;
         let pins = remains.pins(saved.generation);
-        let (inner, before) = (namespace.clone(), old.last().cloned());
+        let inner = namespace.clone();
         let reach = session.profile.reach().clone();
         let guarded = self.has_security_hooks();
         let raised = tokio::task::spawn_blocking(move || {
@@ -117,8 +124,8 @@ impl Sessions {
         })
         .await??;
         self.track(&session, remains.cgroup(), true).await?;
-        for pins in old {
-            Hooks::remove(&pins)?;
+        for pins in old.values() {
+            Hooks::remove(pins)?;
         }
         self.save(&saved)?;
         let entry = Entry {
@@ -157,6 +164,28 @@ impl Sessions {
         self.not_resumed(id, detail).await;
         self.gateway.journal.forget(id);
         Resumption::Left
+    }
+
+    /// Lets a tree go that an earlier daemon was about to confine when it ended. Nobody was told that it was.
+    async fn let_go(&self, id: &SessionId, remains: &Remains, place: &Place) -> Resumption {
+        let detail =
+            "guard ended while it began to confine the tree, which goes on as it was; attach again";
+        self.not_resumed(id, detail.to_owned()).await;
+        let gone = self.release(id, remains, place).await;
+        remains.forget().await;
+        let cgroup = remains.cgroup().clone();
+        match tokio::task::spawn_blocking(move || cgroup.thaw()).await {
+            Ok(Ok(())) if gone => Resumption::Ended,
+            Ok(Ok(())) => Resumption::Left,
+            Ok(Err(error)) => {
+                tracing::error!("session {id}: {error}");
+                Resumption::Left
+            }
+            Err(error) => {
+                tracing::error!("session {id}: {error}");
+                Resumption::Left
+            }
+        }
     }
 
     async fn give_up(&self, id: &SessionId, remains: &Remains, why: Option<String>) -> Resumption {

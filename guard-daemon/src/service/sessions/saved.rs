@@ -28,6 +28,9 @@ const LARGEST: u64 = 8 * 1024 * 1024;
 pub(in crate::service) struct Saved {
     pub(super) id: SessionId,
     pub(super) place: Place,
+    /// Its tree is only about to be confined.
+    #[serde(default)]
+    pub(super) unfinished: bool,
     /// How many daemons served it before this one.
     pub(super) generation: u32,
     /// Seconds since the epoch when it started.
@@ -188,6 +191,7 @@ mod tests {
         Saved {
             id: SessionId::random(),
             place: Place::Launched { pid: 7 },
+            unfinished: false,
             generation: 0,
             since: 1,
             identity: Identity {

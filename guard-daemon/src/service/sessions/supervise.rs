@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(super) struct Supervised {
     pub(super) launched: bool,
     pub(super) session: Arc<Session>,
     pub(super) claimed: Arc<AtomicBool>,
+    /// Since when launchers can connect.
+    pub(super) reachable: Arc<OnceLock<Instant>>,
 }
 
 /// Why a session ends.
@@ -187,7 +189,8 @@ impl Supervised {
         if !self.cgroup.is_populated() {
             return plain("exited");
         }
-        if since.elapsed() >= UNCLAIMED {
+        let reachable = self.reachable.get();
+        if reachable.is_some_and(|at| since.max(*at).elapsed() >= UNCLAIMED) {
             return plain("launcher-gone");
         }
         None

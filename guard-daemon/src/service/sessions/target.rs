@@ -50,11 +50,6 @@ impl Tree {
                 let from = cgroup::of_process(*pid).map_err(|error| {
                     SessionError::Target(format!("process {pid} cannot be confined: {error}"))
                 })?;
-                if let Some(session) = cgroup::session_of(&from) {
-                    return refuse(format!(
-                        "process {pid} is in guard session {session} already"
-                    ));
-                }
                 Self {
                     place: Place::Moved { from },
                     cgroup: hierarchy.of(id),
@@ -90,6 +85,18 @@ impl Tree {
             Some(pid) => descendants(pid),
             None => self.cgroup.processes().into_iter().collect(),
         }
+    }
+
+    /// The processes that would be moved, and the cgroups that they are in.
+    pub(super) fn moved(&self) -> Vec<(u32, String)> {
+        let Some(pid) = self.moving else {
+            return Vec::new();
+        };
+        let members = descendants(pid).into_iter();
+        // One that has just ended is in none.
+        members
+            .filter_map(|pid| Some((pid, cgroup::of_process(pid).ok()?)))
+            .collect()
     }
 
     /// Moves the tree into its cgroup, until nothing of it is left outside. The cgroup is frozen, so nothing

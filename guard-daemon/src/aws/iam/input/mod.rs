@@ -176,6 +176,15 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// The root element of an XML body.
+    pub(super) fn root(&self) -> Option<&Node<'a>> {
+        if let Body::Tree(root, Wire::Xml) = &self.body {
+            Some(root)
+        } else {
+            None
+        }
+    }
+
     /// A top-level text member of the body. A form's member given twice is none.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         match &self.body {

@@ -1,7 +1,8 @@
-//! Text for terminals: what others chose is shown, never obeyed.
+//! Text that people see as it is: what others chose is shown on terminals, never obeyed, nor taken for something else.
+//! The journal is written so, too, as people print it with whatever tool they have.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 /// The text with everything escaped that a terminal would obey or hide: control characters (so also line
 /// ends and ESC), and Unicode's invisible and direction-changing characters (Trojan Source,
@@ -30,7 +31,7 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", printable(text).replace('\'', "'\\''"))
 }
 
-/// JSON text, its line ends kept, with the same characters escaped as JSON escapes them.
+/// JSON text, its line ends kept, with all others escaped as JSON escapes them: the same value.
 pub(crate) fn printable_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
@@ -46,7 +47,19 @@ pub(crate) fn printable_json(json: &str) -> String {
     out
 }
 
-fn is_plain(c: char) -> bool {
+/// A line of JSON, as `serde_json` writes it, made such. An escaped character has three times its bytes at the most,
+/// but for DEL, which has six.
+pub(crate) fn json_line(json: String) -> String {
+    // What is below a space, serde_json escapes.
+    if json.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return json;
+    }
+    printable_json(&json)
+}
+
+/// Whether a terminal neither obeys nor hides it, as it does control characters, and Unicode's invisible and
+/// direction-changing ones (Trojan Source, CVE-2021-42574).
+pub(crate) fn is_plain(c: char) -> bool {
     let hidden = matches!(
         c,
         '\u{ad}'
@@ -108,6 +121,14 @@ mod tests {
             let value = serde_json::json!({ "a": format!("{text}{hidden}") });
             let json = printable_json(&serde_json::to_string_pretty(&value).unwrap());
             prop_assert!(json.chars().all(|c| c == '\n' || is_plain(c)));
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+        }
+
+        #[test]
+        fn lines_of_json_keep_their_meaning(text in any::<String>(), hidden in "[\u{9b}\u{202e}\u{e0041}\u{7f}\n]{0,3}") {
+            let value = serde_json::json!({ "a": format!("{text}{hidden}") });
+            let json = json_line(value.to_string());
+            prop_assert!(json.chars().all(is_plain));
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
         }
     }
