@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_mins(8);
 /// How long what was sent may take to arrive.
 const STRAGGLERS: Duration = Duration::from_millis(300);
 /// How long connections of the pass before are waited for.
-const SETTLED: Duration = Duration::from_secs(3);
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// How often what should get out, and did not, is tried again.
 const ONCE_MORE: usize = 2;
@@ -77,8 +77,8 @@ pub(crate) fn outside(stage: &Stage) -> Result<Pass> {
     Ok(pass)
 }
 
-/// Inside, in one place or the other; `None` where guard does not have it. What is known to be open and was not is
-/// tried again: that it was closed once, on a slow machine, does not say that it is.
+/// Inside, in one place or the other; `None` where guard does not have it. What is known to be open, or is allowed, and
+/// was not is tried again: that it was closed once, on a slow machine, does not say that it is.
 pub(crate) fn inside(stage: &Stage, place: Place, outside: &Pass) -> Result<Option<Pass>> {
     let once = match place {
         Place::Attach => attach,
