@@ -5,29 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use guard_tests::guard::Guard;
-use guard_tests::installation::{eventually, hierarchy};
+use guard_tests::installation::hierarchy;
 use guard_tests::is_root;
-use nix::sys::signal::{Signal, kill};
 
 use super::replaced::reaches;
-use super::tree::{Place, Servant, attach, attached};
+use super::tree::{Place, Servant, attach, attached, interrupt, recovers};
 use super::{OPEN, detach, said};
-
-/// Kills the daemon.
-fn interrupt(guard: &Guard) {
-    let daemon = guard.daemon();
-    kill(daemon, Signal::SIGKILL).expect("killed");
-    eventually("the daemon is gone", || kill(daemon, None).is_err()).expect("it ends");
-}
-
-/// Uses guard, which starts the next daemon.
-fn recovers(guard: &Guard, test: &str) {
-    let other = Place::new(&format!("{test}-recovers"));
-    let _servant = Servant::start(other.path());
-    let path = other.path().display().to_string();
-    let (session, _) = attached(&attach(guard, &["--cgroup", &path]));
-    detach(guard, &session);
-}
 
 #[test]
 fn pins_of_a_daemon_that_ended_as_it_picked_a_session_up_are_no_reason_to_end_it() {
@@ -42,7 +25,7 @@ fn pins_of_a_daemon_that_ended_as_it_picked_a_session_up_are_no_reason_to_end_it
     interrupt(&guard);
     let half = guard.directory().join(format!("run/bpf/{session}-1"));
     fs::create_dir(&half).expect("made");
-    recovers(&guard, "half");
+    let _other = recovers(&guard, "half");
     assert_eq!(guard.entries("session_resumed").len(), 1);
     assert!(!half.exists());
     assert!(!reaches(&mut servant));
@@ -74,7 +57,7 @@ fn a_tree_that_was_about_to_be_confined_is_let_go() {
         fs::write(&saved, text).expect("written");
         let frozen = cgroup_of(servant.pid).join("cgroup.freeze");
         fs::write(frozen, "1").expect("frozen");
-        recovers(&guard, "unfinished");
+        let _other = recovers(&guard, "unfinished");
         assert_eq!(cgroup_of(servant.pid), place.path(), "moved: {moved}");
         assert!(reaches(&mut servant), "moved: {moved}");
         assert!(!saved.exists());
@@ -99,7 +82,7 @@ fn a_tree_whose_cgroup_is_gone_is_let_go_to_the_one_above() {
     let above = place.path().parent().expect("it has one");
     assert_eq!(cgroup_of(servant.pid), above);
     interrupt(&guard);
-    recovers(&guard, "homeless");
+    let _other = recovers(&guard, "homeless");
     assert!(reaches(&mut servant));
 }
 
@@ -133,7 +116,7 @@ fn of_two_who_attach_a_tree_at_once_one_is_refused() {
     }
     let guard = Guard::new(OPEN, "");
     // The daemon is there already.
-    recovers(&guard, "twice");
+    let _other = recovers(&guard, "twice");
     let place = Place::new("twice");
     let mut servant = Servant::start(place.path());
     let path = place.path().display().to_string();

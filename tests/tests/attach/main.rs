@@ -11,9 +11,8 @@ use guard_tests::guard::{Guard, succeeded};
 use guard_tests::installation::eventually;
 use guard_tests::stand::Stand;
 use guard_tests::{is_root, python_program};
-use nix::sys::signal::{Signal, kill};
 
-use tree::{Place, Servant, attach, attached};
+use tree::{Place, Servant, attach, attached, interrupt, recovers};
 
 const OPEN: &str = "default = \"allow\"\n";
 
@@ -316,21 +315,13 @@ fn an_attached_tree_is_closed_without_a_daemon_and_picked_up_by_the_next() {
     let mut servant = Servant::start(place.path());
     let path = place.path().display().to_string();
     let (session, _) = attached(&attach(&guard, &["--cgroup", &path]));
-    let daemon = guard.daemon();
-    kill(daemon, Signal::SIGKILL).expect("killed");
-    eventually("the daemon is gone", || kill(daemon, None).is_err()).expect("it ends");
+    interrupt(&guard);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = listener.local_addr().expect("bound").port();
     let connect = format!("socket.create_connection(('127.0.0.1', {port}), 3)");
     let refused = servant.does(&connect);
     assert!(refused.starts_with("ConnectionRefusedError"), "{refused}");
-    // Any use of guard starts the next daemon, which looks after what the last one left.
-    let other = Place::new("resumed-other");
-    let _other = Servant::start(other.path());
-    let (second, _) = attached(&attach(
-        &guard,
-        &["--cgroup", &other.path().display().to_string()],
-    ));
+    let (_other, _servant, second) = recovers(&guard, "resumed");
     assert_eq!(guard.entries("session_resumed").len(), 1);
     let status = succeeded(&guard.command(&["status"]).output().expect("runs"));
     assert!(

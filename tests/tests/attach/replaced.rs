@@ -5,10 +5,9 @@ use std::net::TcpListener;
 use guard_tests::guard::Guard;
 use guard_tests::installation::eventually;
 use guard_tests::is_root;
-use nix::sys::signal::{Signal, kill};
 
-use super::tree::{Place, Servant, attach, attached};
-use super::{OPEN, causes, detach, session_ended};
+use super::tree::{Place, Servant, attach, attached, interrupt, recovers};
+use super::{OPEN, causes, session_ended};
 
 #[test]
 fn what_left_while_there_was_no_daemon_ends_with_its_session() {
@@ -22,28 +21,20 @@ fn what_left_while_there_was_no_daemon_ends_with_its_session() {
         let mut servant = Servant::start(place.path());
         let path = place.path().display().to_string();
         let (session, _) = attached(&attach(&guard, &["--cgroup", &path]));
-        let daemon = guard.daemon();
-        kill(daemon, Signal::SIGKILL).expect("killed");
-        eventually("the daemon is gone", || kill(daemon, None).is_err()).expect("it ends");
-
+        interrupt(&guard);
         elsewhere.admit(servant.pid);
         place.remove();
         let mut unrelated = remade.then(|| {
             place.make();
             Servant::start(place.path())
         });
-        // Any use of guard starts the next daemon.
-        let other = Place::new("left-other");
-        let _other = Servant::start(other.path());
-        let other = other.path().display().to_string();
-        let (second, _) = attached(&attach(&guard, &["--cgroup", &other]));
+        let _other = recovers(&guard, "left");
         assert!(servant.dies(), "remade: {remade}");
         assert_eq!(session_ended(&guard, &session), "recovered");
         if let Some(unrelated) = &mut unrelated {
             assert_eq!(unrelated.does("1 + 1"), "2");
             assert!(reaches(unrelated));
         }
-        detach(&guard, &second);
     }
 }
 

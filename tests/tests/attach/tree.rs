@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use guard_tests::guard::{Guard, USER};
 use guard_tests::installation::{eventually, hierarchy};
 use guard_tests::stand::{REAL_ACCESS_KEY_ID, REAL_SECRET, Stand};
+use nix::sys::signal::{Signal, kill};
 
 /// Evaluates each line of its input and prints what comes out, an exception's name and text where one does.
 const SERVANT: &str = "
@@ -123,6 +124,22 @@ impl Drop for Servant {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Kills the daemon.
+pub(crate) fn interrupt(guard: &Guard) {
+    let daemon = guard.daemon();
+    kill(daemon, Signal::SIGKILL).expect("killed");
+    eventually("the daemon is gone", || kill(daemon, None).is_err()).expect("it ends");
+}
+
+/// Attaches another tree: any use of guard starts the next daemon, which looks after what the last one left.
+pub(crate) fn recovers(guard: &Guard, test: &str) -> (Place, Servant, String) {
+    let other = Place::new(&format!("{test}-other"));
+    let servant = Servant::start(other.path());
+    let path = other.path().display().to_string();
+    let (session, _) = attached(&attach(guard, &["--cgroup", &path]));
+    (other, servant, session)
 }
 
 /// `guard attach` with the stand-in as AWS, and these arguments.

@@ -10,6 +10,15 @@ use serde_json::Value;
 
 use crate::{OPEN, REVIEWED, text};
 
+/// What the SDKs' clients are denied.
+const NO_TABLES: &str = r#"
+default = "allow"
+[[statement]]
+sid = "no-tables"
+effect = "deny"
+action = "dynamodb:CreateTable"
+"#;
+
 #[test]
 fn boto3_calls_in_every_protocol_reach_aws_signed_by_guard() {
     if !is_root("boto3_calls_in_every_protocol_reach_aws_signed_by_guard") {
@@ -127,16 +136,7 @@ fn the_javascript_sdk_works_and_is_denied_properly() {
     }
     let stand = Stand::shared();
     stand.prepare("client('secretsmanager').create_secret(Name='js', SecretString='hunter2')");
-    let guard = Guard::new(
-        r#"
-default = "allow"
-[[statement]]
-sid = "no-tables"
-effect = "deny"
-action = "dynamodb:CreateTable"
-"#,
-        "",
-    );
+    let guard = Guard::new(NO_TABLES, "");
     let output = guard
         .run(stand)
         .arg("node")
@@ -192,16 +192,7 @@ fn the_go_sdks_work_and_are_denied_properly() {
     }
     let stand = Stand::shared();
     stand.prepare("client('secretsmanager').create_secret(Name='go', SecretString='hunter2')");
-    let guard = Guard::new(
-        r#"
-default = "allow"
-[[statement]]
-sid = "no-tables"
-effect = "deny"
-action = "dynamodb:CreateTable"
-"#,
-        "",
-    );
+    let guard = Guard::new(NO_TABLES, "");
     for version in ["v1", "v2"] {
         let Some(client) = go_client(version, name) else {
             return;

@@ -1,4 +1,4 @@
-//! Condition keys of services that the catalog's rules tell.
+//! Condition keys that calls tell, by code and by the catalog's rules.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -331,5 +331,197 @@ fn tags_with_letters_beyond_ascii() {
         let headers = [("x-amz-tagging", header.as_str())];
         let call = call_for(line, "s3", &headers, b"", Some(ACCOUNT), &[name]);
         assert_eq!(key(&call, name, (0, 0)), expected, "{tags:?} {wanted}");
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
+fn condition_keys() {
+    let json = |target: &'static str| {
+        [
+            ("x-amz-target", target),
+            ("content-type", "application/x-amz-json-1.1"),
+        ]
+    };
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let sts = "POST sts.amazonaws.com/";
+    let assume = "Action=AssumeRole&RoleArn=arn:aws:iam::1:role/r&RoleSessionName=s&Tags.member.1.Key=Team&Tags.member.1.Value=a&TransitiveTagKeys.member.1=Team";
+    let ssm = "POST ssm.us-east-1.amazonaws.com/";
+    let put = json("AmazonSSM.PutParameter");
+    let kms = "POST kms.us-east-1.amazonaws.com/";
+    let encrypt = json("TrentService.Encrypt");
+    let context = r#"{"KeyId":"k","Plaintext":"","EncryptionContext":{"App":"x"}}"#;
+    for (line, scope, headers, body, wanted, expected) in [
+        (sts, "sts", &form[..], assume, "aws:requesttag/team", "a"),
+        (sts, "sts", &form, assume, "aws:requesttag/other", "-"),
+        (sts, "sts", &form, assume, "aws:tagkeys", "[Team]"),
+        (sts, "sts", &form, assume, "sts:transitivetagkeys", "[Team]"),
+        (sts, "sts", &form, assume, "sts:rolesessionname", "s"),
+        (sts, "sts", &form, assume, "sts:externalid", "-"),
+        (sts, "sts", &form, assume, "s3:prefix", "-"),
+        (
+            sts,
+            "sts",
+            &form,
+            assume,
+            "aws:requestedregion",
+            "us-east-1",
+        ),
+        (sts, "sts", &form, assume, "aws:sourceip", "none"),
+        (sts, "sts", &form, assume, "guard:session", "none"),
+        // No action lists them, or no reference has them: not surely absent.
+        (
+            sts,
+            "sts",
+            &form,
+            assume,
+            "lambda:sourcefunctionarn",
+            "none",
+        ),
+        (sts, "sts", &form, assume, "ec2:sourceinstancearn", "none"),
+        (sts, "sts", &form, assume, "sts:newer", "none"),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Value":"b","Overwrite":true}"#,
+            "ssm:overwrite",
+            "true",
+        ),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Value":"b"}"#,
+            "ssm:overwrite",
+            "false",
+        ),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Tags":[{"Key":"T","Value":"v"}]}"#,
+            "aws:requesttag/t",
+            "v",
+        ),
+        (
+            ssm,
+            "ssm",
+            &put,
+            r#"{"Name":"a","Tags":[{"Key":"T","Value":"v"},{"Key":"t","Value":"w"}]}"#,
+            "aws:requesttag/t",
+            "?",
+        ),
+        (ssm, "ssm", &put, "", "ssm:overwrite", "false"),
+        (ssm, "ssm", &put, "no json", "ssm:overwrite", "?"),
+        (
+            kms,
+            "kms",
+            &encrypt,
+            context,
+            "kms:encryptioncontext:app",
+            "x",
+        ),
+        (
+            kms,
+            "kms",
+            &encrypt,
+            context,
+            "kms:encryptioncontextkeys",
+            "[App]",
+        ),
+        (kms, "kms", &encrypt, context, "kms:viaservice", "-"),
+        (kms, "kms", &encrypt, context, "kms:calleraccount", ACCOUNT),
+        (
+            "GET b.s3.amazonaws.com/?list-type=2&prefix=a%2F",
+            "s3",
+            &[],
+            "",
+            "s3:prefix",
+            "a/",
+        ),
+        (
+            "GET b.s3.amazonaws.com/?list-type=2",
+            "s3",
+            &[],
+            "",
+            "s3:prefix",
+            "-",
+        ),
+        ("GET b.s3.amazonaws.com/k", "s3", &[], "", "s3:prefix", "-"),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[("x-amz-tagging", "a=b&c=d")],
+            "",
+            "s3:requestobjecttag/c",
+            "d",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[("x-amz-tagging", "a=b&c=d")],
+            "",
+            "s3:requestobjecttagkeys",
+            "[a,c]",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[("x-amz-acl", "private")],
+            "",
+            "s3:x-amz-acl",
+            "private",
+        ),
+        (
+            "PUT b.s3.amazonaws.com/k",
+            "s3",
+            &[],
+            "",
+            "s3:x-amz-acl",
+            "-",
+        ),
+    ] {
+        let call = call_for(
+            line,
+            scope,
+            headers,
+            body.as_bytes(),
+            Some(ACCOUNT),
+            &[wanted],
+        );
+        assert_eq!(
+            key(&call, wanted, (0, 0)),
+            expected,
+            "{line} {wanted} {body}"
+        );
+    }
+}
+
+#[test]
+fn condition_keys_by_resource() {
+    let body = "Action=RunInstances&InstanceType=t3.micro&ImageId=ami-1&TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=Team&TagSpecification.1.Tag.1.Value=a";
+    let wanted = ["ec2:instancetype", "aws:requesttag/team", "ec2:region"];
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let call = call_for(
+        "POST ec2.us-east-1.amazonaws.com/",
+        "ec2",
+        &form,
+        body.as_bytes(),
+        Some(ACCOUNT),
+        &wanted,
+    );
+    for (resource, expected) in [
+        (":instance/*", ["t3.micro", "a", "us-east-1"]),
+        (":image/ami-1", ["-", "-", "us-east-1"]),
+        (":volume/*", ["-", "-", "us-east-1"]),
+    ] {
+        let place = call.access[0]
+            .resources
+            .iter()
+            .position(|it| matches!(it, Resource::Arn(arn) if arn.ends_with(resource)))
+            .unwrap_or_else(|| panic!("{resource} in {}", shown(&call)));
+        let found = wanted.map(|it| key(&call, it, (0, place)));
+        assert_eq!(found, expected, "{resource}");
     }
 }

@@ -237,6 +237,8 @@ mod coverage;
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]
+mod s3_tests;
+#[cfg(test)]
 mod table_tests;
 #[cfg(test)]
 mod tests;
